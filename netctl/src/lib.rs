@@ -1,0 +1,24 @@
+//! netctl builds container-style networks over raw netlink and translates their addresses in eBPF.
+//!
+//! The two paths through the code:
+//!
+//! ```text
+//! file -> spec -> model -+-> plan -> [Op] -> apply -> netns | netlink batches | sysctl | nat -> kernel ; journal -> inverse ops
+//! kernel -> dumps -> observe -+
+//! packets -> TC programs (crate `netctl-ebpf`), their rules written and their flows read by `nat::ebpf`
+//! ```
+//!
+//! `spec`, `model`, `plan` and `op` are pure; `netns`, `netlink`, `sysctl`, `state` and `nat` touch the kernel.
+//! The library never prints: the binary's `cli` does.
+
+pub mod apply;
+pub mod model;
+pub mod nat;
+pub mod netlink;
+pub mod netns;
+pub mod observe;
+pub mod op;
+pub mod plan;
+pub mod spec;
+pub mod state;
+pub mod sysctl;

@@ -1,0 +1,3 @@
+//! The `netctl` command.
+
+fn main() {}

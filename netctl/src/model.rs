@@ -1,0 +1,186 @@
+//! The checked topology: every name is valid, every reference resolves, every default is filled in. Pure.
+
+pub mod name;
+
+use std::{collections::BTreeMap, fmt, net::IpAddr};
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+pub use self::name::{IfName, NameError, NetnsName, TopologyName};
+
+/// A network as the user means it, complete and consistent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Topology {
+    /// Scopes everything that is made: owner's marks, pins, lasting state.
+    pub name: TopologyName,
+    /// In the order of the file.
+    pub namespaces: Vec<Namespace>,
+    /// Bridges, in the order of the file.
+    pub bridges: Vec<Bridge>,
+    /// Every veth pair: a bridge's ports (whose `a` end has the bridge as its master) and the file's own cables.
+    pub cables: Vec<Cable>,
+    /// The file's routes and the default routes that plugging into a bridge brings.
+    pub routes: Vec<Route>,
+    /// `net.*` sysctls to set, by place: forwarding and what the file asks for. Keys in dotted form.
+    pub sysctls: BTreeMap<Place, BTreeMap<String, String>>,
+    /// The places that translate addresses.
+    pub gateways: Vec<Gateway>,
+}
+
+/// Where a link or a rule lives.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub enum Place {
+    /// The network namespace that netctl itself was started in.
+    Host,
+    /// A named network namespace.
+    Netns(NetnsName),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host => f.write_str("host"),
+            Self::Netns(name) => name.fmt(f),
+        }
+    }
+}
+
+impl From<Place> for String {
+    fn from(place: Place) -> Self {
+        place.to_string()
+    }
+}
+
+impl TryFrom<String> for Place {
+    type Error = NameError;
+
+    fn try_from(name: String) -> Result<Self, NameError> {
+        if name == "host" {
+            Ok(Self::Host)
+        } else {
+            name.parse().map(Self::Netns)
+        }
+    }
+}
+
+/// A network namespace to make.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Namespace {
+    /// Its name below `/run/netns`.
+    pub name: NetnsName,
+}
+
+/// A Linux bridge.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bridge {
+    /// Where it lives.
+    pub place: Place,
+    /// Its interface name.
+    pub name: IfName,
+    /// The bridge's own addresses, each with its subnet's prefix length.
+    pub addresses: Vec<IpNet>,
+    /// Bytes; the kernel's default when `None`.
+    pub mtu: Option<u32>,
+}
+
+/// A veth pair.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cable {
+    /// One end; of a bridge's port, the bridge's end.
+    pub a: End,
+    /// The other end.
+    pub b: End,
+}
+
+/// One end of a cable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct End {
+    /// Where it lives.
+    pub place: Place,
+    /// Its interface name.
+    pub interface: IfName,
+    /// Its addresses, each with its subnet's prefix length.
+    pub addresses: Vec<IpNet>,
+    /// Bytes; the kernel's default when `None`.
+    pub mtu: Option<u32>,
+    /// The bridge of the same place that it is plugged into.
+    pub master: Option<IfName>,
+}
+
+/// A unicast route of the main table.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Route {
+    /// Where it is set.
+    pub place: Place,
+    /// The destination, host bits zero; a prefix length of 0 is the default route.
+    pub to: IpNet,
+    /// The next hop.
+    pub via: IpAddr,
+}
+
+/// A place that translates addresses.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gateway {
+    /// Where it is.
+    pub place: Place,
+    /// The outside interfaces: those that a masquerade rule goes out of, else (only forwards) all that no rule's
+    /// source lives behind.
+    pub uplinks: Vec<IfName>,
+    /// Its other layer-3 interfaces (no bridge ports, no loopback).
+    pub insides: Vec<IfName>,
+    /// In the order of the file.
+    pub masquerades: Vec<Masquerade>,
+    /// In the order of the file.
+    pub forwards: Vec<Forward>,
+}
+
+/// Source NAT of what leaves by an uplink: `iptables -t nat -A POSTROUTING -s SOURCE -o OUT -j MASQUERADE`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Masquerade {
+    /// The inside network, host bits zero.
+    pub source: IpNet,
+    /// The uplinks it applies to; never empty.
+    pub out: Vec<IfName>,
+    /// The outside address to take; `None` asks the kernel's routing, as `ip route get` does.
+    pub address: Option<IpAddr>,
+    /// The ports to choose from, first to last; `None` keeps the port and else takes any free one.
+    pub ports: Option<(u16, u16)>,
+    /// Lets in what comes from outside straight to an inside address.
+    pub routed: bool,
+}
+
+/// Destination NAT of what reaches one of the gateway's addresses: `iptables -t nat -A PREROUTING … -j DNAT`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Forward {
+    /// Listens on this address of the gateway; `None` on every local one of `to`'s family.
+    pub address: Option<IpAddr>,
+    /// The ports it listens on, first to last.
+    pub ports: (u16, u16),
+    /// The protocol.
+    pub protocol: Protocol,
+    /// Where it sends to.
+    pub to: IpAddr,
+    /// The port that the first of `ports` maps to; the others follow one by one.
+    pub to_port: u16,
+}
+
+/// A transport protocol with ports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// TCP, protocol number 6.
+    Tcp,
+    /// UDP, protocol number 17.
+    Udp,
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        })
+    }
+}
