@@ -1,2 +1,45 @@
-//! What the TC programs and user space share. `no_std`, tested on the build machine.
-#![cfg_attr(target_arch = "bpf", no_std)]
+//! What the TC programs and user space share: map keys and values, and the arithmetic of NAT.
+//!
+//! `no_std` in the kernel, tested on the build machine. Every shared type is `repr(C)`, made of integers and arrays
+//! only, without hidden padding, its size asserted: the kernel compares keys bytewise. Addresses and ports are wire
+//! bytes; an IPv4 address stands in its IPv4-mapped IPv6 form (RFC 4291 section 2.5.5.2), so that one table and one
+//! set of programs serve both families.
+#![cfg_attr(not(test), no_std)]
+
+pub mod addr;
+pub mod csum;
+pub mod flow;
+pub mod local;
+pub mod ports;
+pub mod reason;
+pub mod rule;
+pub mod tcp;
+
+/// Version of everything two netctl binaries could disagree about in a pinned map: raise it with every change to a
+/// shared type's layout or meaning. Pins of another version are not used but replaced.
+pub const ABI_VERSION: u32 = 1;
+
+/// Internet protocol numbers (IANA) that are translated.
+pub mod proto {
+    /// ICMP for IPv4.
+    pub const ICMP: u8 = 1;
+    /// TCP.
+    pub const TCP: u8 = 6;
+    /// UDP.
+    pub const UDP: u8 = 17;
+    /// ICMP for IPv6.
+    pub const ICMPV6: u8 = 58;
+}
+
+/// Implements [`aya::Pod`] for the shared types, in user space alone.
+macro_rules! pod {
+    ($($name:ty),+) => {
+        $(
+            // SAFETY: repr(C), integers and arrays of integers only, no padding (sizes are asserted), any bit
+            // pattern is a value.
+            #[cfg(feature = "user")]
+            unsafe impl aya::Pod for $name {}
+        )+
+    };
+}
+pub(crate) use pod;

@@ -1,2 +1,96 @@
-//! under construction
-fn main() {}
+//! The BPF half: entry points and licence. Each entry point only dispatches; the order of the steps is in
+//! [`prog::uplink`], [`prog::inside`] and [`prog::local`].
+//!
+//! "Not ours" is `TC_ACT_UNSPEC`, so that other programs on the hook still run; a packet that a rule covers and that
+//! cannot be translated is dropped and counted, never passed on with its private address.
+#![no_std]
+#![no_main]
+#![expect(missing_docs, unreachable_pub, reason = "the entry points' macros drop docs and ask for `pub`")]
+
+mod prog;
+
+use aya_ebpf::{
+    bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC},
+    macros::{cgroup_sock_addr, classifier},
+    programs::{SockAddrContext, TcContext},
+};
+use netctl_ebpf::reason::DropReason;
+use prog::{Verdict, Work, inside, local, maps, parse, rewrite, uplink};
+
+/// TC egress of an uplink.
+#[classifier]
+pub fn uplink_egress(ctx: TcContext) -> i32 {
+    run(&ctx, uplink::egress)
+}
+
+/// TC ingress of an uplink.
+#[classifier]
+pub fn uplink_ingress(ctx: TcContext) -> i32 {
+    run(&ctx, uplink::ingress)
+}
+
+/// TC ingress of an inside interface.
+#[classifier]
+pub fn inside_ingress(ctx: TcContext) -> i32 {
+    run(&ctx, inside::ingress)
+}
+
+/// TC egress of an inside interface.
+#[classifier]
+pub fn inside_egress(ctx: TcContext) -> i32 {
+    run(&ctx, inside::egress)
+}
+
+/// Parse, decide, rewrite.
+#[inline(always)]
+fn run(ctx: &TcContext, decide: impl Fn(&TcContext, &mut Work) -> Result<Verdict, DropReason>) -> i32 {
+    let Some(work) = maps::work() else {
+        return TC_ACT_SHOT;
+    };
+    if !parse::parse(ctx, &mut work.packet) {
+        return TC_ACT_UNSPEC;
+    }
+    let done = match decide(ctx, work) {
+        Ok(Verdict::NotOurs) => return TC_ACT_UNSPEC,
+        Ok(Verdict::Translate) => rewrite::rewrite(ctx, &work.packet, &work.to),
+        Err(reason) => Err(reason),
+    };
+    match done {
+        Ok(()) => TC_ACT_UNSPEC,
+        Err(reason) => {
+            maps::count_drop(reason);
+            TC_ACT_SHOT
+        }
+    }
+}
+
+/// Generates one entry point of the socket layer; all of them let the call go on.
+macro_rules! socket_hook {
+    ($hook:ident, $name:ident, $step:path) => {
+        #[doc = concat!("cgroup/", stringify!($hook))]
+        #[cgroup_sock_addr($hook)]
+        pub fn $name(ctx: SockAddrContext) -> i32 {
+            $step(&ctx);
+            1
+        }
+    };
+}
+
+socket_hook!(connect4, local_connect4, local::translate_v4);
+socket_hook!(connect6, local_connect6, local::translate_v6);
+socket_hook!(sendmsg4, local_sendmsg4, local::translate_v4);
+socket_hook!(sendmsg6, local_sendmsg6, local::translate_v6);
+socket_hook!(recvmsg4, local_recvmsg4, local::restore_v4);
+socket_hook!(recvmsg6, local_recvmsg6, local::restore_v6);
+socket_hook!(getpeername4, local_getpeername4, local::restore_v4);
+socket_hook!(getpeername6, local_getpeername6, local::restore_v6);
+
+/// Several helpers are for GPL-compatible programs only; the crate is also under GPL-2.0.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}

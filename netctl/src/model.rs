@@ -57,11 +57,7 @@ impl TryFrom<String> for Place {
     type Error = NameError;
 
     fn try_from(name: String) -> Result<Self, NameError> {
-        if name == "host" {
-            Ok(Self::Host)
-        } else {
-            name.parse().map(Self::Netns)
-        }
+        if name == "host" { Ok(Self::Host) } else { name.parse().map(Self::Netns) }
     }
 }
 

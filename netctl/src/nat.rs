@@ -1,1 +1,3 @@
-//! (room under construction)
+//! Address translation: the model's rules in force in the kernel.
+
+pub mod ebpf;

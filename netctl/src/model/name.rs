@@ -43,23 +43,14 @@ fn check(name: &str, limit: usize, forbidden: &[char]) -> Result<(), NameError> 
         return Err(NameError::Empty);
     }
     if name.len() > limit {
-        return Err(NameError::TooLong {
-            name: name.to_owned(),
-            length: name.len(),
-            limit,
-        });
+        return Err(NameError::TooLong { name: name.to_owned(), length: name.len(), limit });
     }
     let bad = |c: char| c == '/' || c.is_whitespace() || c.is_control() || forbidden.contains(&c);
     if let Some(character) = name.chars().find(|&c| bad(c)) {
-        return Err(NameError::Character {
-            name: name.to_owned(),
-            character,
-        });
+        return Err(NameError::Character { name: name.to_owned(), character });
     }
     if name == "." || name == ".." {
-        return Err(NameError::Reserved {
-            name: name.to_owned(),
-        });
+        return Err(NameError::Reserved { name: name.to_owned() });
     }
     Ok(())
 }
@@ -138,17 +129,7 @@ mod tests {
         for good in ["a", "eth0", "wan0.100", "veth-red-br", "fifteen-bytes-x"] {
             assert_eq!(good.parse::<IfName>().unwrap().as_str(), good);
         }
-        for bad in [
-            "",
-            ".",
-            "..",
-            "a/b",
-            "a b",
-            "a:1",
-            "tab\t",
-            "all",
-            "sixteen-bytes-xx",
-        ] {
+        for bad in ["", ".", "..", "a/b", "a b", "a:1", "tab\t", "all", "sixteen-bytes-xx"] {
             assert!(bad.parse::<IfName>().is_err(), "{bad:?} was accepted");
         }
     }
@@ -156,18 +137,12 @@ mod tests {
     #[test]
     fn a_name_that_is_too_long_says_by_how_much() {
         let error = "sixteen-bytes-xx".parse::<IfName>().unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "`sixteen-bytes-xx` is 16 bytes long, at most 15 are allowed"
-        );
+        assert_eq!(error.to_string(), "`sixteen-bytes-xx` is 16 bytes long, at most 15 are allowed");
     }
 
     #[test]
     fn a_namespace_cannot_be_called_host() {
-        assert_eq!(
-            "host".parse::<NetnsName>(),
-            Err(NameError::Reserved { name: "host".into() })
-        );
+        assert_eq!("host".parse::<NetnsName>(), Err(NameError::Reserved { name: "host".into() }));
     }
 
     #[test]

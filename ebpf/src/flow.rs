@@ -1,0 +1,192 @@
+//! The flow table: one translated connection is two halves, one a direction.
+//!
+//! Each half stands under the tuple that its packets carry when they meet the hook that translates them, holds the
+//! tuple that they leave it with, and is written by its own direction only. The other half is found by turning that
+//! tuple round, so neither can point at a stranger. The original half owns the timer that takes both down.
+
+use crate::{addr::Addr, pod, proto, tcp};
+
+/// A packet's tuple. For an ICMP query the identifier stands as the port of the side that asked (RFC 5508 section 3.1).
+#[repr(C, align(8))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct FlowKey {
+    /// Source address.
+    pub src: Addr,
+    /// Destination address.
+    pub dst: Addr,
+    /// Source port, network byte order.
+    pub src_port: [u8; 2],
+    /// Destination port, network byte order.
+    pub dst_port: [u8; 2],
+    /// IP protocol number.
+    pub proto: u8,
+    /// Zero.
+    pub _pad: [u8; 3],
+}
+
+const _: () = assert!(size_of::<FlowKey>() == 16 + 16 + 2 + 2 + 1 + 3);
+
+impl FlowKey {
+    /// The tuple of an answer.
+    #[inline(always)]
+    #[must_use]
+    pub const fn reversed(&self) -> Self {
+        Self {
+            src: self.dst,
+            dst: self.src,
+            src_port: self.dst_port,
+            dst_port: self.src_port,
+            proto: self.proto,
+            _pad: [0; 3],
+        }
+    }
+
+    /// This tuple from another source.
+    #[inline(always)]
+    #[must_use]
+    pub const fn from_source(&self, src: Addr, src_port: [u8; 2]) -> Self {
+        Self { src, src_port, ..*self }
+    }
+
+    /// This tuple to another destination.
+    #[inline(always)]
+    #[must_use]
+    pub const fn to_destination(&self, dst: Addr, dst_port: [u8; 2]) -> Self {
+        Self { dst, dst_port, ..*self }
+    }
+}
+
+/// Room for the kernel's `struct bpf_timer`, which its BTF finds by this name (include/uapi/linux/bpf.h).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct bpf_timer {
+    opaque: [u64; 2],
+}
+
+/// At which hook a half's packets are translated. Destinations change on the way in, before routing, and sources on
+/// the way out, after it, as netfilter does at PREROUTING and POSTROUTING.
+pub mod hook {
+    /// TC ingress.
+    pub const INGRESS: u8 = 0;
+    /// TC egress.
+    pub const EGRESS: u8 = 1;
+}
+
+/// Why a flow exists.
+pub mod kind {
+    /// A masquerade rule: from inside to outside.
+    pub const MASQUERADE: u8 = 0;
+    /// A forward rule: from outside to inside.
+    pub const FORWARD: u8 = 1;
+    /// A forward rule, used from inside: destination part.
+    pub const HAIRPIN: u8 = 2;
+    /// The source part of a [`HAIRPIN`], which sends the answer back through the gateway (RFC 4787 REQ-9).
+    pub const HAIRPIN_SOURCE: u8 = 3;
+}
+
+/// Which of the two halves.
+pub mod direction {
+    /// The direction of the flow's first packet.
+    pub const ORIGINAL: u8 = 0;
+    /// The direction of the answers.
+    pub const REPLY: u8 = 1;
+}
+
+/// One direction of a flow.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Half {
+    /// Armed in the original half only.
+    pub timer: bpf_timer,
+    /// The tuple that the packets leave the hook with.
+    pub to: FlowKey,
+    /// One of [`hook`].
+    pub hook: u8,
+    /// One of [`kind`].
+    pub kind: u8,
+    /// One of [`direction`].
+    pub direction: u8,
+    /// TCP flags seen in this direction ([`tcp::remembered`]).
+    pub tcp_seen: u8,
+    /// Which rule made the flow.
+    pub rule: u32,
+    /// Which generation of that rule: a flow of another one is dead.
+    pub generation: u32,
+    /// Zero.
+    pub _pad: u32,
+    /// `CLOCK_MONOTONIC`, nanoseconds, to the accuracy of a tick.
+    pub last_seen_ns: u64,
+    /// Packets translated in this direction.
+    pub packets: u64,
+    /// Bytes of those packets, from the Ethernet header on.
+    pub bytes: u64,
+}
+
+const _: () = assert!(size_of::<Half>() == 16 + 40 + 4 + 4 + 4 + 4 + 8 + 8 + 8);
+
+pod!(FlowKey, Half);
+
+/// Nanoseconds in a second.
+pub const SECOND_NS: u64 = 1_000_000_000;
+
+/// How long a flow lives after its last packet, in nanoseconds.
+///
+/// TCP: established 2 h 4 min (RFC 5382 REQ-5), opening and closing 4 min (RFC 7857 section 2.2), after a RST 4 min
+/// (RFC 7857 section 2.3). UDP: 5 min (RFC 4787 REQ-5c), unanswered 2 min (REQ-5). ICMP queries: 60 s (RFC 5508 REQ-2).
+#[inline(always)]
+#[must_use]
+pub const fn lifetime_ns(proto: u8, original_seen: u8, reply_seen: u8, answered: bool) -> u64 {
+    match proto {
+        proto::TCP if !answered || tcp::is_closed(original_seen, reply_seen) => 240 * SECOND_NS,
+        proto::TCP => 7440 * SECOND_NS,
+        proto::UDP if answered => 300 * SECOND_NS,
+        proto::UDP => 120 * SECOND_NS,
+        _ => 60 * SECOND_NS,
+    }
+}
+
+/// The longest a flow's timer sleeps: a lifetime that became shorter is noticed this late, at most.
+pub const TICK_NS: u64 = 60 * SECOND_NS;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{addr::from_v4, tcp::flag};
+
+    fn key() -> FlowKey {
+        FlowKey {
+            src: from_v4([192, 168, 15, 1]),
+            dst: from_v4([203, 0, 113, 2]),
+            src_port: 4321_u16.to_be_bytes(),
+            dst_port: 80_u16.to_be_bytes(),
+            proto: proto::TCP,
+            _pad: [0; 3],
+        }
+    }
+
+    #[test]
+    fn the_other_half_is_found_from_either_side() {
+        let key = key();
+        let to = key.from_source(from_v4([203, 0, 113, 1]), 5000_u16.to_be_bytes());
+        let reply_key = to.reversed();
+        let reply_to = key.reversed();
+        assert_eq!(reply_key.src, key.dst);
+        assert_eq!(reply_to.reversed(), key, "from the reply half back to the original's key");
+        assert_eq!(to.reversed(), reply_key, "from the original half to the reply's key");
+    }
+
+    #[test]
+    fn lifetimes_meet_the_rfcs() {
+        let seconds =
+            |proto, original, reply, answered| lifetime_ns(proto, original, reply, answered) / SECOND_NS;
+        assert!(seconds(proto::TCP, flag::SYN, flag::SYN, true) >= 7440);
+        assert!(seconds(proto::TCP, flag::SYN | flag::FIN, flag::SYN, true) >= 7440, "half-closed");
+        for (original, reply, answered) in
+            [(flag::SYN, 0, false), (flag::SYN | flag::RST, 0, true), (flag::FIN, flag::FIN, true)]
+        {
+            assert_eq!(seconds(proto::TCP, original, reply, answered), 240);
+        }
+        assert_eq!((seconds(proto::UDP, 0, 0, true), seconds(proto::UDP, 0, 0, false)), (300, 120));
+        assert_eq!(seconds(proto::ICMP, 0, 0, true), 60);
+    }
+}

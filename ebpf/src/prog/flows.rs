@@ -1,0 +1,217 @@
+//! The flow table's rules: how a flow is found, made, kept and ended.
+
+use core::ffi::c_void;
+
+use aya_ebpf::{
+    bindings::{BPF_NOEXIST, bpf_timer as KernelTimer},
+    helpers::generated::{
+        bpf_get_prandom_u32, bpf_ktime_get_coarse_ns, bpf_timer_init, bpf_timer_set_callback, bpf_timer_start,
+    },
+    programs::TcContext,
+};
+use netctl_ebpf::{
+    flow::{self, FlowKey, Half, direction},
+    ports::{self, Pool},
+    proto,
+    reason::DropReason,
+    tcp,
+};
+
+use super::{
+    Work, forward, kernel,
+    maps::{self, FLOWS},
+    parse::{Packet, Transport},
+};
+
+const EEXIST: i32 = -17;
+const CLOCK_MONOTONIC: u64 = 1;
+
+/// The half that translates this packet at `hook`, if there is one and its rule is still in force.
+#[inline(always)]
+fn find(work: &mut Work, hook: u8) -> Option<*mut Half> {
+    let Ok(transport) = work.packet.transport else {
+        return None;
+    };
+    let half_ptr = FLOWS.get_ptr_mut(&work.packet.key)?;
+    // SAFETY: the verifier has checked the pointer, and RCU keeps the entry until this program ends.
+    let half = unsafe { &*half_ptr };
+    if half.hook != hook {
+        return None;
+    }
+    work.other = half.to.reversed();
+    if !maps::is_live(half.rule, half.generation)
+        || is_reopened(half, work.packet.key.proto, transport, &work.other)
+    {
+        let _ = FLOWS.remove(&work.other);
+        let _ = FLOWS.remove(&work.packet.key);
+        return None;
+    }
+    Some(half_ptr)
+}
+
+/// Whether a SYN opens a new connection on the tuple of one that is over.
+#[inline(always)]
+fn is_reopened(half: &Half, proto: u8, transport: Transport, other: &FlowKey) -> bool {
+    if proto != proto::TCP
+        || half.direction != direction::ORIGINAL
+        || transport.tcp_flags & (tcp::flag::SYN | tcp::flag::ACK) != tcp::flag::SYN
+    {
+        return false;
+    }
+    match FLOWS.get_ptr(other) {
+        // SAFETY: as in `find`.
+        Some(other) => tcp::is_closed(half.tcp_seen, unsafe { (*other).tcp_seen }),
+        None => true,
+    }
+}
+
+/// Takes the translation of a known flow's packet into `work.to` and notes that it passed; false if there is none.
+#[inline(always)]
+pub(crate) fn follow(ctx: &TcContext, work: &mut Work, hook: u8) -> bool {
+    let Some(half) = find(work, hook) else {
+        return false;
+    };
+    touch(ctx, half, &work.packet);
+    // SAFETY: as in `find`.
+    work.to = unsafe { (*half).to };
+    true
+}
+
+/// Notes in `half` that `packet` passed.
+#[inline(always)]
+fn touch(ctx: &TcContext, half: *mut Half, packet: &Packet) {
+    let flags = packet.transport.map_or(0, |transport| tcp::remembered(transport.tcp_flags));
+    // SAFETY: a live entry; a direction that runs on two CPUs at once may lose a count, nothing else.
+    unsafe {
+        (*half).last_seen_ns = bpf_ktime_get_coarse_ns();
+        (*half).packets += 1;
+        (*half).bytes += u64::from(ctx.len());
+        (*half).tcp_seen |= flags;
+    }
+}
+
+/// What a new flow is made of, beside the tuple in [`Work::to`], whose source port is a wish.
+#[derive(Clone, Copy)]
+pub(crate) struct Plan {
+    /// Where to look for another source port.
+    pub(crate) pool: Pool,
+    /// The source address is the gateway's own: ports of its sockets and forwards are taken.
+    pub(crate) own_source: bool,
+    /// One of [`flow::kind`].
+    pub(crate) kind: u8,
+    /// The hook of the original direction; answers are translated at the other.
+    pub(crate) hook: u8,
+    /// The rule's id.
+    pub(crate) rule: u32,
+    /// The rule's generation.
+    pub(crate) generation: u32,
+}
+
+/// Makes the flow that the packet opens; `work.to` becomes its tuple.
+///
+/// The reply half goes in first: its key, not there yet, is the reservation of the port.
+#[inline(always)]
+pub(crate) fn open(ctx: &TcContext, work: &mut Work) -> Result<(), DropReason> {
+    let transport = work.packet.transport?;
+    if work.packet.key.proto == proto::TCP && !tcp::may_open(transport.tcp_flags) {
+        return Err(DropReason::NoConnection);
+    }
+    let wish = u16::from_be_bytes(work.to.src_port);
+    // SAFETY: a helper without arguments.
+    let random = unsafe { bpf_get_prandom_u32() };
+    for attempt in 0..ports::TRIES {
+        work.to.src_port = work.plan.pool.candidate(attempt, wish, random).to_be_bytes();
+        work.other = work.to.reversed();
+        if work.plan.own_source && is_taken(ctx, &work.other) {
+            continue;
+        }
+        fill(work, direction::REPLY, 0);
+        work.half.to = work.packet.key.reversed();
+        match FLOWS.insert(&work.other, &work.half, u64::from(BPF_NOEXIST)) {
+            Ok(()) => return open_original(ctx, work, transport),
+            Err(EEXIST) => {}
+            Err(_) => return Err(DropReason::TableFull),
+        }
+    }
+    Err(DropReason::NoPort)
+}
+
+/// Puts the original half beside its reply half and sets its timer. Where another CPU was faster, its flow is the one.
+#[inline(always)]
+fn open_original(ctx: &TcContext, work: &mut Work, transport: Transport) -> Result<(), DropReason> {
+    fill(work, direction::ORIGINAL, tcp::remembered(transport.tcp_flags));
+    work.half.to = work.to;
+    let inserted = FLOWS.insert(&work.packet.key, &work.half, u64::from(BPF_NOEXIST));
+    if inserted.is_err() {
+        let _ = FLOWS.remove(&work.other);
+    }
+    if !matches!(inserted, Ok(()) | Err(EEXIST)) {
+        return Err(DropReason::TableFull);
+    }
+    let half = FLOWS.get_ptr_mut(&work.packet.key).ok_or(DropReason::TableFull)?;
+    if inserted.is_ok() {
+        start_timer(half);
+    }
+    touch(ctx, half, &work.packet);
+    // SAFETY: as in `find`.
+    work.to = unsafe { (*half).to };
+    Ok(())
+}
+
+/// Writes all of `work.half` but its tuple.
+#[inline(always)]
+fn fill(work: &mut Work, direction: u8, tcp_seen: u8) {
+    work.half = Half {
+        hook: work.plan.hook ^ direction,
+        kind: work.plan.kind,
+        direction,
+        tcp_seen,
+        rule: work.plan.rule,
+        generation: work.plan.generation,
+        // SAFETY: a helper without arguments.
+        last_seen_ns: unsafe { bpf_ktime_get_coarse_ns() },
+        ..Half::default()
+    };
+}
+
+/// Whether an answer with this tuple would be for a forward or for a socket of the gateway.
+#[inline(always)]
+fn is_taken(ctx: &TcContext, reply_key: &FlowKey) -> bool {
+    forward::rule(&reply_key.dst, reply_key.proto, reply_key.dst_port).is_some()
+        || kernel::has_socket(ctx, reply_key)
+}
+
+#[inline(always)]
+fn start_timer(half: *mut Half) {
+    // SAFETY: the timer of a live entry of FLOWS, which has the kernel's layout; a failure (the map is about to go)
+    // leaves a flow that the next packet or `find` ends.
+    unsafe {
+        let timer: *mut KernelTimer = (&raw mut (*half).timer).cast();
+        if bpf_timer_init(timer, (&raw const FLOWS).cast_mut().cast(), CLOCK_MONOTONIC) == 0 {
+            bpf_timer_set_callback(timer, expire as *mut c_void);
+            bpf_timer_start(timer, flow::TICK_NS, 0);
+        }
+    }
+}
+
+/// The timer of an original half: ends the flow when neither direction was used for its lifetime, else sleeps on.
+extern "C" fn expire(_map: *mut c_void, key: *mut FlowKey, half: *mut Half) -> i32 {
+    // SAFETY: the kernel passes pointers to the entry's own key and value.
+    unsafe {
+        let other_key = (*half).to.reversed();
+        let (reply_seen, reply_used_ns, answered) = match FLOWS.get_ptr(&other_key) {
+            Some(other) => ((*other).tcp_seen, (*other).last_seen_ns, (*other).packets != 0),
+            None => (tcp::flag::RST, 0, false),
+        };
+        let lifetime = flow::lifetime_ns((*key).proto, (*half).tcp_seen, reply_seen, answered);
+        let end = (*half).last_seen_ns.max(reply_used_ns) + lifetime;
+        let now = bpf_ktime_get_coarse_ns();
+        if now >= end || !maps::is_live((*half).rule, (*half).generation) {
+            let _ = FLOWS.remove(&other_key);
+            let _ = FLOWS.remove(&*key);
+        } else {
+            bpf_timer_start((&raw mut (*half).timer).cast(), (end - now).min(flow::TICK_NS), 0);
+        }
+    }
+    0
+}

@@ -1,0 +1,46 @@
+//! Destination NAT: from a rule to a flow.
+
+use aya_ebpf::{btf_maps::lpm_trie::Key, programs::TcContext};
+use netctl_ebpf::{
+    addr::{self, Addr},
+    flow::hook,
+    ports::Pool,
+    reason::DropReason,
+    rule::{ForwardKey, ForwardRule},
+};
+
+use super::{
+    Work,
+    flows::{self, Plan},
+    maps::{self, FORWARDS},
+};
+
+/// The rule in force for what comes to `addr` and `port`: one that listens there, or on every address of the family.
+#[inline(always)]
+pub(crate) fn rule(addr: &Addr, proto: u8, port: [u8; 2]) -> Option<&'static ForwardRule> {
+    listening(addr, proto, port).or_else(|| listening(&addr::any_of(addr), proto, port))
+}
+
+/// The rule in force that listens on exactly `addr`.
+#[inline(always)]
+pub(crate) fn listening(addr: &Addr, proto: u8, port: [u8; 2]) -> Option<&'static ForwardRule> {
+    let key = Key::new(ForwardKey::FULL, ForwardKey { addr: *addr, proto, _pad: 0, port });
+    FORWARDS.get(&key).filter(|rule| maps::is_live(rule.id, rule.generation))
+}
+
+/// Makes the flow that the packet opens through `rule`. The client's address and port are kept, unless another flow of
+/// the same client port already ends at the same inside port.
+#[inline(always)]
+pub(crate) fn open(ctx: &TcContext, work: &mut Work, rule: &ForwardRule, kind: u8) -> Result<(), DropReason> {
+    let key = &work.packet.key;
+    work.to = key.to_destination(rule.to, rule.map(key.dst_port));
+    work.plan = Plan {
+        pool: Pool::beside(maps::local_ports(), u16::from_be_bytes(key.src_port)),
+        own_source: false,
+        kind,
+        hook: hook::INGRESS,
+        rule: rule.id,
+        generation: rule.generation,
+    };
+    flows::open(ctx, work)
+}

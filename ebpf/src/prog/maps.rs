@@ -1,0 +1,99 @@
+//! Every map and every load-time constant.
+
+use aya_ebpf::{
+    bindings::BPF_F_NO_PREALLOC,
+    btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray},
+    macros::btf_map,
+};
+use netctl_ebpf::{
+    addr::Addr,
+    flow::{FlowKey, Half},
+    local::{Peer, PeerKey},
+    reason::{self, DropReason},
+    rule::{ForwardKey, ForwardRule, MasqueradeKey, MasqueradeRule},
+};
+
+use super::Work;
+
+const ON_DEMAND: usize = BPF_F_NO_PREALLOC as usize;
+
+/// Two entries a flow, allocated as they come; user space may resize it before loading.
+#[btf_map]
+pub(crate) static FLOWS: HashMap<FlowKey, Half, 262_144, ON_DEMAND> = HashMap::new();
+
+/// Masquerade rules by uplink and inside network.
+#[btf_map]
+pub(crate) static MASQUERADES: LpmTrie<MasqueradeKey, MasqueradeRule, 65_536, ON_DEMAND> = LpmTrie::new();
+
+/// Forward rules by address, protocol and port.
+#[btf_map]
+pub(crate) static FORWARDS: LpmTrie<ForwardKey, ForwardRule, 1_048_576, ON_DEMAND> = LpmTrie::new();
+
+/// The live generation of each rule, by its id; 0 while there is no such rule.
+#[btf_map]
+pub(crate) static GENERATIONS: Array<u32, 65_536> = Array::new();
+
+/// The gateway's own addresses, as last seen by user space.
+#[btf_map]
+pub(crate) static LOCALS: HashMap<Addr, u32, 4096, ON_DEMAND> = HashMap::new();
+
+/// What sockets of the gateway asked for before they were led inside; the oldest go first.
+#[btf_map]
+pub(crate) static PEERS: LruHashMap<PeerKey, Peer, 65_536> = LruHashMap::new();
+
+/// Dropped packets by [`DropReason`].
+#[btf_map]
+static DROPS: PerCpuArray<u64, { reason::SLOTS }> = PerCpuArray::new();
+
+/// Room for one [`Work`] a CPU, opaque to the kernel's BTF.
+#[btf_map]
+static WORK: PerCpuArray<[u64; WORK_WORDS], 1> = PerCpuArray::new();
+
+const WORK_WORDS: usize = size_of::<Work>().div_ceil(8);
+
+/// The cookie of the gateway's network namespace (`SO_NETNS_COOKIE`), set when the object is loaded.
+#[unsafe(no_mangle)]
+static NETNS_COOKIE: u64 = 0;
+
+/// The gateway's `net.ipv4.ip_local_port_range`, set when the object is loaded.
+#[unsafe(no_mangle)]
+static LOCAL_PORTS: [u16; 2] = [32768, 60999];
+
+/// The cookie of the gateway's network namespace.
+#[inline(always)]
+pub(crate) fn netns_cookie() -> u64 {
+    // SAFETY: a plain static; volatile because the loader writes it after compilation.
+    unsafe { core::ptr::read_volatile(&raw const NETNS_COOKIE) }
+}
+
+/// First and last port that the gateway's own sockets draw from.
+#[inline(always)]
+pub(crate) fn local_ports() -> (u16, u16) {
+    // SAFETY: as above.
+    let [first, last] = unsafe { core::ptr::read_volatile(&raw const LOCAL_PORTS) };
+    (first, last)
+}
+
+/// Counts a dropped packet.
+#[inline(always)]
+pub(crate) fn count_drop(reason: DropReason) {
+    if let Some(count) = DROPS.get_ptr_mut(reason as u32) {
+        // SAFETY: a per-CPU slot that the verifier has checked; nothing else on this CPU writes it meanwhile.
+        unsafe { *count += 1 };
+    }
+}
+
+/// This CPU's work. TC programs run with bottom halves off and do not nest, so it has one user at a time.
+#[inline(always)]
+pub(crate) fn work() -> Option<&'static mut Work> {
+    let work = WORK.get_ptr_mut(0)?.cast::<Work>();
+    // SAFETY: large enough and 8-byte aligned; every program writes a part of it before reading that part, except
+    // padding; one user at a time.
+    Some(unsafe { &mut *work })
+}
+
+/// Whether a rule of this id and generation is in force.
+#[inline(always)]
+pub(crate) fn is_live(id: u32, generation: u32) -> bool {
+    GENERATIONS.get(id).is_some_and(|live| *live == generation)
+}

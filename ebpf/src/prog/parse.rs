@@ -1,0 +1,173 @@
+//! Headers to offsets and a tuple (RFC 791, RFC 8200, RFC 9293, RFC 768, RFC 792, RFC 4443). Reads only.
+
+use aya_ebpf::programs::TcContext;
+use netctl_ebpf::{addr, flow::FlowKey, proto, reason::DropReason};
+
+const ETH_HLEN: u32 = 14;
+const ETH_P_IP: u32 = 0x0800_u16.to_be() as u32;
+const ETH_P_IPV6: u32 = 0x86dd_u16.to_be() as u32;
+
+/// What the programs need to know of a packet.
+pub(crate) struct Packet {
+    /// Its tuple; ports are zero where [`Packet::transport`] is an error.
+    pub(crate) key: FlowKey,
+    /// Where the IP header starts.
+    pub(crate) l3_off: u32,
+    /// The transport header, or why there is none to translate.
+    pub(crate) transport: Result<Transport, DropReason>,
+}
+
+/// The header whose ports are translated.
+#[derive(Clone, Copy)]
+pub(crate) struct Transport {
+    /// Where it starts.
+    pub(crate) off: u32,
+    /// TCP's flags; 0 for others.
+    pub(crate) tcp_flags: u8,
+    /// An ICMP query that asks, rather than one that answers.
+    pub(crate) is_request: bool,
+}
+
+/// Reads the headers of `ctx`'s packet; false if it is no IP packet that the gateway's IP layer would see.
+#[inline(always)]
+pub(crate) fn parse(ctx: &TcContext, packet: &mut Packet) -> bool {
+    // SAFETY: the context is valid for the whole run of the program.
+    let (protocol, vlan) = unsafe { ((*ctx.skb.skb).protocol, (*ctx.skb.skb).vlan_present) };
+    if vlan != 0 {
+        return false;
+    }
+    packet.key = FlowKey::default();
+    packet.l3_off = ETH_HLEN;
+    let datagram = match protocol {
+        ETH_P_IP => ipv4(ctx, &mut packet.key),
+        ETH_P_IPV6 => ipv6(ctx, &mut packet.key),
+        _ => None,
+    };
+    let Some(datagram) = datagram else { return false };
+    packet.transport =
+        if datagram.is_fragment { Err(DropReason::Fragment) } else { ports(ctx, &mut packet.key, &datagram) };
+    true
+}
+
+/// What an IP header says of its payload.
+struct Datagram {
+    /// Where the payload starts.
+    off: u32,
+    /// How long it should be; large (GSO) packets may say 0.
+    len: u32,
+    /// Whether it is only a part.
+    is_fragment: bool,
+}
+
+#[inline(always)]
+fn ipv4(ctx: &TcContext, key: &mut FlowKey) -> Option<Datagram> {
+    let header: [u8; 20] = ctx.load(ETH_HLEN as usize).ok()?;
+    let header_len = u32::from(header[0] & 0x0f) * 4;
+    if header[0] >> 4 != 4 || header_len < 20 {
+        return None; // The IP layer drops it.
+    }
+    key.src = addr::from_v4([header[12], header[13], header[14], header[15]]);
+    key.dst = addr::from_v4([header[16], header[17], header[18], header[19]]);
+    key.proto = header[9];
+    Some(Datagram {
+        off: ETH_HLEN + header_len,
+        len: u32::from(u16::from_be_bytes([header[2], header[3]])).saturating_sub(header_len),
+        is_fragment: u16::from_be_bytes([header[6], header[7]]) & 0x3fff != 0,
+    })
+}
+
+/// At most this many extension headers are stepped over; more are taken for an attack.
+const MAX_EXTENSIONS: u32 = 8;
+
+#[inline(always)]
+fn ipv6(ctx: &TcContext, key: &mut FlowKey) -> Option<Datagram> {
+    const HOP_BY_HOP: u8 = 0;
+    const ROUTING: u8 = 43;
+    const FRAGMENT: u8 = 44;
+    const DESTINATION: u8 = 60;
+
+    let header: [u8; 8] = ctx.load(ETH_HLEN as usize).ok()?;
+    if header[0] >> 4 != 6 {
+        return None;
+    }
+    key.src = ctx.load(ETH_HLEN as usize + 8).ok()?;
+    key.dst = ctx.load(ETH_HLEN as usize + 24).ok()?;
+    key.proto = header[6];
+
+    let mut datagram = Datagram {
+        off: ETH_HLEN + 40,
+        len: u32::from(u16::from_be_bytes([header[4], header[5]])),
+        is_fragment: false,
+    };
+    for _ in 0..MAX_EXTENSIONS {
+        if !matches!(key.proto, HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION) {
+            break;
+        }
+        let Ok(extension) = ctx.load::<[u8; 4]>(datagram.off as usize) else {
+            break;
+        };
+        let mut length = (u32::from(extension[1]) + 1) * 8;
+        if key.proto == FRAGMENT {
+            // Offset and "more" bit; an atomic fragment has neither (RFC 6946).
+            datagram.is_fragment = u16::from_be_bytes([extension[2], extension[3]]) & 0xfff9 != 0;
+            length = 8;
+        }
+        key.proto = extension[0];
+        datagram.off += length;
+        datagram.len = datagram.len.saturating_sub(length);
+        if datagram.is_fragment {
+            break;
+        }
+    }
+    Some(datagram)
+}
+
+#[inline(always)]
+fn ports(ctx: &TcContext, key: &mut FlowKey, datagram: &Datagram) -> Result<Transport, DropReason> {
+    let Datagram { off, len, .. } = *datagram;
+    match key.proto {
+        proto::TCP => {
+            let header: [u8; 14] = load(ctx, off)?;
+            let header_len = u32::from(header[12] >> 4) * 4;
+            // A complete header, within what the IP header promises and what is really there.
+            if header_len < 20 || off + header_len > ctx.len() || (len != 0 && header_len > len) {
+                return Err(DropReason::Malformed);
+            }
+            key.src_port = [header[0], header[1]];
+            key.dst_port = [header[2], header[3]];
+            Ok(Transport { off, tcp_flags: header[13], is_request: false })
+        }
+        proto::UDP => {
+            let header: [u8; 8] = load(ctx, off)?;
+            let length = u32::from(u16::from_be_bytes([header[4], header[5]]));
+            // 0 is a jumbogram or a large packet in the making (RFC 2675); else it must fit.
+            if length != 0 && (length < 8 || (len != 0 && length > len)) {
+                return Err(DropReason::Malformed);
+            }
+            key.src_port = [header[0], header[1]];
+            key.dst_port = [header[2], header[3]];
+            Ok(Transport { off, tcp_flags: 0, is_request: false })
+        }
+        proto::ICMP | proto::ICMPV6 => {
+            let header: [u8; 8] = load(ctx, off)?;
+            let is_request = match (key.proto, header[0]) {
+                (proto::ICMP, 8) | (proto::ICMPV6, 128) => true,
+                (proto::ICMP, 0) | (proto::ICMPV6, 129) => false,
+                _ => return Err(DropReason::Icmp),
+            };
+            let id = [header[4], header[5]];
+            if is_request {
+                key.src_port = id;
+            } else {
+                key.dst_port = id;
+            }
+            Ok(Transport { off, tcp_flags: 0, is_request })
+        }
+        _ => Err(DropReason::Protocol),
+    }
+}
+
+#[inline(always)]
+fn load<T>(ctx: &TcContext, off: u32) -> Result<T, DropReason> {
+    ctx.load(off as usize).map_err(|_| DropReason::Malformed)
+}

@@ -1,0 +1,73 @@
+//! The order of the steps at an uplink.
+
+use aya_ebpf::programs::TcContext;
+use netctl_ebpf::{
+    addr,
+    flow::{hook, kind},
+    reason::DropReason,
+};
+
+use super::{Verdict, Work, flows, forward, kernel, masquerade};
+
+/// The interface that the packet is at.
+#[inline(always)]
+pub(crate) fn ifindex(ctx: &TcContext) -> u32 {
+    // SAFETY: the context is valid for the whole run of the program.
+    unsafe { (*ctx.skb.skb).ifindex }
+}
+
+/// Whether the frame was for this machine: TC sees frames for other MACs too, the IP layer does not.
+#[inline(always)]
+pub(crate) fn is_for_us(ctx: &TcContext) -> bool {
+    const PACKET_HOST: u32 = 0;
+    // SAFETY: as above.
+    unsafe { (*ctx.skb.skb).pkt_type == PACKET_HOST }
+}
+
+/// Outwards, after routing: a known flow's packet, or one that a masquerade rule covers, gets its outside source.
+#[inline(always)]
+pub(crate) fn egress(ctx: &TcContext, work: &mut Work) -> Result<Verdict, DropReason> {
+    if flows::follow(ctx, work, hook::EGRESS) {
+        return Ok(Verdict::Translate);
+    }
+    let ifindex = ifindex(ctx);
+    let Some(rule) = masquerade::rule(ifindex, &work.packet.key.src) else {
+        return Ok(Verdict::NotOurs);
+    };
+    masquerade::open(ctx, work, ifindex, rule)?;
+    Ok(Verdict::Translate)
+}
+
+/// Inwards, before routing: an answer gets its inside destination, and a forward rule makes a flow. What comes for an
+/// inside network without being either is refused.
+#[inline(always)]
+pub(crate) fn ingress(ctx: &TcContext, work: &mut Work) -> Result<Verdict, DropReason> {
+    if !is_for_us(ctx) {
+        return Ok(Verdict::NotOurs);
+    }
+    if flows::follow(ctx, work, hook::INGRESS) || forwarded(ctx, work, kind::FORWARD)? {
+        return Ok(Verdict::Translate);
+    }
+    match masquerade::rule(ifindex(ctx), &work.packet.key.dst) {
+        Some(rule) if rule.routed == 0 => Err(DropReason::Unsolicited),
+        _ => Ok(Verdict::NotOurs),
+    }
+}
+
+/// Makes the flow of a packet that comes to a forwarded port; false if it does not. Only what is addressed to the
+/// gateway itself does: never transit, and never 127.0.0.0/8 from a wire.
+#[inline(always)]
+pub(crate) fn forwarded(ctx: &TcContext, work: &mut Work, kind: u8) -> Result<bool, DropReason> {
+    let key = &work.packet.key;
+    if work.packet.transport.is_err() || addr::is_loopback(&key.dst) {
+        return Ok(false);
+    }
+    let Some(rule) = forward::rule(&key.dst, key.proto, key.dst_port) else {
+        return Ok(false);
+    };
+    if !kernel::is_local(ctx, key, ifindex(ctx)) {
+        return Ok(false);
+    }
+    forward::open(ctx, work, rule, kind)?;
+    Ok(true)
+}

@@ -1,0 +1,71 @@
+//! Why a packet was dropped: numbers and words in one place.
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $name:ident = $number:literal: $id:literal, $text:literal;)+) => {
+        /// Why a packet that netctl had to translate was dropped. Append-only: the number is an index into the
+        /// counters of a pinned map.
+        #[repr(u32)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum DropReason {
+            $($(#[$doc])* $name = $number,)+
+        }
+
+        impl DropReason {
+            /// All of them, in the order of their numbers.
+            pub const ALL: &[Self] = &[$(Self::$name),+];
+
+            /// A word for machines.
+            #[must_use]
+            pub const fn id(self) -> &'static str {
+                match self { $(Self::$name => $id),+ }
+            }
+
+            /// A phrase for people.
+            #[must_use]
+            pub const fn text(self) -> &'static str {
+                match self { $(Self::$name => $text),+ }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// A header is cut short or contradicts itself.
+    Malformed = 0: "malformed", "header cut short or contradicting itself";
+    /// A fragment: its ports are in another packet.
+    Fragment = 1: "fragment", "fragment of a datagram to translate";
+    /// A protocol that has no ports to translate.
+    Protocol = 2: "protocol", "protocol that cannot be translated";
+    /// An ICMP message that is not a query, or an error about an unknown flow.
+    Icmp = 3: "icmp", "ICMP message that belongs to no flow";
+    /// A TCP segment that cannot open a connection, of none that is known.
+    NoConnection = 4: "no-connection", "TCP segment of an unknown connection";
+    /// The uplink has no address to translate to.
+    NoAddress = 5: "no-address", "no outside address to translate to";
+    /// Every port tried is taken.
+    NoPort = 6: "no-port", "no free port to translate to";
+    /// The flow table is full.
+    TableFull = 7: "table-full", "flow table full";
+    /// From outside to an inside address, and no answer to anything.
+    Unsolicited = 8: "unsolicited", "from outside straight to an inside address";
+    /// The kernel refused to change the packet.
+    Rewrite = 9: "rewrite", "the kernel refused to change the packet";
+}
+
+/// Counters in the map: room for reasons to come.
+pub const SLOTS: usize = 32;
+
+const _: () = assert!(DropReason::ALL.len() <= SLOTS);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_dense_and_words_are_unique() {
+        for (index, reason) in DropReason::ALL.iter().enumerate() {
+            assert_eq!(*reason as usize, index);
+            assert_eq!(DropReason::ALL.iter().filter(|other| other.id() == reason.id()).count(), 1);
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! NAT as TC programs: loading, attaching, rules in, flows and counters out.
+//!
+//! One eBPF object a gateway. Everything that outlives this process is pinned below
+//! `BPFFS/netctl/TOPOLOGY/PLACE/vABI/`, by an ABI version of its own: pins of another version are not touched but
+//! replaced.
+//!
+//! ```text
+//! maps/FLOWS ..            programs/uplink_egress ..
+//! links/uplink/wan0/egress links/inside/v-net-0/ingress ..   local/connect4 ..
+//! ```
+
+pub mod attach;
+pub mod load;
+pub mod maps;
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use netctl_ebpf::ABI_VERSION;
+
+use crate::model::{IfName, Place, TopologyName};
+
+/// What can go wrong between netctl and the kernel's BPF.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// This binary was built without the object.
+    #[error("this netctl was built without its eBPF object")]
+    NoObject,
+    /// The object was refused.
+    #[error("load the eBPF object: {0}")]
+    Load(#[source] Box<aya::EbpfError>),
+    /// A program was refused by the verifier, or could not be attached.
+    #[error("program `{program}`: {source}")]
+    Program {
+        /// Its name.
+        program: String,
+        /// The loader's words.
+        source: Box<aya::programs::ProgramError>,
+    },
+    /// A program or map that the object should have is missing.
+    #[error("`{0}` is missing in the eBPF object")]
+    Missing(String),
+    /// A map could not be read or written.
+    #[error("map `{map}`: {source}")]
+    Map {
+        /// Its name.
+        map: &'static str,
+        /// The kernel's words.
+        source: Box<aya::maps::MapError>,
+    },
+    /// A program's link is not of the kind that outlives this process.
+    #[error("link of program `{program}`: {source}")]
+    Link {
+        /// Its name.
+        program: String,
+        /// The loader's words.
+        source: Box<aya::programs::links::LinkError>,
+    },
+    /// Something could not be pinned.
+    #[error("pin `{}`: {source}", path.display())]
+    Pin {
+        /// Where.
+        path: PathBuf,
+        /// The kernel's words.
+        source: Box<aya::pin::PinError>,
+    },
+    /// A file system call failed.
+    #[error("{what} `{}`: {source}", path.display())]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The kernel's words.
+        source: io::Error,
+    },
+    /// An interface of a rule does not exist.
+    #[error("there is no interface `{0}`")]
+    NoInterface(IfName),
+    /// All 65,535 rule numbers are taken.
+    #[error("too many rules: a gateway takes 65535")]
+    TooManyRules,
+}
+
+impl Error {
+    /// What to do about it, where that is known.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::NoObject => Some("build it with `cargo xtask build-ebpf`, then build netctl again"),
+            Self::Load(_) | Self::Program { .. } => Some(
+                "loading eBPF needs CAP_BPF and CAP_NET_ADMIN in the first user namespace, and Linux 6.1 or newer",
+            ),
+            _ => None,
+        }
+    }
+
+    fn program(program: &str) -> impl Fn(aya::programs::ProgramError) -> Self {
+        move |source| Self::Program { program: program.to_owned(), source: Box::new(source) }
+    }
+
+    fn link(program: &str) -> impl Fn(aya::programs::links::LinkError) -> Self {
+        move |source| Self::Link { program: program.to_owned(), source: Box::new(source) }
+    }
+
+    fn pin(path: &Path) -> impl FnOnce(aya::pin::PinError) -> Self {
+        move |source| Self::Pin { path: path.to_owned(), source: Box::new(source) }
+    }
+
+    fn io(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io { what, path: path.to_owned(), source }
+    }
+}
+
+/// Which programs an interface gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Side {
+    /// It leads outside.
+    Uplink,
+    /// It leads inside.
+    Inside,
+}
+
+impl Side {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Uplink, Self::Inside];
+
+    /// Its word in pins and messages.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Uplink => "uplink",
+            Self::Inside => "inside",
+        }
+    }
+}
+
+/// Where one gateway's maps, programs and links are pinned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pins {
+    /// `BPFFS/netctl/TOPOLOGY/PLACE`.
+    gateway: PathBuf,
+}
+
+impl Pins {
+    /// The pins of the gateway `place` of `topology`, below the bpffs mounted at `bpffs`.
+    #[must_use]
+    pub fn new(bpffs: &Path, topology: &TopologyName, place: &Place) -> Self {
+        Self { gateway: Self::topology(bpffs, topology).join(escape(&place.to_string())) }
+    }
+
+    /// Where all gateways of `topology` are.
+    #[must_use]
+    pub fn topology(bpffs: &Path, topology: &TopologyName) -> PathBuf {
+        bpffs.join("netctl").join(topology.as_str())
+    }
+
+    /// Whether the gateway's maps and programs are there, in this ABI version.
+    #[must_use]
+    pub fn exist(&self) -> bool {
+        self.version().join("maps").is_dir()
+    }
+
+    /// The interfaces that have all their programs, and on which side.
+    ///
+    /// # Errors
+    /// If the pins cannot be listed.
+    pub fn attached(&self) -> Result<Vec<(Side, IfName)>, Error> {
+        let mut attached = Vec::new();
+        for side in Side::ALL {
+            for name in list(&self.side(side))? {
+                if let Ok(interface) = unescape(&name).parse::<IfName>()
+                    && attach::HOOKS.iter().all(|(hook, _)| self.link(side, &interface, hook).exists())
+                {
+                    attached.push((side, interface));
+                }
+            }
+        }
+        Ok(attached)
+    }
+
+    /// Whether the socket hooks are attached.
+    #[must_use]
+    pub fn has_local(&self) -> bool {
+        attach::LOCAL_HOOKS.iter().all(|hook| self.local(hook).exists())
+    }
+
+    /// Removes everything, links first, so that nothing is attached to what goes next. Nothing there is no error.
+    ///
+    /// # Errors
+    /// If a pin cannot be removed.
+    pub fn remove(&self) -> Result<(), Error> {
+        remove_tree(&self.gateway)?;
+        if let Some(topology) = self.gateway.parent() {
+            remove_if_empty(topology);
+            topology.parent().map(remove_if_empty);
+        }
+        Ok(())
+    }
+
+    fn version(&self) -> PathBuf {
+        self.gateway.join(format!("v{ABI_VERSION}"))
+    }
+
+    fn map(&self, name: &str) -> PathBuf {
+        self.version().join("maps").join(name)
+    }
+
+    fn program(&self, name: &str) -> PathBuf {
+        self.version().join("programs").join(name)
+    }
+
+    fn local(&self, hook: &str) -> PathBuf {
+        self.version().join("local").join(hook)
+    }
+
+    fn side(&self, side: Side) -> PathBuf {
+        self.version().join("links").join(side.as_str())
+    }
+
+    fn interface(&self, side: Side, interface: &IfName) -> PathBuf {
+        self.side(side).join(escape(interface.as_str()))
+    }
+
+    fn link(&self, side: Side, interface: &IfName, hook: &str) -> PathBuf {
+        self.interface(side, interface).join(hook)
+    }
+}
+
+/// bpffs keeps dots in names for itself (`bpf_lookup` in kernel/bpf/inode.c).
+fn escape(name: &str) -> String {
+    name.replace('%', "%25").replace('.', "%2E")
+}
+
+fn unescape(name: &str) -> String {
+    name.replace("%2E", ".").replace("%25", "%")
+}
+
+/// Makes the directory that `pin` goes into.
+fn make_parent(pin: &Path) -> Result<(), Error> {
+    let Some(parent) = pin.parent() else { return Ok(()) };
+    fs::create_dir_all(parent).map_err(Error::io("make the directory", parent))
+}
+
+/// The names in a directory; none if there is no such directory.
+fn list(dir: &Path) -> Result<Vec<String>, Error> {
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Error::io("list", dir)(error)),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(Error::io("list", dir))?;
+        names.push(entry.file_name().to_string_lossy().into_owned());
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Removes a directory of pins in the order of its names, in which links and local come before maps and programs.
+fn remove_tree(dir: &Path) -> Result<(), Error> {
+    for name in list(dir)? {
+        let path = dir.join(name);
+        if path.is_dir() {
+            remove_tree(&path)?;
+        } else {
+            ignore_missing(fs::remove_file(&path)).map_err(Error::io("unpin", &path))?;
+        }
+    }
+    ignore_missing(fs::remove_dir(dir)).map_err(Error::io("remove the directory", dir))
+}
+
+fn ignore_missing(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+/// Other gateways and topologies may still be there.
+fn remove_if_empty(dir: &Path) {
+    let _ = fs::remove_dir(dir);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_with_dots_find_a_pin_and_the_way_back() {
+        for name in ["wan0.100", "a%2Eb", "100%", "plain"] {
+            assert!(!escape(name).contains('.'));
+            assert_eq!(unescape(&escape(name)), name);
+        }
+    }
+
+    #[test]
+    fn pins_are_apart_by_topology_place_and_abi() {
+        let pins = Pins::new(Path::new("/sys/fs/bpf"), &"office".parse().unwrap(), &Place::Host);
+        let version = format!("/sys/fs/bpf/netctl/office/host/v{ABI_VERSION}");
+        assert_eq!(pins.map("FLOWS"), Path::new(&version).join("maps/FLOWS"));
+        let link = pins.link(Side::Uplink, &"wan0.5".parse().unwrap(), "egress");
+        assert_eq!(link, Path::new(&version).join("links/uplink/wan0%2E5/egress"));
+    }
+
+    #[test]
+    fn removing_takes_all_of_one_gateway_and_leaves_the_next() {
+        let root = std::env::temp_dir().join(format!("netctl-pins-{}", std::process::id()));
+        let name: TopologyName = "office".parse().unwrap();
+        let [one, two] =
+            [Place::Host, Place::Netns("red".parse().unwrap())].map(|p| Pins::new(&root, &name, &p));
+        for pins in [&one, &two] {
+            fs::create_dir_all(pins.version().join("maps")).unwrap();
+            fs::write(pins.map("FLOWS"), "").unwrap();
+        }
+        one.remove().unwrap();
+        assert!(!one.exist() && two.exist());
+        two.remove().unwrap();
+        assert!(!root.join("netctl").exists(), "the last one takes the shared directories with it");
+        two.remove().unwrap();
+        fs::remove_dir(root).unwrap();
+    }
+}
