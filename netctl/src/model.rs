@@ -1,13 +1,32 @@
 //! The checked topology: every name is valid, every reference resolves, every default is filled in. Pure.
 
+mod address;
+mod check;
+mod endpoint;
+mod error;
+mod forward;
+mod forwarding;
+mod gateway;
+mod links;
+mod masquerade;
 pub mod name;
+mod naming;
+mod place;
+mod problem;
+mod route;
+#[cfg(test)]
+mod trial;
 
 use std::{collections::BTreeMap, fmt, net::IpAddr};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-pub use self::name::{IfName, NameError, NetnsName, TopologyName};
+pub use self::{
+    error::{Error, FileError},
+    name::{IfName, NameError, NetnsName, TopologyName},
+    problem::Problem,
+};
 
 /// A network as the user means it, complete and consistent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,11 +39,12 @@ pub struct Topology {
     pub bridges: Vec<Bridge>,
     /// Every veth pair: a bridge's ports (whose `a` end has the bridge as its master) and the file's own cables.
     pub cables: Vec<Cable>,
-    /// The file's routes and the default routes that plugging into a bridge brings.
+    /// The default routes that plugging into a bridge brings, then the file's routes.
     pub routes: Vec<Route>,
     /// `net.*` sysctls to set, by place: forwarding and what the file asks for. Keys in dotted form.
     pub sysctls: BTreeMap<Place, BTreeMap<String, String>>,
-    /// The places that translate addresses.
+    /// The places that translate addresses, in the order in which the file's masquerade rules, then its forward rules
+    /// first name them.
     pub gateways: Vec<Gateway>,
 }
 
@@ -121,8 +141,8 @@ pub struct Route {
 pub struct Gateway {
     /// Where it is.
     pub place: Place,
-    /// The outside interfaces: those that a masquerade rule goes out of, else (only forwards) all that no rule's
-    /// source lives behind.
+    /// The outside interfaces, at least one: those that a masquerade rule goes out of. Without masquerade rules, those
+    /// that no forward leads out of, or all where that leaves none. On the host, perhaps not of this topology.
     pub uplinks: Vec<IfName>,
     /// Its other layer-3 interfaces (no bridge ports, no loopback).
     pub insides: Vec<IfName>,

@@ -1,0 +1,301 @@
+//! The addresses of a topology: each one fit for an interface, and no two in each other's way.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::{
+    Bridge, Problem,
+    error::Error,
+    links::{Interface, Links},
+};
+use crate::spec::KeyPath;
+
+/// Reads the `addresses` of the table at `path`.
+pub(super) fn parse_all(texts: &[String], path: &KeyPath) -> Result<Vec<IpNet>, Error> {
+    let path = path.key("addresses");
+    let parse = |(index, text): (usize, &String)| {
+        parse(text).map_err(|problem| Error::new(path.index(index), problem))
+    };
+    texts.iter().enumerate().map(parse).collect()
+}
+
+fn parse(text: &str) -> Result<IpNet, Problem> {
+    let address: IpNet = text.parse().map_err(|_| Problem::Address {
+        text: text.to_owned(),
+    })?;
+    if !is_unicast(address.addr()) {
+        return Err(Problem::NotUnicast {
+            address: address.addr(),
+        });
+    }
+    // Subnets of two addresses or one (RFC 3021) have neither a network nor a broadcast address.
+    if let IpNet::V4(net) = address
+        && net.prefix_len() < 31
+    {
+        if net.addr() == net.network() {
+            return Err(Problem::NetworkAddress { address });
+        }
+        if net.addr() == net.broadcast() {
+            return Err(Problem::BroadcastAddress { address });
+        }
+    }
+    Ok(address)
+}
+
+/// Whether this can be the address of one interface of one machine.
+pub(super) fn is_unicast(address: IpAddr) -> bool {
+    let broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
+    !(address.is_unspecified() || address.is_multicast() || address.is_loopback() || broadcast)
+}
+
+/// Whether two networks have an address in common.
+pub(super) fn overlap(one: &IpNet, other: &IpNet) -> bool {
+    one.contains(&other.network()) || other.contains(&one.network())
+}
+
+/// Whether this is an IPv6 link-local address, which means something else on each link.
+pub(super) fn is_link_local(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local())
+}
+
+/// A port's addresses belong to the subnets of its bridge, for each family that the bridge has.
+pub(super) fn check_inside(addresses: &[IpNet], bridge: &Bridge, port: &KeyPath) -> Result<(), Error> {
+    for (index, address) in addresses.iter().map(IpNet::addr).enumerate() {
+        let family = bridge
+            .addresses
+            .iter()
+            .filter(|net| net.addr().is_ipv4() == address.is_ipv4());
+        let subnets: Vec<IpNet> = family.map(IpNet::trunc).collect();
+        let inside = subnets.is_empty() || subnets.iter().any(|subnet| subnet.contains(&address));
+        if !inside && !is_link_local(address) {
+            let bridge = bridge.name.to_string();
+            let path = port.key("addresses").index(index);
+            return Err(Error::new(
+                path,
+                Problem::OutsideBridge {
+                    address,
+                    bridge,
+                    subnets,
+                },
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// No address is there twice on a segment or in a place, and no place is connected to one subnet by two segments.
+pub(super) fn check(links: &Links) -> Result<(), Error> {
+    let mut claims: Vec<Claim<'_>> = Vec::new();
+    for interface in &links.interfaces {
+        for (index, &net) in interface.addresses.iter().enumerate() {
+            let claim = Claim { interface, net };
+            if let Some(problem) = claims.iter().find_map(|earlier| claim.conflict(earlier)) {
+                return Err(Error::new(interface.path.key("addresses").index(index), problem));
+            }
+            claims.push(claim);
+        }
+    }
+    Ok(())
+}
+
+/// An address that an interface has.
+struct Claim<'a> {
+    interface: &'a Interface,
+    net: IpNet,
+}
+
+impl Claim<'_> {
+    fn conflict(&self, earlier: &Self) -> Option<Problem> {
+        let address = self.net.addr();
+        let same_segment = self.interface.segment == earlier.interface.segment;
+        let same_place = self.interface.place == earlier.interface.place && !is_link_local(address);
+        if address == earlier.net.addr() && (same_segment || same_place) {
+            return Some(self.shared(earlier));
+        }
+        let apart = same_place && !same_segment && !is_link_local(earlier.net.addr());
+        (apart && self.is_subnet() && earlier.is_subnet() && overlap(&self.net, &earlier.net)).then(|| {
+            Problem::Overlap {
+                subnet: self.net.trunc(),
+                one: self.interface.described(),
+                other_subnet: earlier.net.trunc(),
+                other: earlier.interface.described(),
+            }
+        })
+    }
+
+    fn shared(&self, earlier: &Self) -> Problem {
+        let address = self.net.addr();
+        if self.interface.path == earlier.interface.path {
+            return Problem::RepeatedAddress { address };
+        }
+        let ports = self.interface.plugged && earlier.interface.plugged;
+        Problem::SharedAddress {
+            links: if ports { "ports" } else { "interfaces" },
+            one: earlier.interface.described(),
+            other: self.interface.described(),
+            address,
+        }
+    }
+
+    /// An address of full length brings no subnet that could overlap another.
+    fn is_subnet(&self) -> bool {
+        self.net.prefix_len() < self.net.max_prefix_len()
+    }
+}
+
+impl Interface {
+    /// As messages call it.
+    pub(super) fn described(&self) -> String {
+        format!("`{}` of `{}`", self.name, self.place)
+    }
+
+    /// The subnet, other than of link-local addresses, by which the interface reaches `address`.
+    pub(super) fn subnet_of(&self, address: IpAddr) -> Option<&IpNet> {
+        let subnets = self.addresses.iter().filter(|net| !is_link_local(net.addr()));
+        subnets
+            .filter(|net| net.contains(&address))
+            .max_by_key(|net| net.prefix_len())
+    }
+
+    /// Whether part of `network` lives behind it.
+    pub(super) fn overlaps(&self, network: &IpNet) -> bool {
+        self.addresses.iter().any(|net| overlap(net, network))
+    }
+
+    /// Whether all of `network` lives behind it.
+    pub(super) fn contains(&self, network: &IpNet) -> bool {
+        self.addresses.iter().any(|net| net.contains(network))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::trial::{assert_office_refused, assert_refused, office, topology};
+
+    #[test]
+    fn a_bad_address_is_refused_with_its_line() {
+        let cases = [
+            (
+                "192.168.15.300/24",
+                "`192.168.15.300/24` is not an address with a prefix length",
+                "",
+            ),
+            (
+                "192.168.15.1",
+                "`192.168.15.1` is not an address with a prefix length",
+                "add its subnet's prefix length, as in `192.168.15.1/24`",
+            ),
+            (
+                "fd15::1",
+                "`fd15::1` is not an address with a prefix length",
+                "add its subnet's prefix length, as in `fd15::1/64`",
+            ),
+            (
+                "10.0.0.1/33",
+                "`10.0.0.1/33` is not an address with a prefix length",
+                "",
+            ),
+            (
+                "192.168.15.0/24",
+                "192.168.15.0 is the address of the network 192.168.15.0/24 itself",
+                "",
+            ),
+            (
+                "192.168.15.255/24",
+                "192.168.15.255 is the broadcast address of 192.168.15.0/24",
+                "",
+            ),
+            ("0.0.0.0/0", "0.0.0.0 cannot be the address of an interface", ""),
+            (
+                "224.0.0.1/24",
+                "224.0.0.1 cannot be the address of an interface",
+                "",
+            ),
+            ("ff02::1/64", "ff02::1 cannot be the address of an interface", ""),
+            ("::/64", ":: cannot be the address of an interface", ""),
+        ];
+        for (address, message, hint) in cases {
+            let text = format!("[bridges.b]\naddresses = [\n'172.16.0.1/24',\n'{address}' ]");
+            assert_refused(&[(&text, &format!("4: {message} (`bridges.b.addresses[1]`)"), hint)]);
+        }
+    }
+
+    #[test]
+    fn short_subnets_use_every_address() {
+        topology("[bridges.b]\naddresses = ['10.0.0.0/31', '10.0.0.4/32', 'fd15::/127', 'fd15::2/128']");
+    }
+
+    #[test]
+    fn two_ports_with_one_address_are_refused_by_name() {
+        assert_refused(&[(
+            "[namespaces.red]\n[namespaces.blue]\n[bridges.b.ports]\nred = { addresses = ['10.0.0.1/24'] }\n\
+             blue = { addresses = ['10.0.0.1/24'] }",
+            "5: two ports with one address: `eth0` of `red` and `eth0` of `blue` both have 10.0.0.1 \
+             (`bridges.b.ports.blue.addresses[0]`)",
+            "",
+        )]);
+    }
+
+    #[test]
+    fn an_address_is_there_once_on_a_segment_and_in_a_place() {
+        assert_office_refused(&[
+            (
+                "[bridges.br1]\nnamespace = 'router'\naddresses = ['203.0.113.1/32']",
+                "12: two interfaces with one address: `br1` of `router` and `wan0` of `router` both have 203.0.113.1 \
+                 (`cables[0].a.addresses[0]`)",
+                "",
+            ),
+            (
+                "[[cables]]\na = { namespace = 'red', interface = 'x', addresses = ['10.1.0.1/24'] }\n\
+                 b = { namespace = 'blue', interface = 'x', addresses = ['10.1.0.1/24'] }",
+                "16: two interfaces with one address: `x` of `red` and `x` of `blue` both have 10.1.0.1 \
+                 (`cables[1].b.addresses[0]`)",
+                "",
+            ),
+            (
+                "[bridges.br1]\naddresses = ['10.1.0.1/24', '10.1.0.1/16']",
+                "15: 10.1.0.1 is listed twice (`bridges.br1.addresses[1]`)",
+                "",
+            ),
+        ]);
+    }
+
+    #[test]
+    fn a_port_has_addresses_in_the_subnets_of_its_bridge() {
+        let with = |address: &str| {
+            format!(
+                "[namespaces.red]\n[bridges.b]\naddresses = ['10.0.0.5/24', '10.0.1.5/24']\n\
+                 ports.red.addresses = ['{address}']"
+            )
+        };
+        assert_refused(&[(
+            &with("10.0.2.1/24"),
+            "4: 10.0.2.1 is outside the subnets of bridge `b`, 10.0.0.0/24, 10.0.1.0/24 \
+             (`bridges.b.ports.red.addresses[0]`)",
+            "",
+        )]);
+        for fine in ["10.0.1.1/24", "10.0.0.7/32", "fd15::1/64", "fe80::1/64"] {
+            topology(&with(fine));
+        }
+    }
+
+    #[test]
+    fn a_place_is_not_connected_to_one_subnet_by_two_links() {
+        let cable = |address: &str| {
+            format!(
+                "[[cables]]\na = {{ namespace = 'red', interface = 'x', addresses = ['{address}'] }}\n\
+                 b = {{ namespace = 'internet', interface = 'x' }}"
+            )
+        };
+        assert_office_refused(&[(
+            &cable("10.0.0.130/25"),
+            "15: subnet 10.0.0.128/25 of `x` of `red` overlaps 10.0.0.0/24 of `eth0` of `red`, \
+             another link of the same place (`cables[1].a.addresses[0]`)",
+            "",
+        )]);
+        for fine in ["10.0.1.1/24", "10.0.0.9/32", "fe80::1/64"] {
+            office(&cable(fine));
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! Forward rules: where they listen, where they lead, and that no two want the same packets.
+
+use std::net::IpAddr;
+
+use super::{
+    Forward, Place, Problem, Route, address, endpoint, error::Error, gateway::Rule, links::Links,
+    place::Places, route::interface_towards,
+};
+use crate::spec::{self, KeyPath, key_path};
+
+/// The file's forward rules, one for each protocol, each with its place.
+pub(super) fn resolve(
+    specs: &[spec::Forward],
+    places: &Places,
+    links: &Links,
+    routes: &[Route],
+) -> Result<Vec<Rule<Forward>>, Error> {
+    let mut rules: Vec<Rule<Forward>> = Vec::new();
+    for (index, spec) in specs.iter().enumerate() {
+        let path = key_path!["nat", "forward", index];
+        let place = places.resolve(&spec.namespace, &path.key("namespace"))?;
+        for rule in parse(spec, &path)? {
+            check_listen(&rule, &place, links).map_err(|problem| Error::new(path.key("listen"), problem))?;
+            check_target(&rule, &place, links, routes)
+                .map_err(|problem| Error::new(path.key("to"), problem))?;
+            let rule = Rule {
+                place: place.clone(),
+                rule,
+                path: path.clone(),
+            };
+            if let Some(problem) = rules.iter().find_map(|earlier| rule.overlaps(earlier)) {
+                return Err(Error::new(path.key("listen"), problem));
+            }
+            rules.push(rule);
+        }
+    }
+    Ok(rules)
+}
+
+fn parse(spec: &spec::Forward, path: &KeyPath) -> Result<impl Iterator<Item = Forward>, Error> {
+    let refuse = |key: &str, problem| Error::new(path.key(key), problem);
+    let listen = endpoint::listen(&spec.listen).ok_or_else(|| {
+        refuse(
+            "listen",
+            Problem::Listen {
+                text: spec.listen.clone(),
+            },
+        )
+    })?;
+    let (to, to_port) = endpoint::target(&spec.to).ok_or_else(|| {
+        refuse(
+            "to",
+            Problem::Target {
+                text: spec.to.clone(),
+            },
+        )
+    })?;
+    let (address, ports) = (listen.address, listen.ports);
+    if let Some(address) = address.filter(|address| address.is_ipv4() != to.is_ipv4()) {
+        let (one, other) = (address.to_string(), to.to_string());
+        return Err(refuse("to", Problem::Families { one, other }));
+    }
+    let to_port = to_port.unwrap_or(ports.0);
+    if to_port.checked_add(ports.1 - ports.0).is_none() {
+        let count = u32::from(ports.1 - ports.0) + 1;
+        return Err(refuse(
+            "to",
+            Problem::BeyondLastPort {
+                first: to_port,
+                count,
+            },
+        ));
+    }
+    let rule = move |&protocol| Forward {
+        address,
+        ports,
+        protocol,
+        to,
+        to_port,
+    };
+    Ok(listen.protocols.iter().map(rule))
+}
+
+/// A gateway listens on its own addresses; the host may have others than the file's.
+fn check_listen(rule: &Forward, place: &Place, links: &Links) -> Result<(), Problem> {
+    let Some(address) = rule.address else {
+        return Ok(());
+    };
+    if !address::is_unicast(address) {
+        return Err(Problem::Unspecified {
+            address,
+            verb: "listen on",
+        });
+    }
+    let own = links
+        .of(place)
+        .flat_map(|link| &link.addresses)
+        .map(ipnet::IpNet::addr);
+    let own: Vec<IpAddr> = own.filter(|own| own.is_ipv4() == address.is_ipv4()).collect();
+    if *place == Place::Host || own.contains(&address) {
+        return Ok(());
+    }
+    Err(Problem::ForeignAddress {
+        address,
+        place: place.clone(),
+        out: None,
+        own,
+    })
+}
+
+/// A gateway knows the way to where it forwards; the host may know more than the file.
+fn check_target(rule: &Forward, place: &Place, links: &Links, routes: &[Route]) -> Result<(), Problem> {
+    let to = rule.to;
+    if !address::is_unicast(to) {
+        return Err(Problem::Unspecified {
+            address: to,
+            verb: "forward to",
+        });
+    }
+    if *place == Place::Host || interface_towards(to, place, links, routes).is_some() {
+        return Ok(());
+    }
+    Err(Problem::NoRouteTo {
+        to,
+        place: place.clone(),
+    })
+}
+
+impl Rule<Forward> {
+    /// The first port that both rules would take from each other.
+    fn overlaps(&self, earlier: &Self) -> Option<Problem> {
+        let (new, old) = (&self.rule, &earlier.rule);
+        let same_address = match (new.address, old.address) {
+            (Some(new), Some(old)) => new == old,
+            _ => new.to.is_ipv4() == old.to.is_ipv4(),
+        };
+        let port = new.ports.0.max(old.ports.0);
+        let overlap = port <= new.ports.1.min(old.ports.1);
+        let same = self.place == earlier.place && new.protocol == old.protocol && same_address;
+        (same && overlap).then(|| Problem::OverlappingForwards {
+            protocol: new.protocol,
+            port,
+            one: earlier.path.clone(),
+            other: self.path.clone(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{
+        Protocol,
+        trial::{assert_office_refused, office},
+    };
+
+    fn rule(listen: &str, to: &str) -> String {
+        format!("[[nat.forward]]\nnamespace = 'router'\nlisten = '{listen}'\nto = '{to}'\n")
+    }
+
+    #[test]
+    fn a_forward_of_both_protocols_is_two() {
+        let topology = office(&rule("8000-8010/tcp+udp", "10.0.0.2:80"));
+        let [tcp, udp] = &topology.gateways[0].forwards[..] else {
+            panic!("{:?}", topology.gateways)
+        };
+        assert_eq!((tcp.protocol, udp.protocol), (Protocol::Tcp, Protocol::Udp));
+        assert_eq!((tcp.address, tcp.ports, tcp.to_port), (None, (8000, 8010), 80));
+    }
+
+    #[test]
+    fn the_port_is_kept_unless_the_target_has_one() {
+        let topology = office(&(rule("203.0.113.1:443", "10.0.0.2") + &rule("[2001:db8::1]:443", "fd15::1")));
+        let to: Vec<_> = topology.gateways[0]
+            .forwards
+            .iter()
+            .map(|rule| rule.to_port)
+            .collect();
+        assert_eq!(to, [443, 443]);
+    }
+
+    #[test]
+    fn a_rule_that_could_never_work_is_refused() {
+        let listen = "write `[ADDRESS:]PORT[-PORT][/tcp|udp|tcp+udp]`, an IPv6 address in brackets";
+        assert_office_refused(&[
+            (
+                &rule("http", "10.0.0.2"),
+                "16: `http` does not say where to listen (`nat.forward[0].listen`)",
+                listen,
+            ),
+            (
+                &rule("80", "fd15::2:http"),
+                "17: `fd15::2:http` does not say where to forward to (`nat.forward[0].to`)",
+                "write `ADDRESS[:PORT]`, an IPv6 address with a port in brackets",
+            ),
+            (
+                &rule("203.0.113.1:80", "fd15::1"),
+                "17: 203.0.113.1 and fd15::1 are of different address families (`nat.forward[0].to`)",
+                "",
+            ),
+            (
+                &rule("203.0.113.9:80", "10.0.0.2"),
+                "16: 203.0.113.9 is not an address of `router` (`nat.forward[0].listen`)",
+                "it has 10.0.0.5, 203.0.113.1",
+            ),
+            (
+                &rule("0.0.0.0:80", "10.0.0.2"),
+                "16: 0.0.0.0 is not an address that one can listen on (`nat.forward[0].listen`)",
+                "leave the address out to listen on every one",
+            ),
+            (
+                &rule("80", "0.0.0.0"),
+                "17: 0.0.0.0 is not an address that one can forward to (`nat.forward[0].to`)",
+                "",
+            ),
+            (
+                &rule("80-90", "10.0.0.2:65530"),
+                "17: 11 ports from 65530 on go beyond 65535 (`nat.forward[0].to`)",
+                "",
+            ),
+            (
+                &rule("80", "172.16.0.1"),
+                "17: `router` has no route to 172.16.0.1 (`nat.forward[0].to`)",
+                "",
+            ),
+        ]);
+    }
+
+    #[test]
+    fn two_forwards_do_not_want_the_same_packets() {
+        let first = rule("8000-8010/tcp+udp", "10.0.0.2");
+        for listen in ["8010", "203.0.113.1:7000-8000/udp", "8005/tcp"] {
+            let (protocol, port) = if listen.ends_with("udp") {
+                ("udp", 8000)
+            } else {
+                ("tcp", 8010)
+            };
+            let port = if listen.starts_with("8005") { 8005 } else { port };
+            assert_office_refused(&[(
+                &(first.clone() + &rule(listen, "10.0.0.1")),
+                &format!(
+                    "20: two forwards of {protocol} port {port}: `nat.forward[0]` and `nat.forward[1]` \
+                     (`nat.forward[1].listen`)"
+                ),
+                "",
+            )]);
+        }
+        for (listen, to) in [
+            ("8011", "10.0.0.1"),
+            ("8000", "fd15::1"),
+            ("[2001:db8::1]:8000", "fd15::1"),
+        ] {
+            office(&(first.clone() + &rule(listen, to)));
+        }
+        office(&(rule("203.0.113.1:80", "10.0.0.1") + &rule("10.0.0.5:80", "10.0.0.1")));
+    }
+
+    #[test]
+    fn a_gateway_forwards_where_its_routes_lead_and_the_host_anywhere() {
+        let route = "[[routes]]\nnamespace = 'router'\nto = '172.16.0.0/12'\nvia = '10.0.0.2'\n";
+        office(&(rule("80", "172.16.0.1") + route));
+        let out = "[[nat.masquerade]]\nnamespace = 'host'\nsource = '10.0.0.0/24'\nout = 'eth0'\n";
+        office(&(rule("198.51.100.7:80", "172.16.0.1").replace("router", "host") + out));
+    }
+}

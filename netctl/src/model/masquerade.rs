@@ -1,0 +1,253 @@
+//! Masquerade rules: their networks, and the uplinks that they apply to.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::{
+    IfName, Masquerade, Place, Problem, endpoint,
+    error::Error,
+    gateway::Rule,
+    links::Links,
+    place::Places,
+    route::{parse_ip, parse_network},
+};
+use crate::spec::{self, KeyPath, key_path, nearest};
+
+/// The file's masquerade rules, each with its place.
+pub(super) fn resolve(
+    specs: &[spec::Masquerade],
+    places: &Places,
+    links: &Links,
+) -> Result<Vec<Rule<Masquerade>>, Error> {
+    let mut rules: Vec<Rule<Masquerade>> = Vec::new();
+    for (index, spec) in specs.iter().enumerate() {
+        let path = key_path!["nat", "masquerade", index];
+        let place = places.resolve(&spec.namespace, &path.key("namespace"))?;
+        let rule = parse(spec, &place, &path, links)?;
+        for earlier in rules.iter().filter(|earlier| earlier.place == place) {
+            check_apart(&rule, earlier).map_err(|problem| Error::new(path.clone(), problem))?;
+        }
+        rules.push(Rule { place, rule, path });
+    }
+    Ok(rules)
+}
+
+fn parse(spec: &spec::Masquerade, place: &Place, path: &KeyPath, links: &Links) -> Result<Masquerade, Error> {
+    let source = parse_network(&spec.source, &path.key("source"))?;
+    let mut rule = Masquerade {
+        source,
+        out: uplinks(spec.out.as_deref(), &source, place, path, links)?,
+        address: None,
+        ports: None,
+        routed: spec.routed,
+    };
+    if let Some(text) = &spec.address {
+        rule.address = Some(parse_address(text, &rule, place, &path.key("address"), links)?);
+    }
+    if let Some(text) = &spec.ports {
+        let refuse = || Error::new(path.key("ports"), Problem::Ports { text: text.clone() });
+        rule.ports = Some(endpoint::ports(text).ok_or_else(refuse)?);
+    }
+    Ok(rule)
+}
+
+/// The interface that the rule names, else every one that no part of the source lives behind. A wide source such as
+/// 10.0.0.0/8 may well have the named uplink's own subnet in it.
+fn uplinks(
+    out: Option<&str>,
+    source: &IpNet,
+    place: &Place,
+    path: &KeyPath,
+    links: &Links,
+) -> Result<Vec<IfName>, Error> {
+    let Some(name) = out else {
+        if *place == Place::Host {
+            return Err(Error::new(path.clone(), Problem::HostOut));
+        }
+        let outside = links.of(place).filter(|link| !link.overlaps(source));
+        let out: Vec<IfName> = outside.map(|link| link.name.clone()).collect();
+        if out.is_empty() {
+            return Err(Error::new(
+                path.clone(),
+                Problem::NoUplink { place: place.clone() },
+            ));
+        }
+        return Ok(out);
+    };
+    let path = path.key("out");
+    let out = parse_out(name, place, &path, links)?;
+    if links
+        .of(place)
+        .any(|link| link.name == out && link.contains(source))
+    {
+        let (out, source_net) = (out.to_string(), *source);
+        return Err(Error::new(path, Problem::OutIsInside { out, source_net }));
+    }
+    Ok(vec![out])
+}
+
+/// A layer-3 interface of the place; the host may have others than the file's.
+fn parse_out(name: &str, place: &Place, path: &KeyPath, links: &Links) -> Result<IfName, Error> {
+    let out: IfName = name
+        .parse()
+        .map_err(|error| Error::new(path.clone(), Problem::Name(error)))?;
+    if *place == Place::Host || links.of(place).any(|link| link.name == out) {
+        return Ok(out);
+    }
+    let problem = Problem::UnknownOut {
+        place: place.clone(),
+        out: name.to_owned(),
+        nearest: nearest(name, links.of(place).map(|link| link.name.as_str())).map(str::to_owned),
+    };
+    Err(Error::new(path.clone(), problem))
+}
+
+/// An address that the uplinks have, so that replies find their way; the host may have others than the file's.
+fn parse_address(
+    text: &str,
+    rule: &Masquerade,
+    place: &Place,
+    path: &KeyPath,
+    links: &Links,
+) -> Result<IpAddr, Error> {
+    let address = parse_ip(text, path)?;
+    if address.is_ipv4() != rule.source.addr().is_ipv4() {
+        let (one, other) = (text.to_owned(), rule.source.to_string());
+        return Err(Error::new(path.clone(), Problem::Families { one, other }));
+    }
+    let uplinks = links.of(place).filter(|link| rule.out.contains(&link.name));
+    let own = uplinks.flat_map(|link| &link.addresses).map(IpNet::addr);
+    let own: Vec<IpAddr> = own.filter(|own| own.is_ipv4() == address.is_ipv4()).collect();
+    if *place == Place::Host || own.contains(&address) {
+        return Ok(address);
+    }
+    let out = match &rule.out[..] {
+        [out] => Some(out.to_string()),
+        _ => None,
+    };
+    let place = place.clone();
+    Err(Error::new(
+        path.clone(),
+        Problem::ForeignAddress {
+            address,
+            place,
+            out,
+            own,
+        },
+    ))
+}
+
+/// Only one rule says how a source leaves by an uplink.
+fn check_apart(rule: &Masquerade, earlier: &Rule<Masquerade>) -> Result<(), Problem> {
+    let shared = rule.out.iter().find(|out| earlier.rule.out.contains(out));
+    match shared {
+        Some(out) if rule.source == earlier.rule.source => Err(Problem::DuplicateMasquerade {
+            source_net: rule.source,
+            out: out.to_string(),
+            other: earlier.path.clone(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::trial::{assert_office_refused, office};
+
+    fn rule(more: &str) -> String {
+        format!("[[nat.masquerade]]\nnamespace = 'router'\nsource = '10.0.0.0/24'\n{more}\n")
+    }
+
+    #[test]
+    fn out_left_out_is_every_interface_that_the_source_does_not_live_behind() {
+        let more = "[bridges.br1]\nnamespace = 'router'\n";
+        let topology = office(&(rule("") + more));
+        let out: Vec<_> = topology.gateways[0].masquerades[0]
+            .out
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(out, ["br1", "wan0"]);
+    }
+
+    #[test]
+    fn a_wide_source_may_include_the_uplinks_subnet() {
+        let topology = office(&rule("out = 'wan0'").replace("10.0.0.0/24", "0.0.0.0/0"));
+        assert_eq!(topology.gateways[0].uplinks[0].as_str(), "wan0");
+    }
+
+    #[test]
+    fn ports_and_address_are_taken_over() {
+        let topology = office(&rule(
+            "out = 'wan0'\naddress = '203.0.113.1'\nports = '20000-29999'\nrouted = true",
+        ));
+        let rule = &topology.gateways[0].masquerades[0];
+        assert_eq!(rule.address, Some("203.0.113.1".parse().unwrap()));
+        assert_eq!((rule.ports, rule.routed), (Some((20000, 29999)), true));
+    }
+
+    #[test]
+    fn a_rule_that_could_never_work_is_refused() {
+        let ports = "write `FIRST-LAST`, both from 1 to 65535 and the lower one first";
+        let no_range =
+            |text: &str| format!("17: `{text}` is not a range of ports (`nat.masquerade[0].ports`)");
+        assert_office_refused(&[
+            (
+                "[[nat.masquerade]]\nnamespace = 'router'\nsource = '10.0.0.5/24'",
+                "16: 10.0.0.5/24 has host bits set (`nat.masquerade[0].source`)",
+                "the network is `10.0.0.0/24`",
+            ),
+            (
+                &rule("out = 'wan'"),
+                "17: `router` has no interface `wan` to go out of (`nat.masquerade[0].out`)",
+                "did you mean `wan0`?",
+            ),
+            (
+                &rule("out = 'veth-red-br'"),
+                "17: `router` has no interface `veth-red-br` to go out of (`nat.masquerade[0].out`)",
+                "",
+            ),
+            (
+                &rule("out = 'br0'"),
+                "17: `br0` is the interface that 10.0.0.0/24 lives behind (`nat.masquerade[0].out`)",
+                "`out` is the interface on the other side",
+            ),
+            (
+                "[[nat.masquerade]]\nnamespace = 'red'\nsource = '10.0.0.0/24'",
+                "14: `red` has no interface to go out of (`nat.masquerade[0]`)",
+                "add a cable, or a bridge, that leads outside",
+            ),
+            (
+                "[[nat.masquerade]]\nnamespace = 'host'\nsource = '10.0.0.0/24'",
+                "14: `host` has interfaces that the file does not know of, so `out` is needed (`nat.masquerade[0]`)",
+                "set `out` to the interface that leads outside",
+            ),
+            (
+                &rule("out = 'wan0'\naddress = '203.0.113.9'"),
+                "18: 203.0.113.9 is not an address of `wan0` of `router` (`nat.masquerade[0].address`)",
+                "it has 203.0.113.1",
+            ),
+            (
+                &rule("address = '2001:db8::1'"),
+                "17: 2001:db8::1 and 10.0.0.0/24 are of different address families (`nat.masquerade[0].address`)",
+                "",
+            ),
+            (&rule("ports = '29999-20000'"), &no_range("29999-20000"), ports),
+            (&rule("ports = '0-10'"), &no_range("0-10"), ports),
+            (&rule("ports = ''"), &no_range(""), ports),
+            (
+                &(rule("out = 'wan0'") + &rule("")),
+                "18: 10.0.0.0/24 is masqueraded out of `wan0` already: `nat.masquerade[0]` (`nat.masquerade[1]`)",
+                "",
+            ),
+        ]);
+    }
+
+    #[test]
+    fn the_host_may_have_interfaces_and_addresses_that_the_file_does_not_know() {
+        let rule = rule("out = 'eth0'\naddress = '198.51.100.7'").replace("router", "host");
+        let topology = office(&rule);
+        assert_eq!(topology.gateways[0].uplinks[0].as_str(), "eth0");
+    }
+}

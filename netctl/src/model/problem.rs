@@ -1,0 +1,234 @@
+//! What can be wrong with a topology: each problem carries what it needs to name both sides, and knows what to do.
+
+use std::{fmt, net::IpAddr};
+
+use ipnet::IpNet;
+
+use super::{NameError, Place, Protocol};
+use crate::spec::KeyPath;
+
+/// What is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[expect(
+    missing_docs,
+    reason = "the messages say what the variants and their fields are"
+)]
+pub enum Problem {
+    // Names and places.
+    #[error(transparent)]
+    Name(NameError),
+    #[error("no default for `{key}`: {error}")]
+    DefaultName { key: &'static str, error: NameError },
+    #[error("unknown namespace `{name}`")]
+    UnknownNamespace { name: String, nearest: Option<String> },
+    #[error("`lo` is the loopback interface of every namespace")]
+    Loopback,
+    #[error("two interfaces called `{name}` in `{place}`: the other is `{other}`")]
+    InterfaceTaken {
+        name: String,
+        place: Place,
+        other: KeyPath,
+    },
+    #[error("`host` has interfaces of its own, so this one needs a name")]
+    HostInterface,
+    #[error("bridge `{bridge}` lives in `{place}`, which cannot be plugged into it too")]
+    OwnBridge { bridge: String, place: Place },
+    #[error("an mtu of {mtu} is not between {least} and 65535")]
+    Mtu { mtu: i64, least: i64 },
+    #[error("`{key}` is not the name of a network sysctl")]
+    Sysctl { key: String },
+    #[error("`{place}` translates addresses, which needs forwarding")]
+    ForwardingOff { place: Place },
+
+    // Addresses.
+    #[error("`{text}` is not an address with a prefix length")]
+    Address { text: String },
+    #[error("{address} cannot be the address of an interface")]
+    NotUnicast { address: IpAddr },
+    #[error("{} is the address of the network {} itself", .address.addr(), .address.trunc())]
+    NetworkAddress { address: IpNet },
+    #[error("{} is the broadcast address of {}", .address.addr(), .address.trunc())]
+    BroadcastAddress { address: IpNet },
+    #[error("{address} is listed twice")]
+    RepeatedAddress { address: IpAddr },
+    #[error("two {links} with one address: {one} and {other} both have {address}")]
+    SharedAddress {
+        links: &'static str,
+        one: String,
+        other: String,
+        address: IpAddr,
+    },
+    #[error("{address} is outside the subnets of bridge `{bridge}`, {}", list(.subnets))]
+    OutsideBridge {
+        address: IpAddr,
+        bridge: String,
+        subnets: Vec<IpNet>,
+    },
+    #[error("subnet {subnet} of {one} overlaps {other_subnet} of {other}, another link of the same place")]
+    Overlap {
+        subnet: IpNet,
+        one: String,
+        other_subnet: IpNet,
+        other: String,
+    },
+
+    // Routes.
+    #[error("`{text}` is not a network with a prefix length")]
+    Network { text: String },
+    #[error("{given} has host bits set")]
+    HostBits { given: IpNet },
+    #[error("`{text}` is not an IP address")]
+    Ip { text: String },
+    #[error("{one} and {other} are of different address families")]
+    Families { one: String, other: String },
+    #[error("next hop {via} is in no subnet that `{place}` is connected to")]
+    Unreachable {
+        via: IpAddr,
+        place: Place,
+        subnets: Vec<IpNet>,
+    },
+    #[error("next hop {via} is an address of `{place}` itself")]
+    OwnNextHop { via: IpAddr, place: Place },
+    #[error("`{place}` has a route to {to} already: `{other}`")]
+    DuplicateRoute { place: Place, to: IpNet, other: KeyPath },
+    #[error("`{place}` is connected to {to}, so it has a route to it already")]
+    ConnectedRoute { place: Place, to: IpNet },
+    #[error("bridge `{bridge}` has no address that this port could have its default route through")]
+    NoDefaultRoute { bridge: String },
+    #[error("`{place}` gets two {} default routes: from bridges `{one}` and `{other}`", family(.via))]
+    TwoDefaultRoutes {
+        place: Place,
+        via: IpAddr,
+        one: String,
+        other: String,
+    },
+
+    // Address translation.
+    #[error("`{place}` has no interface `{out}` to go out of")]
+    UnknownOut {
+        place: Place,
+        out: String,
+        nearest: Option<String>,
+    },
+    #[error("`{out}` is the interface that {source_net} lives behind")]
+    OutIsInside { out: String, source_net: IpNet },
+    #[error("`{place}` has no interface to go out of")]
+    NoUplink { place: Place },
+    #[error("`host` has interfaces that the file does not know of, so `out` is needed")]
+    HostOut,
+    #[error("the file does not have the interface of `host` that this comes in by")]
+    HostUplink,
+    #[error("{address} is not an address of {}", place_or_link(.place, .out))]
+    ForeignAddress {
+        address: IpAddr,
+        place: Place,
+        out: Option<String>,
+        own: Vec<IpAddr>,
+    },
+    #[error("`{text}` is not a range of ports")]
+    Ports { text: String },
+    #[error("{source_net} is masqueraded out of `{out}` already: `{other}`")]
+    DuplicateMasquerade {
+        source_net: IpNet,
+        out: String,
+        other: KeyPath,
+    },
+    #[error("`{text}` does not say where to listen")]
+    Listen { text: String },
+    #[error("`{text}` does not say where to forward to")]
+    Target { text: String },
+    #[error("{address} is not an address that one can {verb}")]
+    Unspecified { address: IpAddr, verb: &'static str },
+    #[error("{count} ports from {first} on go beyond 65535")]
+    BeyondLastPort { first: u16, count: u32 },
+    #[error("two forwards of {protocol} port {port}: `{one}` and `{other}`")]
+    OverlappingForwards {
+        protocol: Protocol,
+        port: u16,
+        one: KeyPath,
+        other: KeyPath,
+    },
+    #[error("`{place}` has no route to {to}")]
+    NoRouteTo { to: IpAddr, place: Place },
+}
+
+fn list<T: fmt::Display>(items: &[T]) -> String {
+    let items: Vec<String> = items.iter().map(T::to_string).collect();
+    items.join(", ")
+}
+
+/// The place, or the one link of it that is meant.
+fn place_or_link(place: &Place, link: &Option<String>) -> String {
+    match link {
+        Some(link) => format!("`{link}` of `{place}`"),
+        None => format!("`{place}`"),
+    }
+}
+
+fn family(address: &IpAddr) -> &'static str {
+    if address.is_ipv4() { "IPv4" } else { "IPv6" }
+}
+
+impl Problem {
+    /// What to do about it, where there is something to say.
+    pub(super) fn hint(&self) -> Option<String> {
+        let meant = |nearest: &Option<String>| nearest.as_ref().map(|name| format!("did you mean `{name}`?"));
+        Some(match self {
+            Self::Name(NameError::Reserved { name }) if name == "host" => {
+                "`host` is where netctl is started and needs no declaration".to_owned()
+            }
+            Self::DefaultName { key, .. } => format!("set `{key} = \"…\"` to a name of at most 15 bytes"),
+            Self::UnknownNamespace { name, nearest } => {
+                return meant(nearest).or_else(|| Some(format!("declare it: `[namespaces.{name}]`")));
+            }
+            Self::HostInterface => "set `interface = \"…\"`".to_owned(),
+            Self::InterfaceTaken { .. } => "give one of them another name".to_owned(),
+            Self::Mtu { mtu, least: 1280 } if *mtu >= 68 => "IPv6 needs an mtu of at least 1280".to_owned(),
+            Self::Sysctl { .. } => "write it in dotted form, as in `net.ipv4.conf.all.rp_filter`".to_owned(),
+            Self::ForwardingOff { .. } => "leave `forwarding` out, or its [[nat.*]] rules".to_owned(),
+            Self::Address { text } => match text.parse::<IpAddr>() {
+                Ok(address) => format!(
+                    "add its subnet's prefix length, as in `{address}/{}`",
+                    usual_prefix(address)
+                ),
+                Err(_) => return None,
+            },
+            Self::Network { text } => match text.parse::<IpAddr>() {
+                Ok(address) => format!("write `{}`", IpNet::from(address)),
+                Err(_) => "write it as `192.168.1.0/24`".to_owned(),
+            },
+            Self::HostBits { given } => format!("the network is `{}`", given.trunc()),
+            Self::Unreachable { subnets, .. } if !subnets.is_empty() => {
+                format!("it is connected to {}", list(subnets))
+            }
+            Self::NoDefaultRoute { .. } => {
+                "leave `default-route` out, or give bridge and port addresses of one subnet".to_owned()
+            }
+            Self::TwoDefaultRoutes { .. } => "set `default-route = false` on one of the ports".to_owned(),
+            Self::UnknownOut { nearest, .. } => return meant(nearest),
+            Self::OutIsInside { .. } => "`out` is the interface on the other side".to_owned(),
+            Self::HostOut => "set `out` to the interface that leads outside".to_owned(),
+            Self::HostUplink => "add a `[[nat.masquerade]]` whose `out` is that interface".to_owned(),
+            Self::NoUplink { .. } => "add a cable, or a bridge, that leads outside".to_owned(),
+            Self::ForeignAddress { own, .. } if !own.is_empty() => format!("it has {}", list(own)),
+            Self::Ports { .. } => {
+                "write `FIRST-LAST`, both from 1 to 65535 and the lower one first".to_owned()
+            }
+            Self::Listen { .. } => {
+                "write `[ADDRESS:]PORT[-PORT][/tcp|udp|tcp+udp]`, an IPv6 address in brackets".to_owned()
+            }
+            Self::Target { .. } => {
+                "write `ADDRESS[:PORT]`, an IPv6 address with a port in brackets".to_owned()
+            }
+            Self::Unspecified {
+                verb: "listen on", ..
+            } => "leave the address out to listen on every one".to_owned(),
+            _ => return None,
+        })
+    }
+}
+
+/// The prefix length that a subnet of this family most often has.
+fn usual_prefix(address: IpAddr) -> u8 {
+    if address.is_ipv4() { 24 } else { 64 }
+}

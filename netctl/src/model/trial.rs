@@ -1,0 +1,49 @@
+//! A small topology for the tests of this module, to which each adds what it is about.
+
+use super::Topology;
+
+/// 13 lines: what a test adds begins on line 14.
+const OFFICE: &str = r#"[namespaces.red]
+[namespaces.blue]
+[namespaces.router]
+[namespaces.internet]
+[bridges.br0]
+namespace = "router"
+addresses = ["10.0.0.5/24", "fd15::5/64"]
+[bridges.br0.ports]
+red = { addresses = ["10.0.0.1/24", "fd15::1/64"] }
+blue = { addresses = ["10.0.0.2/24"] }
+[[cables]]
+a = { namespace = "router", interface = "wan0", addresses = ["203.0.113.1/24", "2001:db8::1/64"] }
+b = { namespace = "internet", interface = "eth0", addresses = ["203.0.113.2/24", "2001:db8::2/64"] }
+"#;
+
+/// The topology of a text.
+pub(super) fn topology(text: &str) -> Topology {
+    Topology::parse(text, "f", "trial".parse().unwrap()).unwrap_or_else(|error| panic!("{error}\n{text}"))
+}
+
+/// The office with something added.
+pub(super) fn office(added: &str) -> Topology {
+    topology(&format!("{OFFICE}{added}"))
+}
+
+/// Asserts that each text is refused with this `LINE: WHAT` and this hint (empty for none).
+pub(super) fn assert_refused(cases: &[(&str, &str, &str)]) {
+    for (text, message, hint) in cases {
+        match Topology::parse(text, "f", "trial".parse().unwrap()) {
+            Ok(_) => panic!("accepted instead of {message}:\n{text}"),
+            Err(error) => {
+                assert_eq!(error.to_string(), format!("f:{message}"), "{text}");
+                assert_eq!(error.hint().unwrap_or_default(), *hint, "{text}");
+            }
+        }
+    }
+}
+
+/// As [`assert_refused`], of texts added to the office.
+pub(super) fn assert_office_refused(cases: &[(&str, &str, &str)]) {
+    for (added, message, hint) in cases {
+        assert_refused(&[(&format!("{OFFICE}{added}"), message, hint)]);
+    }
+}
