@@ -2,7 +2,10 @@
 //!
 //! A name is a file below `/run/netns` with the namespace's nsfs file bind-mounted on it, as `ip netns` has it
 //! (iproute2, ip/ipnetns.c), so both see each other's namespaces. The calling thread never changes its namespace: what
-//! has to happen inside one happens on a helper thread that ends with it.
+//! has to happen inside one happens on a helper thread that ends with it. Only
+//! [`Netns::enter_for_exec`] moves the calling thread, for a process that is about to become another program.
+
+mod exec;
 
 use std::{
     fs::{self, DirBuilder, File},
