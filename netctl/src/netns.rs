@@ -1,1 +1,523 @@
-//! (room under construction)
+//! Named network namespaces: create, open, run inside, delete, list.
+//!
+//! A name is a file below `/run/netns` with the namespace's nsfs file bind-mounted on it, as `ip netns` has it
+//! (iproute2, ip/ipnetns.c), so both see each other's namespaces. The calling thread never changes its namespace: what
+//! has to happen inside one happens on a helper thread that ends with it. Only
+//! [`Netns::enter_for_exec`] moves the calling thread, for a process that is about to become another program.
+
+mod exec;
+
+use std::{
+    fs::{self, DirBuilder, File},
+    io,
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::fs::{DirBuilderExt, MetadataExt},
+    },
+    panic::resume_unwind,
+    path::{Path, PathBuf},
+    thread,
+};
+
+use nix::{
+    errno::Errno,
+    fcntl::{OFlag, open},
+    mount::{MntFlags, MsFlags, mount, umount2},
+    sched::{CloneFlags, setns, unshare},
+    sys::{
+        stat::Mode,
+        statfs::{NSFS_MAGIC, statfs},
+    },
+};
+
+use crate::model::NetnsName;
+
+/// Where the names are, iproute2's `NETNS_RUN_DIR`.
+const RUN_DIR: &str = "/run/netns";
+/// The calling thread's network namespace; `/proc/self` would be the main thread's.
+const OWN: &str = "/proc/thread-self/ns/net";
+
+/// What failed about a namespace.
+#[derive(Debug, thiserror::Error)]
+pub enum NetnsError {
+    /// The name to create is taken.
+    #[error("create namespace `{name}`: it exists already")]
+    AlreadyExists {
+        /// The namespace's name.
+        name: NetnsName,
+    },
+    /// There is no file of that name, or (to open) only a stale one with no namespace mounted on it.
+    #[error("{action} namespace `{name}`: no such namespace")]
+    NotFound {
+        /// `open` or `delete`.
+        action: &'static str,
+        /// The namespace's name.
+        name: NetnsName,
+    },
+    /// A system call on a path failed.
+    #[error("{action} `{}`: {}", path.display(), errno.desc())]
+    Path {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The cause.
+        errno: Errno,
+    },
+    /// A system call on the thread itself failed.
+    #[error("{action}: {}", errno.desc())]
+    Thread {
+        /// What was tried.
+        action: &'static str,
+        /// The cause.
+        errno: Errno,
+    },
+}
+
+/// Which namespace this is, whatever its name: equal for two handles of the same one, as long as either is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Identity {
+    device: u64,
+    inode: u64,
+}
+
+impl Identity {
+    /// Follows links: of `/proc/PID/ns/net` and of a name's file this is the namespace's own identity.
+    fn of(path: &Path) -> io::Result<Self> {
+        fs::metadata(path).map(|metadata| Self::from(&metadata))
+    }
+}
+
+impl From<&fs::Metadata> for Identity {
+    fn from(metadata: &fs::Metadata) -> Self {
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+        }
+    }
+}
+
+/// An open network namespace; it exists at least as long as this does.
+#[derive(Debug)]
+pub struct Netns {
+    fd: OwnedFd,
+    identity: Identity,
+}
+
+impl AsFd for Netns {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Netns {
+    /// The calling thread's namespace.
+    ///
+    /// # Errors
+    /// When `/proc` is not mounted.
+    pub fn current() -> Result<Self, NetnsError> {
+        Self::open_path(Path::new(OWN))
+    }
+
+    /// The namespace of that name.
+    ///
+    /// # Errors
+    /// [`NetnsError::NotFound`], also of a stale file.
+    pub fn open(name: &NetnsName) -> Result<Self, NetnsError> {
+        let path = path_of(name);
+        if is_namespace(&path) {
+            return Self::open_path(&path);
+        }
+        let (action, name) = ("open", name.clone());
+        Err(NetnsError::NotFound { action, name })
+    }
+
+    /// `ip netns add NAME`, with a step in between: makes a namespace, runs `prepare` on a thread inside it while
+    /// nobody else can see it, then gives it its name. Where `prepare` fails, nothing is left behind.
+    ///
+    /// A stale file of that name, left by a crash, is taken over.
+    ///
+    /// # Errors
+    /// [`NetnsError::AlreadyExists`], what `prepare` returns, and failing system calls.
+    pub fn create<T, E>(
+        name: &NetnsName,
+        prepare: impl FnOnce() -> Result<T, E> + Send,
+    ) -> Result<(Self, T), E>
+    where
+        T: Send,
+        E: From<NetnsError> + Send,
+    {
+        if is_namespace(&path_of(name)) {
+            return Err(NetnsError::AlreadyExists { name: name.clone() }.into());
+        }
+        on_a_thread(|| {
+            unshare(CloneFlags::CLONE_NEWNET).map_err(thread_error("unshare the network namespace"))?;
+            let netns = Self::current()?;
+            let prepared = prepare()?;
+            publish(name)?;
+            Ok((netns, prepared))
+        })
+    }
+
+    /// Runs `f` on a new thread inside this namespace; the thread ends with `f`, so nothing has to be restored.
+    ///
+    /// # Errors
+    /// What `f` returns, and a failing `setns`.
+    pub fn run<T, E>(&self, f: impl FnOnce() -> Result<T, E> + Send) -> Result<T, E>
+    where
+        T: Send,
+        E: From<NetnsError> + Send,
+    {
+        on_a_thread(|| {
+            setns(&self.fd, CloneFlags::CLONE_NEWNET).map_err(thread_error("enter a network namespace"))?;
+            f()
+        })
+    }
+
+    /// `ip netns delete NAME`: takes the name away, or a stale file. The namespace itself ends with its last process,
+    /// socket and handle.
+    ///
+    /// # Errors
+    /// [`NetnsError::NotFound`] and failing system calls.
+    pub fn delete(name: &NetnsName) -> Result<(), NetnsError> {
+        let path = path_of(name);
+        match umount2(&path, MntFlags::MNT_DETACH) {
+            // EINVAL: nothing is mounted on the file.
+            Ok(()) | Err(Errno::EINVAL | Errno::ENOENT) => {}
+            Err(errno) => return Err(path_error("unmount", &path)(errno)),
+        }
+        fs::remove_file(&path).map_err(|error| match errno_of(&error) {
+            Errno::ENOENT => NetnsError::NotFound {
+                action: "delete",
+                name: name.clone(),
+            },
+            errno => path_error("remove", &path)(errno),
+        })
+    }
+
+    /// `ip netns list`: the names that stand for a namespace, sorted.
+    ///
+    /// # Errors
+    /// When `/run/netns` cannot be read; that it is not there is no error.
+    pub fn list() -> Result<Vec<NetnsName>, NetnsError> {
+        names(is_namespace)
+    }
+
+    /// The names whose file has no namespace mounted on it, as a crash may leave them, sorted.
+    ///
+    /// # Errors
+    /// Those of [`Netns::list`].
+    pub fn list_stale() -> Result<Vec<NetnsName>, NetnsError> {
+        names(|path| !is_namespace(path))
+    }
+
+    /// Which namespace this is.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    /// `ip netns pids`: the processes whose main thread is in this namespace, sorted. Those that the caller may not
+    /// inspect are left out.
+    ///
+    /// # Errors
+    /// When `/proc` cannot be read.
+    pub fn processes(&self) -> Result<Vec<u32>, NetnsError> {
+        let proc = Path::new("/proc");
+        let entries = fs::read_dir(proc).map_err(|error| path_error("read", proc)(errno_of(&error)))?;
+        let mut pids: Vec<u32> = entries
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+            .filter(|pid| {
+                Identity::of(&proc.join(format!("{pid}/ns/net"))).is_ok_and(|its| its == self.identity)
+            })
+            .collect();
+        pids.sort_unstable();
+        Ok(pids)
+    }
+
+    fn open_path(path: &Path) -> Result<Self, NetnsError> {
+        let failed = |error: io::Error| path_error("open", path)(errno_of(&error));
+        let file = File::open(path).map_err(failed)?;
+        let identity = Identity::from(&file.metadata().map_err(failed)?);
+        let fd = file.into();
+        Ok(Self { fd, identity })
+    }
+}
+
+fn path_of(name: &NetnsName) -> PathBuf {
+    Path::new(RUN_DIR).join(name.as_str())
+}
+
+/// Whether a namespace is mounted there, as opposed to a plain file or nothing.
+fn is_namespace(path: &Path) -> bool {
+    statfs(path).is_ok_and(|found| found.filesystem_type() == NSFS_MAGIC)
+}
+
+/// The names below `/run/netns` whose file is as wanted.
+fn names(wanted: impl Fn(&Path) -> bool) -> Result<Vec<NetnsName>, NetnsError> {
+    let directory = Path::new(RUN_DIR);
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(|error| path_error("read", directory)(errno_of(&error)))?,
+    };
+    let mut names: Vec<NetnsName> = entries
+        .filter_map(Result::ok)
+        .filter(|entry| wanted(&entry.path()))
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect();
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// Gives the calling thread's namespace its name.
+fn publish(name: &NetnsName) -> Result<(), NetnsError> {
+    let _locked = run_directory()?;
+    let path = path_of(name);
+    let flags = OFlag::O_RDONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
+    match open(&path, flags, Mode::empty()) {
+        Ok(_) => {}
+        Err(Errno::EEXIST) if is_namespace(&path) => {
+            return Err(NetnsError::AlreadyExists { name: name.clone() });
+        }
+        Err(Errno::EEXIST) => {} // a stale file
+        Err(errno) => return Err(path_error("create", &path)(errno)),
+    }
+    bind(Path::new(OWN), &path, MsFlags::empty()).inspect_err(|_| {
+        // The mount's failure is the one to report.
+        let _ = fs::remove_file(&path);
+    })
+}
+
+/// Makes `/run/netns` if need be, and a shared mount point, so that a namespace named or deleted in one mount
+/// namespace is so in the others. Returns the directory locked, as iproute2 does: two that do this at a time would
+/// mount it twice.
+fn run_directory() -> Result<File, NetnsError> {
+    let path = Path::new(RUN_DIR);
+    let failed = |action| move |error: io::Error| path_error(action, path)(errno_of(&error));
+    let mut builder = DirBuilder::new();
+    builder
+        .recursive(true)
+        .mode(0o755)
+        .create(path)
+        .map_err(failed("create"))?;
+    let directory = File::open(path).map_err(failed("open"))?;
+    directory.lock().map_err(failed("lock"))?;
+    let share = || mount(NONE, path, NONE, MsFlags::MS_SHARED | MsFlags::MS_REC, NONE);
+    // EINVAL: not a mount point yet.
+    if let Err(Errno::EINVAL) = share() {
+        bind(path, path, MsFlags::MS_REC)?;
+    }
+    share().map_err(path_error("share the mount", path))?;
+    Ok(directory)
+}
+
+/// An argument of `mount` that is not given.
+const NONE: Option<&Path> = None;
+
+fn bind(source: &Path, target: &Path, flags: MsFlags) -> Result<(), NetnsError> {
+    mount(Some(source), target, NONE, MsFlags::MS_BIND | flags, NONE).map_err(path_error("mount", target))
+}
+
+/// Runs `f` on a thread of its own, whose namespaces may then be changed; a panic goes on in the caller.
+fn on_a_thread<T, E>(f: impl FnOnce() -> Result<T, E> + Send) -> Result<T, E>
+where
+    T: Send,
+    E: From<NetnsError> + Send,
+{
+    thread::scope(|scope| {
+        let started = thread::Builder::new().spawn_scoped(scope, f);
+        let thread = started.map_err(|error| thread_error("start a thread")(errno_of(&error)))?;
+        thread.join().unwrap_or_else(|panic| resume_unwind(panic))
+    })
+}
+
+fn path_error(action: &'static str, path: &Path) -> impl Fn(Errno) -> NetnsError {
+    move |errno| NetnsError::Path {
+        action,
+        path: path.to_owned(),
+        errno,
+    }
+}
+
+fn thread_error(action: &'static str) -> impl Fn(Errno) -> NetnsError {
+    move |errno| NetnsError::Thread { action, errno }
+}
+
+fn errno_of(error: &io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// Runs `f` on a thread with a network and a mount namespace of its own and an empty `/run`, all of which end with
+    /// it. Needs root, and fails without.
+    pub(crate) fn isolated<T: Send>(f: impl FnOnce() -> T + Send) -> T {
+        on_a_thread(|| {
+            unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS).expect("kernel tests need root");
+            mount(NONE, "/", NONE, MsFlags::MS_PRIVATE | MsFlags::MS_REC, NONE).unwrap();
+            tmpfs("/run");
+            Ok::<_, NetnsError>(f())
+        })
+        .unwrap()
+    }
+
+    pub(super) fn tmpfs(path: &str) {
+        mount(Some("none"), path, Some("tmpfs"), MsFlags::empty(), NONE).unwrap();
+    }
+
+    pub(crate) fn name(name: &str) -> NetnsName {
+        name.parse().unwrap()
+    }
+
+    pub(crate) fn create(name: &NetnsName) -> Netns {
+        Netns::create(name, || Ok::<_, NetnsError>(())).unwrap().0
+    }
+
+    fn here() -> Result<Identity, NetnsError> {
+        Netns::current().map(|netns| netns.identity())
+    }
+
+    #[test]
+    fn a_namespace_is_prepared_inside_before_it_has_its_name() {
+        isolated(|| {
+            let red = name("red");
+            let before = here().unwrap();
+            let (netns, (inside, names)) =
+                Netns::create(&red, || Ok::<_, NetnsError>((here()?, Netns::list()?))).unwrap();
+            assert_eq!(names, []);
+            assert_eq!(inside, netns.identity());
+            assert_ne!(inside, before);
+            assert_eq!(here().unwrap(), before, "the calling thread stays where it is");
+            assert_eq!(Netns::list().unwrap(), std::slice::from_ref(&red));
+            assert_eq!(Netns::open(&red).unwrap().identity(), inside);
+            assert_eq!(netns.run(here).unwrap(), inside);
+        });
+    }
+
+    #[test]
+    fn a_taken_name_is_refused_and_stays() {
+        isolated(|| {
+            let red = name("red");
+            let first = create(&red);
+            let error = Netns::create(&red, || Ok::<_, NetnsError>(())).unwrap_err();
+            assert!(matches!(error, NetnsError::AlreadyExists { .. }));
+            assert_eq!(error.to_string(), "create namespace `red`: it exists already");
+            // Also where the other one came between the first look and the naming.
+            assert!(matches!(publish(&red), Err(NetnsError::AlreadyExists { .. })));
+            assert_eq!(Netns::open(&red).unwrap().identity(), first.identity());
+        });
+    }
+
+    #[test]
+    fn a_failing_preparation_leaves_nothing() {
+        isolated(|| {
+            let refuse = || {
+                Err::<(), _>(NetnsError::Thread {
+                    action: "prepare",
+                    errno: Errno::EPERM,
+                })
+            };
+            let error = Netns::create(&name("red"), refuse).unwrap_err();
+            assert_eq!(error.to_string(), "prepare: Operation not permitted");
+            assert_eq!(Netns::list().unwrap(), []);
+            assert_eq!(Netns::list_stale().unwrap(), []);
+        });
+    }
+
+    #[test]
+    fn a_stale_file_is_no_namespace_can_be_deleted_and_can_be_reused() {
+        isolated(|| {
+            let red = name("red");
+            fs::create_dir(RUN_DIR).unwrap();
+            File::create(path_of(&red)).unwrap();
+            assert_eq!(Netns::list().unwrap(), []);
+            assert_eq!(Netns::list_stale().unwrap(), std::slice::from_ref(&red));
+            let error = Netns::open(&red).unwrap_err();
+            assert_eq!(error.to_string(), "open namespace `red`: no such namespace");
+            Netns::delete(&red).unwrap();
+            assert_eq!(Netns::list_stale().unwrap(), []);
+            File::create(path_of(&red)).unwrap();
+            create(&red);
+            assert_eq!(Netns::list().unwrap(), [red]);
+        });
+    }
+
+    #[test]
+    fn a_deleted_name_is_gone_but_an_open_namespace_is_not() {
+        isolated(|| {
+            let red = name("red");
+            let netns = create(&red);
+            Netns::delete(&red).unwrap();
+            assert!(!path_of(&red).exists());
+            assert_eq!(netns.run(here).unwrap(), netns.identity());
+            let error = Netns::delete(&red).unwrap_err();
+            assert_eq!(error.to_string(), "delete namespace `red`: no such namespace");
+        });
+    }
+
+    #[test]
+    fn iproute2_sees_our_namespaces_and_we_see_its() {
+        isolated(|| {
+            let ip = |args: &[&str]| {
+                std::process::Command::new("ip")
+                    .arg("netns")
+                    .args(args)
+                    .output()
+                    .unwrap()
+            };
+            create(&name("ours"));
+            assert!(ip(&["add", "theirs"]).status.success());
+            assert_eq!(Netns::list().unwrap(), [name("ours"), name("theirs")]);
+            let listed = String::from_utf8(ip(&["list"]).stdout).unwrap();
+            assert!(listed.contains("ours") && listed.contains("theirs"), "{listed}");
+            Netns::delete(&name("theirs")).unwrap();
+            assert!(ip(&["delete", "ours"]).status.success());
+            assert_eq!(Netns::list().unwrap(), []);
+        });
+    }
+
+    #[test]
+    fn many_namespaces_can_be_created_at_once() {
+        isolated(|| {
+            thread::scope(|scope| {
+                for number in 0..20 {
+                    scope.spawn(move || create(&name(&format!("n{number}"))));
+                }
+            });
+            assert_eq!(Netns::list().unwrap().len(), 20);
+            let mounts = fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
+            let on_run_dir = mounts
+                .lines()
+                .filter(|line| line.contains(" /run/netns "))
+                .count();
+            assert_eq!(on_run_dir, 1, "/run/netns is mounted once");
+        });
+    }
+
+    #[test]
+    fn processes_are_found_by_their_namespace() {
+        isolated(|| {
+            let netns = create(&name("red"));
+            assert_eq!(netns.processes().unwrap(), []);
+            let mut holder = netns
+                .run(|| {
+                    let mut sleep = std::process::Command::new("sleep");
+                    Ok::<_, NetnsError>(sleep.arg("60").spawn().unwrap())
+                })
+                .unwrap();
+            let found = netns.processes();
+            holder.kill().unwrap();
+            holder.wait().unwrap();
+            assert_eq!(found.unwrap(), [holder.id()]);
+        });
+    }
+
+    #[test]
+    fn a_panic_inside_goes_on_outside() {
+        let inside = || -> Result<(), NetnsError> { panic!("inside") };
+        let caught = std::panic::catch_unwind(|| on_a_thread(inside)).unwrap_err();
+        assert_eq!(caught.downcast_ref(), Some(&"inside"));
+    }
+}
