@@ -1,0 +1,113 @@
+//! `test`: every suite, counted together.
+//!
+//! The suites and the netctl that they drive are built without root and with overflow checks; only their binaries
+//! run as root. The tests find netctl by the variable `NETCTL_BIN`.
+
+mod count;
+
+use std::{
+    ffi::OsString,
+    io::{self, BufRead as _, BufReader, Write as _},
+    process::{Command, ExitCode, ExitStatus, Stdio},
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use self::count::Count;
+use crate::{
+    build_ebpf,
+    run::{announce, find_program, is_root, run},
+    setup,
+    toolchain::Way,
+    workspace::{Profile, Workspace},
+};
+
+/// How to run the tests.
+#[derive(clap::Args, Default)]
+pub(crate) struct Args {
+    /// Build netctl and the tests with optimisation, as users get it
+    #[arg(long)]
+    release: bool,
+    /// Arguments for the test binaries, such as a filter
+    #[arg(last = true)]
+    args: Vec<OsString>,
+}
+
+/// Sets up, builds, and runs the suites.
+pub(crate) fn test(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
+    test_with(workspace, setup::toolchain_and_test_programs(workspace)?, args)
+}
+
+/// Builds and runs the suites.
+pub(crate) fn test_with(workspace: &Workspace, way: Way, args: &Args) -> Result<ExitCode> {
+    build_ebpf::build(workspace, way)?;
+    let profile = if args.release {
+        Profile::Release
+    } else {
+        Profile::Dev
+    };
+    let cargo = |verb: &str| {
+        let mut cargo = workspace.cargo(verb);
+        cargo.args((profile == Profile::Release).then_some("--release"));
+        cargo
+    };
+    run(cargo("build").args(["--package", "netctl"]))?;
+    // Built on its own, a suite that does not compile is told from one that does not end.
+    run(cargo("test").args(SUITES).arg("--no-run"))?;
+
+    let mut command = cargo("test");
+    command
+        .env("NETCTL_BIN", workspace.netctl(profile))
+        .args(SUITES)
+        .args(["--no-fail-fast"]);
+    if !is_root() {
+        if find_program("sudo").is_none() {
+            bail!("the tests make namespaces and load programs: run this as root (there is no sudo)");
+        }
+        eprintln!("the tests need root: running their binaries through sudo");
+        command.args(["--config", r#"target."cfg(unix)".runner = ["sudo", "-E"]"#]);
+    }
+    let (status, mut count) = count_results(command.arg("--").args(&args.args))?;
+    if !status.success() && count.failed == 0 {
+        eprintln!("error: a suite ended without a result: {status}");
+        count.failed = 1;
+    }
+    writeln!(io::stdout(), "{count}")?;
+    Ok(if count.failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// netctl-ebpf without its feature `programs` is its library alone: the programs themselves need their own target.
+const SUITES: [&str; 8] = [
+    "--package",
+    "netctl",
+    "--package",
+    "netctl-ebpf",
+    "--package",
+    "netctl-tests",
+    "--package",
+    "xtask",
+];
+
+/// Runs `command`, passing its stdout through and adding up the suites' results.
+fn count_results(command: &mut Command) -> Result<(ExitStatus, Count)> {
+    announce(command);
+    let mut child = command
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("running cargo test")?;
+    let mut count = Count::default();
+    if let Some(stdout) = child.stdout.take() {
+        let mut ours = io::stdout().lock();
+        for line in BufReader::new(stdout).split(b'\n') {
+            let line = line.context("reading the tests' output")?;
+            count.add_line(&String::from_utf8_lossy(&line));
+            ours.write_all(&line)?;
+            ours.write_all(b"\n")?;
+        }
+    }
+    Ok((child.wait().context("waiting for cargo test")?, count))
+}
