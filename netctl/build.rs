@@ -36,9 +36,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 fn default_object() -> Result<PathBuf, Box<dyn std::error::Error>> {
     let manifest_dir = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
-    let workspace = manifest_dir
-        .parent()
-        .ok_or("netctl's manifest lies at the root of the disk")?;
+    let workspace = manifest_dir.parent().ok_or("netctl's manifest lies at the root of the disk")?;
     Ok(workspace.join("target/ebpf/netctl.bpf.o"))
 }
 

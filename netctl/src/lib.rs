@@ -18,6 +18,7 @@ pub mod netlink;
 pub mod netns;
 pub mod observe;
 pub mod op;
+pub mod place;
 pub mod plan;
 pub mod spec;
 pub mod state;

@@ -16,6 +16,7 @@ mod problem;
 mod route;
 #[cfg(test)]
 mod trial;
+mod words;
 
 use std::{collections::BTreeMap, fmt, net::IpAddr};
 

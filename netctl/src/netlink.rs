@@ -63,10 +63,7 @@ pub struct Refusal {
 impl Refusal {
     /// Our own no to a request that its builder could not fit into netlink's lengths.
     fn overlong() -> Self {
-        Self {
-            errno: Errno::EMSGSIZE,
-            message: None,
-        }
+        Self { errno: Errno::EMSGSIZE, message: None }
     }
 }
 
@@ -89,10 +86,7 @@ mod tests {
 
     #[test]
     fn a_refusal_speaks_in_the_kernels_words() {
-        let mut refusal = Refusal {
-            errno: Errno::EEXIST,
-            message: None,
-        };
+        let mut refusal = Refusal { errno: Errno::EEXIST, message: None };
         assert_eq!(refusal.to_string(), "File exists");
         refusal.message = Some("interface name taken".into());
         assert_eq!(refusal.to_string(), "File exists (kernel: interface name taken)");
@@ -100,13 +94,7 @@ mod tests {
 
     #[test]
     fn a_socket_error_names_the_call_and_the_cause() {
-        let error = Error::Socket {
-            call: "send on",
-            errno: Errno::ENOBUFS,
-        };
-        assert_eq!(
-            error.to_string(),
-            "send on a netlink socket: No buffer space available"
-        );
+        let error = Error::Socket { call: "send on", errno: Errno::ENOBUFS };
+        assert_eq!(error.to_string(), "send on a netlink socket: No buffer space available");
     }
 }

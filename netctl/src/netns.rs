@@ -90,10 +90,7 @@ impl Identity {
 
 impl From<&fs::Metadata> for Identity {
     fn from(metadata: &fs::Metadata) -> Self {
-        Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-        }
+        Self { device: metadata.dev(), inode: metadata.ino() }
     }
 }
 
@@ -187,10 +184,7 @@ impl Netns {
             Err(errno) => return Err(path_error("unmount", &path)(errno)),
         }
         fs::remove_file(&path).map_err(|error| match errno_of(&error) {
-            Errno::ENOENT => NetnsError::NotFound {
-                action: "delete",
-                name: name.clone(),
-            },
+            Errno::ENOENT => NetnsError::NotFound { action: "delete", name: name.clone() },
             errno => path_error("remove", &path)(errno),
         })
     }
@@ -295,11 +289,7 @@ fn run_directory() -> Result<File, NetnsError> {
     let path = Path::new(RUN_DIR);
     let failed = |action| move |error: io::Error| path_error(action, path)(errno_of(&error));
     let mut builder = DirBuilder::new();
-    builder
-        .recursive(true)
-        .mode(0o755)
-        .create(path)
-        .map_err(failed("create"))?;
+    builder.recursive(true).mode(0o755).create(path).map_err(failed("create"))?;
     let directory = File::open(path).map_err(failed("open"))?;
     directory.lock().map_err(failed("lock"))?;
     let share = || mount(NONE, path, NONE, MsFlags::MS_SHARED | MsFlags::MS_REC, NONE);
@@ -332,11 +322,7 @@ where
 }
 
 fn path_error(action: &'static str, path: &Path) -> impl Fn(Errno) -> NetnsError {
-    move |errno| NetnsError::Path {
-        action,
-        path: path.to_owned(),
-        errno,
-    }
+    move |errno| NetnsError::Path { action, path: path.to_owned(), errno }
 }
 
 fn thread_error(action: &'static str) -> impl Fn(Errno) -> NetnsError {
@@ -413,12 +399,7 @@ pub(crate) mod tests {
     #[test]
     fn a_failing_preparation_leaves_nothing() {
         isolated(|| {
-            let refuse = || {
-                Err::<(), _>(NetnsError::Thread {
-                    action: "prepare",
-                    errno: Errno::EPERM,
-                })
-            };
+            let refuse = || Err::<(), _>(NetnsError::Thread { action: "prepare", errno: Errno::EPERM });
             let error = Netns::create(&name("red"), refuse).unwrap_err();
             assert_eq!(error.to_string(), "prepare: Operation not permitted");
             assert_eq!(Netns::list().unwrap(), []);
@@ -460,13 +441,8 @@ pub(crate) mod tests {
     #[test]
     fn iproute2_sees_our_namespaces_and_we_see_its() {
         isolated(|| {
-            let ip = |args: &[&str]| {
-                std::process::Command::new("ip")
-                    .arg("netns")
-                    .args(args)
-                    .output()
-                    .unwrap()
-            };
+            let ip =
+                |args: &[&str]| std::process::Command::new("ip").arg("netns").args(args).output().unwrap();
             create(&name("ours"));
             assert!(ip(&["add", "theirs"]).status.success());
             assert_eq!(Netns::list().unwrap(), [name("ours"), name("theirs")]);
@@ -488,10 +464,7 @@ pub(crate) mod tests {
             });
             assert_eq!(Netns::list().unwrap().len(), 20);
             let mounts = fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
-            let on_run_dir = mounts
-                .lines()
-                .filter(|line| line.contains(" /run/netns "))
-                .count();
+            let on_run_dir = mounts.lines().filter(|line| line.contains(" /run/netns ")).count();
             assert_eq!(on_run_dir, 1, "/run/netns is mounted once");
         });
     }

@@ -1,1 +1,210 @@
-//! (room under construction)
+//! What is there: the kernel's state of the places that a topology speaks of, in the model's words.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ipnet::IpNet;
+
+use crate::{
+    model::{Forward, IfName, Masquerade, NetnsName, Place, Route, Topology, TopologyName},
+    nat::ebpf::{self, Pins, Side, maps::Tables},
+    netlink::{self, addr, link, route},
+    place::{self, Places},
+    state::Directories,
+    sysctl,
+};
+
+/// Everything that a plan compares the topology with.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Observed {
+    /// The host, and those of the wanted and the owned namespaces that exist.
+    pub places: BTreeMap<Place, ObservedPlace>,
+}
+
+/// One place's state.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ObservedPlace {
+    /// Whose namespace it is; `None` for the host and for foreign ones.
+    pub owner: Option<TopologyName>,
+    /// Its links, without the loopback.
+    pub links: BTreeMap<IfName, ObservedLink>,
+    /// Unicast routes of the main table that have a next hop and that an administrator (or netctl) set.
+    pub routes: Vec<Route>,
+    /// The values of the sysctls that the topology speaks of; `None` where the kernel has no such key.
+    pub sysctls: BTreeMap<String, Option<String>>,
+    /// Its translation, if this topology's programs are loaded there.
+    pub nat: Option<ObservedNat>,
+}
+
+/// A link's state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObservedLink {
+    /// `ifindex`.
+    pub index: u32,
+    /// The driver's word: `veth`, `bridge`, ..
+    pub kind: String,
+    /// Whose it is, if it carries an owner's mark.
+    pub owner: Option<TopologyName>,
+    /// Bytes.
+    pub mtu: u32,
+    /// Administratively up.
+    pub up: bool,
+    /// The bridge that it is plugged into.
+    pub master: Option<IfName>,
+    /// Of a veth, the other end's index, in that end's place.
+    pub peer_index: Option<u32>,
+    /// Its addresses, without those that the kernel gives by itself.
+    pub addresses: Vec<IpNet>,
+}
+
+/// A gateway's state.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ObservedNat {
+    /// Interfaces that have their programs.
+    pub attached: BTreeSet<(IfName, Side)>,
+    /// Whether the gateway's own processes reach forwarded ports.
+    pub local: bool,
+    /// The rules in force.
+    pub masquerades: Vec<Masquerade>,
+    /// The rules in force.
+    pub forwards: Vec<Forward>,
+}
+
+/// What went wrong while looking.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A place could not be entered.
+    #[error(transparent)]
+    Place(#[from] place::Error),
+    /// The kernel did not tell.
+    #[error("look into {place}: {source}")]
+    Netlink {
+        /// Where.
+        place: Place,
+        /// Why.
+        source: netlink::Error,
+    },
+    /// A sysctl could not be read.
+    #[error(transparent)]
+    Sysctl(#[from] sysctl::SysctlError),
+    /// The NAT maps could not be read.
+    #[error("look at the NAT of {place}: {source}")]
+    Nat {
+        /// Where.
+        place: Place,
+        /// Why.
+        source: ebpf::Error,
+    },
+}
+
+/// Looks at the host, at every namespace of `topology` that exists, and at those in `also` (that earlier versions of
+/// it owned). The handles opened for that stay in `places`.
+///
+/// # Errors
+/// If a place cannot be entered or does not answer.
+pub fn observe(
+    topology: &Topology,
+    also: &BTreeSet<NetnsName>,
+    places: &mut Places,
+    directories: &Directories,
+) -> Result<Observed, Error> {
+    let wanted = topology.namespaces.iter().map(|namespace| &namespace.name);
+    let names: BTreeSet<&NetnsName> = wanted.chain(also).collect();
+    let mut observed = Observed::default();
+    for place in std::iter::once(Place::Host).chain(names.into_iter().cloned().map(Place::Netns)) {
+        if !places.open(&place)? {
+            continue;
+        }
+        let mut found = look(&place, places)?;
+        if let Some(wanted) = topology.sysctls.get(&place) {
+            found.sysctls = read_sysctls(&place, wanted.keys(), places)?;
+        }
+        found.nat = look_at_nat(&topology.name, &place, &found, directories)?;
+        observed.places.insert(place, found);
+    }
+    Ok(observed)
+}
+
+fn look(place: &Place, places: &mut Places) -> Result<ObservedPlace, Error> {
+    let failed = |source| Error::Netlink { place: place.clone(), source };
+    let socket = places.socket(place)?;
+    let links = link::dump(socket).map_err(failed)?;
+    let addresses = addr::dump(socket).map_err(failed)?;
+    let routes = route::dump(socket).map_err(failed)?;
+    places.learn(place, &links);
+
+    let name_of =
+        |index: u32| links.iter().find(|link| link.index == index).and_then(|link| link.name.parse().ok());
+    let owner_of = |link: &link::Link| link.alias.as_deref().and_then(place::owner);
+    let mut found = ObservedPlace::default();
+    for link in &links {
+        if link.kind.is_none() && link.name == "lo" {
+            found.owner = owner_of(link).filter(|_| *place != Place::Host);
+            continue;
+        }
+        let Ok(name) = link.name.parse::<IfName>() else { continue };
+        let own = addresses.iter().filter(|address| address.index == link.index && is_administered(address));
+        let seen = ObservedLink {
+            index: link.index,
+            kind: link.kind.clone().unwrap_or_default(),
+            owner: owner_of(link),
+            mtu: link.mtu,
+            up: link.up,
+            master: link.master.and_then(name_of),
+            peer_index: link.peer_index,
+            addresses: own.map(|address| address.address).collect(),
+        };
+        found.links.insert(name, seen);
+    }
+    found.routes = routes.iter().filter_map(|route| administered_route(place, route)).collect();
+    Ok(found)
+}
+
+/// Not one that the kernel gives an interface by itself: link-local, or from a router's advertisement.
+fn is_administered(address: &addr::Address) -> bool {
+    const FROM_ADVERTISEMENT: u32 = libc::IFA_F_MANAGETEMPADDR | libc::IFA_F_TEMPORARY;
+    address.scope != neli::consts::rtnl::RtScope::Link && address.flags & FROM_ADVERTISEMENT == 0
+}
+
+fn administered_route(place: &Place, route: &route::Route) -> Option<Route> {
+    use neli::consts::rtnl::{Rtn, Rtprot};
+    let administered = matches!(route.protocol, Rtprot::Boot | Rtprot::Static);
+    if !route.is_main() || route.kind != Rtn::Unicast || !administered {
+        return None;
+    }
+    Some(Route { place: place.clone(), to: route.destination, via: route.gateway? })
+}
+
+fn read_sysctls<'a>(
+    place: &Place,
+    keys: impl Iterator<Item = &'a String>,
+    places: &mut Places,
+) -> Result<BTreeMap<String, Option<String>>, Error> {
+    let names: Vec<&String> = keys.collect();
+    let keys = names.iter().map(|key| key.parse()).collect::<Result<Vec<sysctl::Key>, _>>()?;
+    let values = sysctl::read(places.netns(place)?, &keys)?;
+    Ok(names.into_iter().cloned().zip(values).collect())
+}
+
+fn look_at_nat(
+    topology: &TopologyName,
+    place: &Place,
+    found: &ObservedPlace,
+    directories: &Directories,
+) -> Result<Option<ObservedNat>, Error> {
+    let failed = |source| Error::Nat { place: place.clone(), source };
+    let pins = Pins::new(&directories.bpffs, topology, place);
+    if !pins.exist() {
+        return Ok(None);
+    }
+    let tables = Tables::open(&pins).map_err(failed)?;
+    let names = found.links.iter().map(|(name, link)| (link.index, name.clone())).collect();
+    let masquerades = tables.masquerades(&names).map_err(failed)?;
+    let forwards = tables.forwards().map_err(failed)?;
+    let attached = pins.attached().map_err(failed)?;
+    Ok(Some(ObservedNat {
+        attached: attached.into_iter().map(|(side, interface)| (interface, side)).collect(),
+        local: pins.has_local(),
+        masquerades: masquerades.into_iter().map(|numbered| numbered.rule).collect(),
+        forwards: forwards.into_iter().map(|numbered| numbered.rule).collect(),
+    }))
+}

@@ -1,1 +1,478 @@
-//! (room under construction)
+//! Operations: one step of bringing a topology up or changing it, as a value.
+//!
+//! Each has its faces here: the words for people, the netlink message, the operations that undo it, and the command
+//! that equals it. Plan, apply, rollback, `--dry-run` and `--explain` all read the same list. Pure.
+
+mod command;
+mod request;
+
+use std::fmt;
+
+use ipnet::IpNet;
+use serde::Serialize;
+
+pub use self::request::Lookup;
+use crate::{
+    model::{Forward, IfName, Masquerade, NetnsName, Place, Route},
+    nat::ebpf::Side,
+};
+
+/// One step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "op", rename_all = "kebab-case")]
+pub enum Op {
+    /// Makes a network namespace, its loopback up and marked as ours.
+    CreateNamespace {
+        /// Its name.
+        name: NetnsName,
+    },
+    /// Takes a namespace's name away; it ends with its last process.
+    DeleteNamespace {
+        /// Its name.
+        name: NetnsName,
+    },
+    /// Makes a bridge, up and marked.
+    CreateBridge {
+        /// Where.
+        place: Place,
+        /// Its interface name.
+        interface: IfName,
+        /// Bytes; the kernel's default when `None`.
+        mtu: Option<u32>,
+    },
+    /// Makes a veth pair, each end born in its place; `a` is up, `b` still down.
+    CreateCable {
+        /// The end with a master, if one has.
+        a: CableEnd,
+        /// The other end.
+        b: CableEnd,
+    },
+    /// Deletes a link, a cable's other end with it.
+    DeleteLink {
+        /// Where.
+        place: Place,
+        /// Its interface name.
+        interface: IfName,
+        /// What makes it again as it was.
+        #[serde(skip)]
+        restore: Vec<Op>,
+    },
+    /// Writes the owner's mark.
+    MarkLink {
+        /// Where.
+        place: Place,
+        /// Its interface name.
+        interface: IfName,
+        /// The mark.
+        alias: String,
+    },
+    /// Sets a link up.
+    SetUp {
+        /// Where.
+        place: Place,
+        /// Its interface name.
+        interface: IfName,
+    },
+    /// Plugs a link into a bridge, or out of one.
+    SetMaster {
+        /// Where.
+        place: Place,
+        /// Its interface name.
+        interface: IfName,
+        /// The bridge.
+        master: Option<IfName>,
+        /// The bridge it was in before.
+        before: Option<IfName>,
+    },
+    /// Sets a link's MTU.
+    SetMtu {
+        /// Where.
+        place: Place,
+        /// Its interface name.
+        interface: IfName,
+        /// Bytes.
+        mtu: u32,
+        /// Bytes before.
+        before: u32,
+    },
+    /// Gives a link an address.
+    AddAddress {
+        /// Where.
+        place: Place,
+        /// Its interface name.
+        interface: IfName,
+        /// The address and its subnet's prefix length.
+        address: IpNet,
+    },
+    /// Takes an address from a link.
+    DeleteAddress {
+        /// Where.
+        place: Place,
+        /// Its interface name.
+        interface: IfName,
+        /// The address and its subnet's prefix length.
+        address: IpNet,
+    },
+    /// Sets a route.
+    AddRoute {
+        /// The route.
+        route: Route,
+    },
+    /// Removes a route.
+    DeleteRoute {
+        /// The route.
+        route: Route,
+    },
+    /// Sets a `net.*` sysctl.
+    SetSysctl {
+        /// Where.
+        place: Place,
+        /// In dotted form.
+        key: String,
+        /// The value.
+        value: String,
+        /// The value before; `None` if the kernel has no such key.
+        before: Option<String>,
+    },
+    /// Loads and pins a gateway's programs and maps.
+    LoadNat {
+        /// The gateway.
+        place: Place,
+    },
+    /// Ends all translation of a gateway.
+    UnloadNat {
+        /// The gateway.
+        place: Place,
+    },
+    /// Attaches the programs of one side to an interface.
+    AttachNat {
+        /// The gateway.
+        place: Place,
+        /// The interface.
+        interface: IfName,
+        /// Which programs.
+        side: Side,
+    },
+    /// Detaches the programs of one side from an interface.
+    DetachNat {
+        /// The gateway.
+        place: Place,
+        /// The interface.
+        interface: IfName,
+        /// Which programs.
+        side: Side,
+    },
+    /// Lets the gateway's own processes reach its forwarded ports.
+    AttachLocal {
+        /// The gateway.
+        place: Place,
+    },
+    /// Ends that.
+    DetachLocal {
+        /// The gateway.
+        place: Place,
+    },
+    /// Puts a masquerade rule in force.
+    AddMasquerade {
+        /// The gateway.
+        place: Place,
+        /// The rule.
+        rule: Masquerade,
+    },
+    /// Ends a masquerade rule and its flows.
+    RemoveMasquerade {
+        /// The gateway.
+        place: Place,
+        /// The rule.
+        rule: Masquerade,
+    },
+    /// Puts a forward rule in force.
+    AddForward {
+        /// The gateway.
+        place: Place,
+        /// The rule.
+        rule: Forward,
+    },
+    /// Ends a forward rule and its flows.
+    RemoveForward {
+        /// The gateway.
+        place: Place,
+        /// The rule.
+        rule: Forward,
+    },
+}
+
+/// One end of a cable to make.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CableEnd {
+    /// Where it is born.
+    pub place: Place,
+    /// Its interface name.
+    pub interface: IfName,
+    /// Bytes; the kernel's default when `None`.
+    pub mtu: Option<u32>,
+    /// The bridge it is plugged into.
+    pub master: Option<IfName>,
+}
+
+/// Whether an operation adds, changes or removes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Change {
+    /// `+`
+    Add,
+    /// `~`
+    Modify,
+    /// `-`
+    Remove,
+}
+
+impl Change {
+    /// Its sign in a plan.
+    #[must_use]
+    pub const fn sign(self) -> char {
+        match self {
+            Self::Add => '+',
+            Self::Modify => '~',
+            Self::Remove => '-',
+        }
+    }
+}
+
+impl Op {
+    /// Where it acts; of a cable, where its `a` end is.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        match self {
+            Self::CreateNamespace { name } | Self::DeleteNamespace { name } => Place::Netns(name.clone()),
+            Self::CreateCable { a, .. } => a.place.clone(),
+            Self::AddRoute { route } | Self::DeleteRoute { route } => route.place.clone(),
+            Self::CreateBridge { place, .. }
+            | Self::DeleteLink { place, .. }
+            | Self::MarkLink { place, .. }
+            | Self::SetUp { place, .. }
+            | Self::SetMaster { place, .. }
+            | Self::SetMtu { place, .. }
+            | Self::AddAddress { place, .. }
+            | Self::DeleteAddress { place, .. }
+            | Self::SetSysctl { place, .. }
+            | Self::LoadNat { place }
+            | Self::UnloadNat { place }
+            | Self::AttachNat { place, .. }
+            | Self::DetachNat { place, .. }
+            | Self::AttachLocal { place }
+            | Self::DetachLocal { place }
+            | Self::AddMasquerade { place, .. }
+            | Self::RemoveMasquerade { place, .. }
+            | Self::AddForward { place, .. }
+            | Self::RemoveForward { place, .. } => place.clone(),
+        }
+    }
+
+    /// Whether it adds, changes or removes; `None` for the small steps that belong to another one.
+    #[must_use]
+    pub const fn change(&self) -> Option<Change> {
+        match self {
+            Self::MarkLink { .. } | Self::LoadNat { .. } | Self::UnloadNat { .. } => None,
+            Self::CreateNamespace { .. }
+            | Self::CreateBridge { .. }
+            | Self::CreateCable { .. }
+            | Self::AddAddress { .. }
+            | Self::AddRoute { .. }
+            | Self::AttachNat { .. }
+            | Self::AttachLocal { .. }
+            | Self::AddMasquerade { .. }
+            | Self::AddForward { .. } => Some(Change::Add),
+            Self::SetUp { .. } | Self::SetMaster { .. } | Self::SetMtu { .. } | Self::SetSysctl { .. } => {
+                Some(Change::Modify)
+            }
+            Self::DeleteNamespace { .. }
+            | Self::DeleteLink { .. }
+            | Self::DeleteAddress { .. }
+            | Self::DeleteRoute { .. }
+            | Self::DetachNat { .. }
+            | Self::DetachLocal { .. }
+            | Self::RemoveMasquerade { .. }
+            | Self::RemoveForward { .. } => Some(Change::Remove),
+        }
+    }
+
+    /// What undoes it, in the order to do it. Empty where nothing has to be or nothing can be done: a namespace that
+    /// is gone stays gone, which is why a plan deletes namespaces last.
+    #[must_use]
+    pub fn inverse(&self) -> Vec<Self> {
+        let one = match self.clone() {
+            Self::CreateNamespace { name } => Self::DeleteNamespace { name },
+            Self::CreateBridge { place, interface, .. } => {
+                Self::DeleteLink { place, interface, restore: Vec::new() }
+            }
+            Self::CreateCable { a, .. } => {
+                Self::DeleteLink { place: a.place, interface: a.interface, restore: Vec::new() }
+            }
+            Self::DeleteLink { restore, .. } => return restore,
+            Self::SetMaster { place, interface, master, before } => {
+                Self::SetMaster { place, interface, master: before, before: master }
+            }
+            Self::SetMtu { place, interface, mtu, before } => {
+                Self::SetMtu { place, interface, mtu: before, before: mtu }
+            }
+            Self::AddAddress { place, interface, address } => {
+                Self::DeleteAddress { place, interface, address }
+            }
+            Self::DeleteAddress { place, interface, address } => {
+                Self::AddAddress { place, interface, address }
+            }
+            Self::AddRoute { route } => Self::DeleteRoute { route },
+            Self::DeleteRoute { route } => Self::AddRoute { route },
+            Self::SetSysctl { place, key, value, before: Some(before) } => {
+                Self::SetSysctl { place, key, value: before, before: Some(value) }
+            }
+            Self::LoadNat { place } => Self::UnloadNat { place },
+            Self::AttachNat { place, interface, side } => Self::DetachNat { place, interface, side },
+            Self::DetachNat { place, interface, side } => Self::AttachNat { place, interface, side },
+            Self::AttachLocal { place } => Self::DetachLocal { place },
+            Self::DetachLocal { place } => Self::AttachLocal { place },
+            Self::AddMasquerade { place, rule } => Self::RemoveMasquerade { place, rule },
+            Self::RemoveMasquerade { place, rule } => Self::AddMasquerade { place, rule },
+            Self::AddForward { place, rule } => Self::RemoveForward { place, rule },
+            Self::RemoveForward { place, rule } => Self::AddForward { place, rule },
+            Self::DeleteNamespace { .. }
+            | Self::MarkLink { .. }
+            | Self::SetUp { .. }
+            | Self::SetSysctl { before: None, .. }
+            | Self::UnloadNat { .. } => return Vec::new(),
+        };
+        vec![one]
+    }
+}
+
+/// `` `eth0` in namespace `red` ``, `` `br0` on the host ``
+struct At<'a>(&'a Place);
+
+impl fmt::Display for At<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Place::Host => f.write_str("on the host"),
+            Place::Netns(name) => write!(f, "in namespace `{name}`"),
+        }
+    }
+}
+
+impl fmt::Display for Op {
+    /// A phrase that fits behind "error:", such as ``create bridge `v-net-0` in namespace `router` ``.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CreateNamespace { name } => write!(f, "create namespace `{name}`"),
+            Self::DeleteNamespace { name } => write!(f, "delete namespace `{name}`"),
+            Self::CreateBridge { place, interface, .. } => {
+                write!(f, "create bridge `{interface}` {}", At(place))
+            }
+            Self::CreateCable { a, b } => write!(
+                f,
+                "create cable `{}` {} to `{}` {}",
+                a.interface,
+                At(&a.place),
+                b.interface,
+                At(&b.place)
+            ),
+            Self::DeleteLink { place, interface, .. } => write!(f, "delete link `{interface}` {}", At(place)),
+            Self::MarkLink { place, interface, .. } => write!(f, "mark link `{interface}` {}", At(place)),
+            Self::SetUp { place, interface } => write!(f, "set link `{interface}` {} up", At(place)),
+            Self::SetMaster { place, interface, master: Some(master), .. } => {
+                write!(f, "plug link `{interface}` {} into bridge `{master}`", At(place))
+            }
+            Self::SetMaster { place, interface, master: None, .. } => {
+                write!(f, "unplug link `{interface}` {}", At(place))
+            }
+            Self::SetMtu { place, interface, mtu, .. } => {
+                write!(f, "set MTU {mtu} of link `{interface}` {}", At(place))
+            }
+            Self::AddAddress { place, interface, address } => {
+                write!(f, "add address {address} to `{interface}` {}", At(place))
+            }
+            Self::DeleteAddress { place, interface, address } => {
+                write!(f, "delete address {address} of `{interface}` {}", At(place))
+            }
+            Self::AddRoute { route } => {
+                write!(f, "add route {} via {} {}", Destination(&route.to), route.via, At(&route.place))
+            }
+            Self::DeleteRoute { route } => {
+                write!(f, "delete route {} via {} {}", Destination(&route.to), route.via, At(&route.place))
+            }
+            Self::SetSysctl { place, key, value, .. } => {
+                write!(f, "set sysctl `{key}` to `{value}` {}", At(place))
+            }
+            Self::LoadNat { place } => write!(f, "load the NAT programs {}", At(place)),
+            Self::UnloadNat { place } => write!(f, "unload the NAT programs {}", At(place)),
+            Self::AttachNat { place, interface, side } => {
+                write!(f, "attach NAT to {} `{interface}` {}", side.as_str(), At(place))
+            }
+            Self::DetachNat { place, interface, side } => {
+                write!(f, "detach NAT from {} `{interface}` {}", side.as_str(), At(place))
+            }
+            Self::AttachLocal { place } => write!(f, "attach NAT to the sockets {}", At(place)),
+            Self::DetachLocal { place } => write!(f, "detach NAT from the sockets {}", At(place)),
+            Self::AddMasquerade { place, rule } => write!(f, "add masquerade {rule} {}", At(place)),
+            Self::RemoveMasquerade { place, rule } => write!(f, "remove masquerade {rule} {}", At(place)),
+            Self::AddForward { place, rule } => write!(f, "add forward {rule} {}", At(place)),
+            Self::RemoveForward { place, rule } => write!(f, "remove forward {rule} {}", At(place)),
+        }
+    }
+}
+
+/// `default` or the network.
+pub(crate) struct Destination<'a>(pub(crate) &'a IpNet);
+
+impl fmt::Display for Destination<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.prefix_len() == 0 { f.write_str("default") } else { self.0.fmt(f) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn red() -> Place {
+        Place::Netns("red".parse().unwrap())
+    }
+
+    #[test]
+    fn undoing_what_was_undone_is_doing_it_again() {
+        let (place, interface) = (red(), "eth0".parse::<IfName>().unwrap());
+        let ops = [
+            Op::AddAddress {
+                place: place.clone(),
+                interface: interface.clone(),
+                address: "192.0.2.1/24".parse().unwrap(),
+            },
+            Op::SetMtu { place: place.clone(), interface: interface.clone(), mtu: 1400, before: 1500 },
+            Op::SetMaster {
+                place: place.clone(),
+                interface: interface.clone(),
+                master: Some("br0".parse().unwrap()),
+                before: None,
+            },
+            Op::SetSysctl {
+                place: place.clone(),
+                key: "net.ipv4.ip_forward".into(),
+                value: "1".into(),
+                before: Some("0".into()),
+            },
+            Op::AttachNat { place, interface, side: Side::Uplink },
+        ];
+        for op in ops {
+            let [inverse] = <[Op; 1]>::try_from(op.inverse()).unwrap();
+            assert_ne!(inverse, op);
+            assert_eq!(inverse.inverse(), [op]);
+        }
+    }
+
+    #[test]
+    fn an_operation_names_object_and_place() {
+        let op = Op::CreateBridge { place: red(), interface: "br0".parse().unwrap(), mtu: None };
+        assert_eq!(op.to_string(), "create bridge `br0` in namespace `red`");
+        let op = Op::SetUp { place: Place::Host, interface: "br0".parse().unwrap() };
+        assert_eq!(op.to_string(), "set link `br0` on the host up");
+    }
+}

@@ -1,1 +1,248 @@
-//! (room under construction)
+//! What outlives a command beside the kernel's own objects: one record a topology below `/run/netctl`, and the lock
+//! that makes two commands wait for each other.
+//!
+//! Ownership is read from the marks in the kernel; the record holds what those cannot tell: how the host's sysctls were
+//! found, and which names a command was about to use when it was killed.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::{self, File},
+    io::{self, Write as _},
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
+
+use nix::fcntl::{Flock, FlockArg};
+use serde::{Deserialize, Serialize};
+
+use crate::model::{NetnsName, Topology, TopologyName};
+
+/// Where lasting things go.
+#[derive(Debug, Clone)]
+pub struct Directories {
+    /// Records and the lock.
+    pub run: PathBuf,
+    /// The bpffs that pins go to; mounted if it is not.
+    pub bpffs: PathBuf,
+}
+
+impl Default for Directories {
+    fn default() -> Self {
+        Self { run: "/run/netctl".into(), bpffs: "/sys/fs/bpf".into() }
+    }
+}
+
+/// What failed about lasting state.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file could not be used.
+    #[error("{action} `{}`: {source}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A record is not what this version writes.
+    #[error("read the record `{}`: {source}", path.display())]
+    Record {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        source: serde_json::Error,
+    },
+}
+
+fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+    move |source| Error::Io { action, path: path.to_owned(), source }
+}
+
+/// What is remembered of a topology that is up, or was on its way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// What it was last told to be.
+    pub topology: Topology,
+    /// Whether it got there. False while a command works on it, and after one was killed.
+    pub complete: bool,
+    /// Every namespace that is, or may be, owned: also those of the version before, while that is being changed.
+    pub namespaces: BTreeSet<NetnsName>,
+    /// The host's sysctls as they were found.
+    pub host_sysctls: BTreeMap<String, String>,
+}
+
+/// The right to change things, until dropped.
+pub struct Lock {
+    _file: Flock<File>,
+    directory: PathBuf,
+}
+
+impl Directories {
+    /// Waits until no other netctl is at work.
+    ///
+    /// # Errors
+    /// If `/run/netctl` cannot be made or locked.
+    pub fn lock(&self) -> Result<Lock, Error> {
+        let path = self.run.join("lock");
+        loop {
+            fs::create_dir_all(&self.run).map_err(io_error("make the directory", &self.run))?;
+            let file = match File::options().create(true).truncate(false).write(true).open(&path) {
+                Ok(file) => file,
+                // The last `down` took the directory between the two calls.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(io_error("open", &path)(error)),
+            };
+            let file = Flock::lock(file, FlockArg::LockExclusive)
+                .map_err(|(_, errno)| io_error("lock", &path)(errno.into()))?;
+            // The one who held it may have removed the file: then this lock keeps nobody out.
+            let held = file.metadata().map_err(io_error("look at", &path))?;
+            if fs::metadata(&path).is_ok_and(|there| there.ino() == held.ino()) {
+                return Ok(Lock { _file: file, directory: self.run.clone() });
+            }
+        }
+    }
+
+    /// The names of all topologies with a record, sorted.
+    ///
+    /// # Errors
+    /// If the directory cannot be read; that it is not there is no error.
+    pub fn topologies(&self) -> Result<Vec<TopologyName>, Error> {
+        let entries = match fs::read_dir(&self.run) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(io_error("list", &self.run))?,
+        };
+        let mut names: Vec<TopologyName> = entries
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_suffix(".json")?.parse().ok())
+            .collect();
+        names.sort();
+        Ok(names)
+    }
+
+    /// The record of a topology, if there is one.
+    ///
+    /// # Errors
+    /// If it cannot be read or understood.
+    pub fn record(&self, topology: &TopologyName) -> Result<Option<Record>, Error> {
+        let path = self.record_path(topology);
+        let text = match fs::read_to_string(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            text => text.map_err(io_error("read", &path))?,
+        };
+        serde_json::from_str(&text).map(Some).map_err(|source| Error::Record { path, source })
+    }
+
+    fn record_path(&self, topology: &TopologyName) -> PathBuf {
+        self.run.join(format!("{topology}.json"))
+    }
+}
+
+impl Lock {
+    /// Writes a record, whole or not at all.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn save(&self, directories: &Directories, record: &Record) -> Result<(), Error> {
+        let path = directories.record_path(&record.topology.name);
+        let new = path.with_extension("new");
+        let text =
+            serde_json::to_vec(record).map_err(|source| Error::Record { path: path.clone(), source })?;
+        File::create(&new).and_then(|mut file| file.write_all(&text)).map_err(io_error("write", &new))?;
+        fs::rename(&new, &path).map_err(io_error("write", &path))
+    }
+
+    /// Removes a record; none there is no error.
+    ///
+    /// # Errors
+    /// If the file cannot be removed.
+    pub fn forget(&self, directories: &Directories, topology: &TopologyName) -> Result<(), Error> {
+        let path = directories.record_path(topology);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error("remove", &path)(error)),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for Lock {
+    /// Leaves nothing behind where no topology is up. Who waits for the lock notices that the file is gone.
+    fn drop(&mut self) {
+        let others = fs::read_dir(&self.directory)
+            .is_ok_and(|entries| entries.flatten().any(|entry| entry.file_name() != "lock"));
+        if !others {
+            let _ = fs::remove_file(self.directory.join("lock"));
+            let _ = fs::remove_dir(&self.directory);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::atomic::{AtomicU32, Ordering},
+        thread,
+    };
+
+    use super::*;
+    use crate::spec;
+
+    fn directories(test: &str) -> Directories {
+        let run = std::env::temp_dir().join(format!("netctl-state-{test}-{}", std::process::id()));
+        Directories { bpffs: run.join("bpf"), run }
+    }
+
+    fn record() -> Record {
+        let topology =
+            Topology::parse(spec::QUICKSTART, "quickstart.toml", "quickstart".parse().unwrap()).unwrap();
+        Record {
+            namespaces: topology.namespaces.iter().map(|namespace| namespace.name.clone()).collect(),
+            topology,
+            complete: true,
+            host_sysctls: BTreeMap::from([("net.ipv4.ip_forward".to_owned(), "0".to_owned())]),
+        }
+    }
+
+    #[test]
+    fn a_record_is_read_as_it_was_written_and_the_last_one_takes_the_directory_with_it() {
+        let (directories, record) = (directories("record"), record());
+        let lock = directories.lock().unwrap();
+        lock.save(&directories, &record).unwrap();
+        drop(lock);
+        assert_eq!(directories.topologies().unwrap(), [record.topology.name.clone()]);
+        assert_eq!(directories.record(&record.topology.name).unwrap(), Some(record.clone()));
+        let lock = directories.lock().unwrap();
+        lock.forget(&directories, &record.topology.name).unwrap();
+        lock.forget(&directories, &record.topology.name).unwrap();
+        drop(lock);
+        assert!(!directories.run.exists());
+    }
+
+    #[test]
+    fn a_damaged_record_is_named() {
+        let directories = directories("damaged");
+        fs::create_dir_all(&directories.run).unwrap();
+        fs::write(directories.run.join("office.json"), "{").unwrap();
+        let error = directories.record(&"office".parse().unwrap()).unwrap_err();
+        assert!(error.to_string().contains("office.json"), "{error}");
+        fs::remove_dir_all(&directories.run).unwrap();
+    }
+
+    #[test]
+    fn only_one_at_a_time_holds_the_lock_even_while_its_file_comes_and_goes() {
+        let (directories, inside) = (directories("lock"), AtomicU32::new(0));
+        thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..50 {
+                        let lock = directories.lock().unwrap();
+                        assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0, "two at once");
+                        thread::yield_now();
+                        inside.fetch_sub(1, Ordering::SeqCst);
+                        drop(lock);
+                    }
+                });
+            }
+        });
+        assert!(!directories.run.exists());
+    }
+}

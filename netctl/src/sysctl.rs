@@ -108,11 +108,12 @@ fn read_one(key: &Key) -> Result<Option<String>, SysctlError> {
 fn write_one(key: &Key, value: &str) -> Result<(), SysctlError> {
     // One `write` call: the kernel takes each as a whole value. And never a new file.
     let file = fs::OpenOptions::new().write(true).open(key.path());
-    file.and_then(|mut file| io::Write::write_all(&mut file, value.as_bytes()))
-        .map_err(|error| match error.kind() {
+    file.and_then(|mut file| io::Write::write_all(&mut file, value.as_bytes())).map_err(|error| {
+        match error.kind() {
             io::ErrorKind::NotFound => SysctlError::NotFound { key: key.clone() },
             _ => failed("write", key, &error),
-        })
+        }
+    })
 }
 
 fn failed(action: &'static str, key: &Key, error: &io::Error) -> SysctlError {
@@ -138,10 +139,7 @@ mod tests {
     fn keys_become_paths_as_sysctl_has_it() {
         for (text, path) in [
             ("net.ipv4.ip_forward", "/proc/sys/net/ipv4/ip_forward"),
-            (
-                "net.ipv4.conf.eth0/100.forwarding",
-                "/proc/sys/net/ipv4/conf/eth0.100/forwarding",
-            ),
+            ("net.ipv4.conf.eth0/100.forwarding", "/proc/sys/net/ipv4/conf/eth0.100/forwarding"),
         ] {
             assert_eq!(key(text).path(), Path::new(path));
         }
@@ -150,23 +148,10 @@ mod tests {
     #[test]
     fn keys_of_no_namespace_and_keys_that_are_none_are_refused() {
         for text in ["kernel.hostname", "net", "net/ipv4/ip_forward", "", "nets.a"] {
-            assert!(
-                matches!(text.parse::<Key>(), Err(SysctlError::NotNet { .. })),
-                "{text:?}"
-            );
+            assert!(matches!(text.parse::<Key>(), Err(SysctlError::NotNet { .. })), "{text:?}");
         }
-        for text in [
-            "net.",
-            "net..ipv4",
-            "net.//.kernel",
-            "net./.ipv4",
-            "net.ipv4.",
-            "net.\0",
-        ] {
-            assert!(
-                matches!(text.parse::<Key>(), Err(SysctlError::Malformed { .. })),
-                "{text:?}"
-            );
+        for text in ["net.", "net..ipv4", "net.//.kernel", "net./.ipv4", "net.ipv4.", "net.\0"] {
+            assert!(matches!(text.parse::<Key>(), Err(SysctlError::Malformed { .. })), "{text:?}");
         }
     }
 
@@ -175,10 +160,8 @@ mod tests {
         isolated(|| {
             let forward = [key("net.ipv4.ip_forward"), key("net.ipv4.ip_local_port_range")];
             let (red, blue) = (create(&name("red")), create(&name("blue")));
-            let values = [
-                (forward[0].clone(), "1".to_owned()),
-                (forward[1].clone(), "20000 30000".to_owned()),
-            ];
+            let values =
+                [(forward[0].clone(), "1".to_owned()), (forward[1].clone(), "20000 30000".to_owned())];
             write(&red, &values).unwrap();
             let text = |text: &str| Some(text.to_owned());
             assert_eq!(read(&red, &forward).unwrap(), [text("1"), text("20000 30000")]);

@@ -17,8 +17,5 @@ pub(crate) struct Args {
 /// Runs them.
 pub(crate) fn bench(workspace: &Workspace, args: &Args) -> Result<()> {
     build_ebpf::build(workspace, setup::toolchain(workspace)?)?;
-    run(workspace
-        .cargo("bench")
-        .args(["--package", "netctl-benches", "--"])
-        .args(&args.args))
+    run(workspace.cargo("bench").args(["--package", "netctl-benches", "--"]).args(&args.args))
 }

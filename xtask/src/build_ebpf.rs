@@ -46,9 +46,7 @@ fn try_nightly(workspace: &Workspace, nightly: nightly::Nightly) -> Result<Way> 
     let debian = setup::debian(workspace)?;
     run(&mut debian.command(workspace, Verb::Build)).context("building the eBPF programs")?;
     if let Way::Nightly(nightly) = way {
-        nightly
-            .remember_refusal(workspace, reason)
-            .context("remembering that the nightly cannot")?;
+        nightly.remember_refusal(workspace, reason).context("remembering that the nightly cannot")?;
     }
     Ok(debian)
 }
@@ -78,9 +76,7 @@ fn run_listening(command: &mut Command) -> Result<Option<String>> {
 fn plain(line: &str) -> String {
     let mut pieces = line.split("\x1b[");
     let first = pieces.next().unwrap_or_default().to_owned();
-    pieces.fold(first, |text, piece| {
-        text + piece.split_once('m').map_or("", |(_, rest)| rest)
-    })
+    pieces.fold(first, |text, piece| text + piece.split_once('m').map_or("", |(_, rest)| rest))
 }
 
 /// Puts the object at its stable path, untouched if it is the same: its time decides whether netctl is rebuilt.
@@ -104,10 +100,7 @@ mod tests {
 
     #[test]
     fn colours_do_not_hide_the_words() {
-        assert_eq!(
-            plain("\x1b[1m\x1b[91merror\x1b[0m: linking with"),
-            "error: linking with"
-        );
+        assert_eq!(plain("\x1b[1m\x1b[91merror\x1b[0m: linking with"), "error: linking with");
         assert_eq!(plain("no colours"), "no colours");
     }
 }

@@ -21,17 +21,10 @@ pub(crate) fn ci(workspace: &Workspace) -> Result<ExitCode> {
 
     // The object first: without it netctl builds, with a warning.
     let way = build_ebpf::build_with(workspace, setup::everything(workspace)?)?;
-    run(workspace
-        .cargo("clippy")
-        .args(["--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    run(workspace.cargo("clippy").args(["--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     lint_programs(workspace, &way)?;
-    run(workspace
-        .cargo("doc")
-        .args(["--workspace", "--no-deps"])
-        .env("RUSTDOCFLAGS", "-D warnings"))?;
-    run(workspace
-        .cargo("bench")
-        .args(["--package", "netctl-benches", "--", "--test"]))?;
+    run(workspace.cargo("doc").args(["--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?;
+    run(workspace.cargo("bench").args(["--package", "netctl-benches", "--", "--test"]))?;
     test::test_with(workspace, way, &test::Args::default())
 }
 

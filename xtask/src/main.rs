@@ -2,10 +2,7 @@
 //!
 //! Every command that builds, installs or runs something is printed before it runs, so that it can be repeated by
 //! hand; what merely asks (a version, a package's candidate) is not.
-#![expect(
-    clippy::print_stderr,
-    reason = "a build tool talks to the person who started it"
-)]
+#![expect(clippy::print_stderr, reason = "a build tool talks to the person who started it")]
 
 mod bench;
 mod build_ebpf;

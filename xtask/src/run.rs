@@ -18,9 +18,7 @@ use crate::workspace::cargo_program;
 /// Shows `command`, runs it with our own stdin, stdout and stderr, and fails if it does.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     announce(command);
-    let status = command
-        .status()
-        .with_context(|| format!("running {}", program(command)))?;
+    let status = command.status().with_context(|| format!("running {}", program(command)))?;
     if !status.success() {
         bail!("{} failed: {status}", program(command));
     }
@@ -74,11 +72,7 @@ pub(crate) fn is_root() -> bool {
 
 fn program(command: &Command) -> Cow<'_, str> {
     let program = command.get_program();
-    if program == cargo_program() {
-        "cargo".into()
-    } else {
-        program.to_string_lossy()
-    }
+    if program == cargo_program() { "cargo".into() } else { program.to_string_lossy() }
 }
 
 /// `command` as a line for a shell: directory left out, variables first.
@@ -123,13 +117,8 @@ mod tests {
     #[test]
     fn a_shown_command_can_be_pasted() {
         let mut command = Command::new("tool");
-        command
-            .env("FLAGS", "a\x1f--cfg=x=\"y\"")
-            .args(["--plain", "two words", "it's", ""]);
-        assert_eq!(
-            render(&command),
-            r#"FLAGS=$'a\x1f--cfg=x="y"' tool --plain 'two words' 'it'\''s' ''"#
-        );
+        command.env("FLAGS", "a\x1f--cfg=x=\"y\"").args(["--plain", "two words", "it's", ""]);
+        assert_eq!(render(&command), r#"FLAGS=$'a\x1f--cfg=x="y"' tool --plain 'two words' 'it'\''s' ''"#);
     }
 
     #[test]

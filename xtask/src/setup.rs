@@ -26,17 +26,11 @@ enum Evidence {
 
 impl Wanted {
     const fn program(package: &'static str, program: &'static str) -> Self {
-        Self {
-            package,
-            evidence: Evidence::Program(program),
-        }
+        Self { package, evidence: Evidence::Program(program) }
     }
 
     pub(crate) const fn file(package: &'static str, file: &'static str) -> Self {
-        Self {
-            package,
-            evidence: Evidence::File(file),
-        }
+        Self { package, evidence: Evidence::File(file) }
     }
 
     fn is_there(&self) -> bool {
@@ -61,10 +55,7 @@ const TEST_PROGRAMS: [Wanted; 12] = [
     Wanted::program("iputils-ping", "ping"),
     Wanted::program("procps", "sysctl"),
     Wanted::program("bpftool", "bpftool"),
-    Wanted::file(
-        "python3-scapy",
-        "/usr/lib/python3/dist-packages/scapy/__init__.py",
-    ),
+    Wanted::file("python3-scapy", "/usr/lib/python3/dist-packages/scapy/__init__.py"),
 ];
 
 const CLIPPY: Wanted = Wanted::file("rust-web-clippy", debian::CARGO_CLIPPY);
@@ -90,11 +81,7 @@ pub(crate) fn everything(workspace: &Workspace) -> Result<Way> {
 
 /// Those of `wanted` that are not there.
 pub(crate) fn missing(wanted: &[Wanted]) -> Vec<&'static str> {
-    wanted
-        .iter()
-        .filter(|wanted| !wanted.is_there())
-        .map(|wanted| wanted.package)
-        .collect()
+    wanted.iter().filter(|wanted| !wanted.is_there()).map(|wanted| wanted.package).collect()
 }
 
 /// Fails, naming `what`, if the user wants to install things by hand.
@@ -122,11 +109,7 @@ fn ensure(workspace: &Workspace, other_packages: &[&'static str]) -> Result<Way>
             let toolchain = debian::missing_packages();
             let packages: Vec<_> = toolchain.iter().chain(other_packages).copied().collect();
             let installed = apt::install(&packages).and_then(|()| Ok(Way::Debian(debian::ready(workspace)?)));
-            if toolchain.is_empty() {
-                installed
-            } else {
-                installed.with_context(|| no_way(&why))
-            }
+            if toolchain.is_empty() { installed } else { installed.with_context(|| no_way(&why)) }
         }
     }
 }

@@ -41,11 +41,7 @@ pub(crate) fn test(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
 /// Builds and runs the suites.
 pub(crate) fn test_with(workspace: &Workspace, way: Way, args: &Args) -> Result<ExitCode> {
     build_ebpf::build(workspace, way)?;
-    let profile = if args.release {
-        Profile::Release
-    } else {
-        Profile::Dev
-    };
+    let profile = if args.release { Profile::Release } else { Profile::Dev };
     let cargo = |verb: &str| {
         let mut cargo = workspace.cargo(verb);
         cargo.args((profile == Profile::Release).then_some("--release"));
@@ -56,10 +52,7 @@ pub(crate) fn test_with(workspace: &Workspace, way: Way, args: &Args) -> Result<
     run(cargo("test").args(SUITES).arg("--no-run"))?;
 
     let mut command = cargo("test");
-    command
-        .env("NETCTL_BIN", workspace.netctl(profile))
-        .args(SUITES)
-        .args(["--no-fail-fast"]);
+    command.env("NETCTL_BIN", workspace.netctl(profile)).args(SUITES).args(["--no-fail-fast"]);
     if !is_root() {
         if find_program("sudo").is_none() {
             bail!("the tests make namespaces and load programs: run this as root (there is no sudo)");
@@ -73,32 +66,17 @@ pub(crate) fn test_with(workspace: &Workspace, way: Way, args: &Args) -> Result<
         count.failed = 1;
     }
     writeln!(io::stdout(), "{count}")?;
-    Ok(if count.failed == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if count.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// netctl-ebpf without its feature `programs` is its library alone: the programs themselves need their own target.
-const SUITES: [&str; 8] = [
-    "--package",
-    "netctl",
-    "--package",
-    "netctl-ebpf",
-    "--package",
-    "netctl-tests",
-    "--package",
-    "xtask",
-];
+const SUITES: [&str; 8] =
+    ["--package", "netctl", "--package", "netctl-ebpf", "--package", "netctl-tests", "--package", "xtask"];
 
 /// Runs `command`, passing its stdout through and adding up the suites' results.
 fn count_results(command: &mut Command) -> Result<(ExitStatus, Count)> {
     announce(command);
-    let mut child = command
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("running cargo test")?;
+    let mut child = command.stdout(Stdio::piped()).spawn().context("running cargo test")?;
     let mut count = Count::default();
     if let Some(stdout) = child.stdout.take() {
         let mut ours = io::stdout().lock();

@@ -33,11 +33,7 @@ pub(crate) fn built_file(workspace: &Workspace) -> PathBuf {
     workspace.ebpf_target().join(TARGET).join("bpf/netctl-ebpf")
 }
 
-const TARGET: &str = if cfg!(target_endian = "big") {
-    "bpfeb-unknown-none"
-} else {
-    "bpfel-unknown-none"
-};
+const TARGET: &str = if cfg!(target_endian = "big") { "bpfeb-unknown-none" } else { "bpfel-unknown-none" };
 
 impl Way {
     /// The cargo command that does `verb` to the programs.
@@ -47,14 +43,7 @@ impl Way {
             Self::Debian(_) => debian_cargo(verb),
         };
         command
-            .args([
-                "--package",
-                "netctl-ebpf",
-                "--bin",
-                "netctl-ebpf",
-                "--features",
-                "programs",
-            ])
+            .args(["--package", "netctl-ebpf", "--bin", "netctl-ebpf", "--features", "programs"])
             .args(["--target", TARGET, "--profile", "bpf", "--target-dir"])
             .arg(workspace.ebpf_target())
             .env("CARGO_ENCODED_RUSTFLAGS", self.rustflags(verb))
@@ -87,12 +76,7 @@ impl Way {
         let mut linker_flag = OsString::from("-Clinker=");
         linker_flag.push(linker);
         let cfg = format!("--cfg=bpf_target_arch=\"{}\"", bpf_target_arch(ARCH));
-        let mut flags = vec![
-            linker_flag,
-            cfg.into(),
-            "-Clink-arg=--btf".into(),
-            "-Cdebuginfo=2".into(),
-        ];
+        let mut flags = vec![linker_flag, cfg.into(), "-Clink-arg=--btf".into(), "-Cdebuginfo=2".into()];
         if verb == Verb::Check {
             flags.push("-Dwarnings".into());
         }
@@ -104,12 +88,9 @@ impl fmt::Display for Way {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Nightly(nightly) => write!(f, "nightly and {}", nightly.linker.display()),
-            Self::Debian(debian) => write!(
-                f,
-                "Debian's rustc {} and {}",
-                debian.rustc,
-                debian.linker.display()
-            ),
+            Self::Debian(debian) => {
+                write!(f, "Debian's rustc {} and {}", debian.rustc, debian.linker.display())
+            }
         }
     }
 }
@@ -126,16 +107,9 @@ fn nightly_cargo(verb: Verb) -> Command {
 
 fn debian_cargo(verb: Verb) -> Command {
     // cargo's own `clippy` would take the driver beside it, which is another compiler than /usr/bin/rustc.
-    let program = if verb == Verb::Clippy {
-        debian::CARGO_CLIPPY.into()
-    } else {
-        cargo_program()
-    };
+    let program = if verb == Verb::Clippy { debian::CARGO_CLIPPY.into() } else { cargo_program() };
     let mut command = Command::new(program);
-    command
-        .arg(verb.as_str())
-        .env("RUSTC", debian::RUSTC)
-        .env("RUSTC_BOOTSTRAP", "1");
+    command.arg(verb.as_str()).env("RUSTC", debian::RUSTC).env("RUSTC_BOOTSTRAP", "1");
     command
 }
 
@@ -151,11 +125,7 @@ impl Verb {
 
 /// Rust's name of an architecture as aya's bindings have it: `riscv64gc` and the like are one.
 fn bpf_target_arch(arch: &str) -> &str {
-    if arch.starts_with("riscv64") {
-        "riscv64"
-    } else {
-        arch
-    }
+    if arch.starts_with("riscv64") { "riscv64" } else { arch }
 }
 
 #[cfg(test)]
@@ -164,21 +134,15 @@ mod tests {
 
     #[test]
     fn the_architecture_is_named_as_in_ayas_bindings() {
-        for (rust, aya) in [
-            ("x86_64", "x86_64"),
-            ("aarch64", "aarch64"),
-            ("riscv64gc", "riscv64"),
-        ] {
+        for (rust, aya) in [("x86_64", "x86_64"), ("aarch64", "aarch64"), ("riscv64gc", "riscv64")] {
             assert_eq!(bpf_target_arch(rust), aya);
         }
     }
 
     #[test]
     fn the_flags_name_the_linker_and_ask_for_btf() {
-        let way = Way::Debian(debian::Debian {
-            linker: "/some where/bpf-linker".into(),
-            rustc: "1.96.0".into(),
-        });
+        let way =
+            Way::Debian(debian::Debian { linker: "/some where/bpf-linker".into(), rustc: "1.96.0".into() });
         let flags = way.rustflags(Verb::Build).into_string().unwrap();
         let flags: Vec<&str> = flags.split('\x1f').collect();
         assert_eq!(flags[0], "-Clinker=/some where/bpf-linker");

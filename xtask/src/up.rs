@@ -37,9 +37,7 @@ pub(crate) fn down(workspace: &Workspace, args: &Args) -> Result<()> {
 
 fn build(workspace: &Workspace) -> Result<()> {
     build_ebpf::build(workspace, setup::toolchain(workspace)?)?;
-    run(workspace
-        .cargo("build")
-        .args(["--release", "--package", "netctl"]))
+    run(workspace.cargo("build").args(["--release", "--package", "netctl"]))
 }
 
 fn netctl(workspace: &Workspace, verb: &str, args: &Args) -> Result<()> {
@@ -52,10 +50,7 @@ fn netctl(workspace: &Workspace, verb: &str, args: &Args) -> Result<()> {
         sudo.arg(binary);
         sudo
     } else {
-        bail!(
-            "netctl needs root, and there is no sudo; as root: {} {verb}",
-            binary.display()
-        );
+        bail!("netctl needs root, and there is no sudo; as root: {} {verb}", binary.display());
     };
     replace(command.arg(verb).args(&args.file).args(&args.args))
 }

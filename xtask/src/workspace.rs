@@ -31,17 +31,13 @@ impl Workspace {
     pub(crate) fn locate() -> Result<Self> {
         let manifest_dir =
             env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
-        let root = Path::new(&manifest_dir)
-            .parent()
-            .context("xtask's manifest lies at the root of the disk")?;
+        let root =
+            Path::new(&manifest_dir).parent().context("xtask's manifest lies at the root of the disk")?;
         let target = match env::var_os("CARGO_TARGET_DIR") {
             Some(dir) => std::path::absolute(dir).context("CARGO_TARGET_DIR")?,
             None => root.join("target"),
         };
-        Ok(Self {
-            root: root.to_owned(),
-            target,
-        })
+        Ok(Self { root: root.to_owned(), target })
     }
 
     /// A cargo command at the root that finds the eBPF object wherever the target directory is.
@@ -50,14 +46,9 @@ impl Workspace {
     /// and unset in the developer's own `cargo build` would make the two rebuild netctl in turn.
     pub(crate) fn cargo(&self, verb: &str) -> Command {
         let mut cargo = Command::new(cargo_program());
-        cargo
-            .arg(verb)
-            .current_dir(&self.root)
-            .env_remove("NETCTL_EBPF_OBJECT");
+        cargo.arg(verb).current_dir(&self.root).env_remove("NETCTL_EBPF_OBJECT");
         if self.target != self.root.join("target") {
-            cargo
-                .env("CARGO_TARGET_DIR", &self.target)
-                .env("NETCTL_EBPF_OBJECT", self.object());
+            cargo.env("CARGO_TARGET_DIR", &self.target).env("NETCTL_EBPF_OBJECT", self.object());
         }
         cargo
     }

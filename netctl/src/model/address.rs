@@ -21,13 +21,9 @@ pub(super) fn parse_all(texts: &[String], path: &KeyPath) -> Result<Vec<IpNet>, 
 }
 
 fn parse(text: &str) -> Result<IpNet, Problem> {
-    let address: IpNet = text.parse().map_err(|_| Problem::Address {
-        text: text.to_owned(),
-    })?;
+    let address: IpNet = text.parse().map_err(|_| Problem::Address { text: text.to_owned() })?;
     if !is_unicast(address.addr()) {
-        return Err(Problem::NotUnicast {
-            address: address.addr(),
-        });
+        return Err(Problem::NotUnicast { address: address.addr() });
     }
     // Subnets of two addresses or one (RFC 3021) have neither a network nor a broadcast address.
     if let IpNet::V4(net) = address
@@ -62,23 +58,13 @@ pub(super) fn is_link_local(address: IpAddr) -> bool {
 /// A port's addresses belong to the subnets of its bridge, for each family that the bridge has.
 pub(super) fn check_inside(addresses: &[IpNet], bridge: &Bridge, port: &KeyPath) -> Result<(), Error> {
     for (index, address) in addresses.iter().map(IpNet::addr).enumerate() {
-        let family = bridge
-            .addresses
-            .iter()
-            .filter(|net| net.addr().is_ipv4() == address.is_ipv4());
+        let family = bridge.addresses.iter().filter(|net| net.addr().is_ipv4() == address.is_ipv4());
         let subnets: Vec<IpNet> = family.map(IpNet::trunc).collect();
         let inside = subnets.is_empty() || subnets.iter().any(|subnet| subnet.contains(&address));
         if !inside && !is_link_local(address) {
             let bridge = bridge.name.to_string();
             let path = port.key("addresses").index(index);
-            return Err(Error::new(
-                path,
-                Problem::OutsideBridge {
-                    address,
-                    bridge,
-                    subnets,
-                },
-            ));
+            return Err(Error::new(path, Problem::OutsideBridge { address, bridge, subnets }));
         }
     }
     Ok(())
@@ -153,9 +139,7 @@ impl Interface {
     /// The subnet, other than of link-local addresses, by which the interface reaches `address`.
     pub(super) fn subnet_of(&self, address: IpAddr) -> Option<&IpNet> {
         let subnets = self.addresses.iter().filter(|net| !is_link_local(net.addr()));
-        subnets
-            .filter(|net| net.contains(&address))
-            .max_by_key(|net| net.prefix_len())
+        subnets.filter(|net| net.contains(&address)).max_by_key(|net| net.prefix_len())
     }
 
     /// Whether part of `network` lives behind it.
@@ -176,11 +160,7 @@ mod tests {
     #[test]
     fn a_bad_address_is_refused_with_its_line() {
         let cases = [
-            (
-                "192.168.15.300/24",
-                "`192.168.15.300/24` is not an address with a prefix length",
-                "",
-            ),
+            ("192.168.15.300/24", "`192.168.15.300/24` is not an address with a prefix length", ""),
             (
                 "192.168.15.1",
                 "`192.168.15.1` is not an address with a prefix length",
@@ -191,27 +171,11 @@ mod tests {
                 "`fd15::1` is not an address with a prefix length",
                 "add its subnet's prefix length, as in `fd15::1/64`",
             ),
-            (
-                "10.0.0.1/33",
-                "`10.0.0.1/33` is not an address with a prefix length",
-                "",
-            ),
-            (
-                "192.168.15.0/24",
-                "192.168.15.0 is the address of the network 192.168.15.0/24 itself",
-                "",
-            ),
-            (
-                "192.168.15.255/24",
-                "192.168.15.255 is the broadcast address of 192.168.15.0/24",
-                "",
-            ),
+            ("10.0.0.1/33", "`10.0.0.1/33` is not an address with a prefix length", ""),
+            ("192.168.15.0/24", "192.168.15.0 is the address of the network 192.168.15.0/24 itself", ""),
+            ("192.168.15.255/24", "192.168.15.255 is the broadcast address of 192.168.15.0/24", ""),
             ("0.0.0.0/0", "0.0.0.0 cannot be the address of an interface", ""),
-            (
-                "224.0.0.1/24",
-                "224.0.0.1 cannot be the address of an interface",
-                "",
-            ),
+            ("224.0.0.1/24", "224.0.0.1 cannot be the address of an interface", ""),
             ("ff02::1/64", "ff02::1 cannot be the address of an interface", ""),
             ("::/64", ":: cannot be the address of an interface", ""),
         ];

@@ -14,9 +14,9 @@ impl Topology {
     /// Checks the file and fills in its defaults; the first problem found ends it.
     pub fn from_spec(spec: &Spec, default_name: TopologyName) -> Result<Self, Error> {
         let name = match &spec.name {
-            Some(name) => name
-                .parse()
-                .map_err(|error| Error::new(key_path!["name"], Problem::Name(error)))?,
+            Some(name) => {
+                name.parse().map_err(|error| Error::new(key_path!["name"], Problem::Name(error)))?
+            }
             None => default_name,
         };
         let places = Places::declare(&spec.namespaces)?;
@@ -101,11 +101,8 @@ mod tests {
                 "blue ::/0 fd15::5"
             ]
         );
-        let sysctls: Vec<_> = topology
-            .sysctls
-            .iter()
-            .map(|(place, keys)| (place.to_string(), keys.len()))
-            .collect();
+        let sysctls: Vec<_> =
+            topology.sysctls.iter().map(|(place, keys)| (place.to_string(), keys.len())).collect();
         assert_eq!(sysctls, [("router".to_owned(), 2)]);
     }
 
@@ -115,11 +112,7 @@ mod tests {
         assert_eq!(gateway.place.to_string(), "router");
         assert_eq!(gateway.uplinks, ["wan0".parse().unwrap()]);
         assert_eq!(gateway.insides, ["v-net-0".parse().unwrap()]);
-        let sources: Vec<_> = gateway
-            .masquerades
-            .iter()
-            .map(|rule| rule.source.to_string())
-            .collect();
+        let sources: Vec<_> = gateway.masquerades.iter().map(|rule| rule.source.to_string()).collect();
         assert_eq!(sources, ["192.168.15.0/24", "fd15::/64"]);
         let forward = |address: &str, to: &str| Forward {
             address: Some(address.parse().unwrap()),
@@ -130,22 +123,13 @@ mod tests {
         };
         assert_eq!(
             gateway.forwards,
-            [
-                forward("203.0.113.1", "192.168.15.2"),
-                forward("2001:db8:113::1", "fd15::2")
-            ]
+            [forward("203.0.113.1", "192.168.15.2"), forward("2001:db8:113::1", "fd15::2")]
         );
     }
 
     #[test]
     fn a_file_without_a_name_takes_the_default_one() {
-        assert_eq!(
-            Topology::parse("", "f", "office".parse().unwrap())
-                .unwrap()
-                .name
-                .as_str(),
-            "office"
-        );
+        assert_eq!(Topology::parse("", "f", "office".parse().unwrap()).unwrap().name.as_str(), "office");
     }
 
     proptest! {

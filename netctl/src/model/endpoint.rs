@@ -25,11 +25,7 @@ pub(super) fn listen(text: &str) -> Option<Listen> {
         None => (None, endpoint),
     };
     let ports = ports(range)?;
-    Some(Listen {
-        address,
-        ports,
-        protocols,
-    })
+    Some(Listen { address, ports, protocols })
 }
 
 /// `ADDRESS[:PORT]`.
@@ -78,15 +74,7 @@ mod tests {
             ("[fd15::1]:80/udp", v6, (80, 80), &[Udp]),
         ];
         for (text, address, ports, protocols) in cases {
-            assert_eq!(
-                listen(text),
-                Some(Listen {
-                    address,
-                    ports,
-                    protocols
-                }),
-                "{text}"
-            );
+            assert_eq!(listen(text), Some(Listen { address, ports, protocols }), "{text}");
         }
     }
 

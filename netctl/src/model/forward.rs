@@ -23,11 +23,7 @@ pub(super) fn resolve(
             check_listen(&rule, &place, links).map_err(|problem| Error::new(path.key("listen"), problem))?;
             check_target(&rule, &place, links, routes)
                 .map_err(|problem| Error::new(path.key("to"), problem))?;
-            let rule = Rule {
-                place: place.clone(),
-                rule,
-                path: path.clone(),
-            };
+            let rule = Rule { place: place.clone(), rule, path: path.clone() };
             if let Some(problem) = rules.iter().find_map(|earlier| rule.overlaps(earlier)) {
                 return Err(Error::new(path.key("listen"), problem));
             }
@@ -39,22 +35,10 @@ pub(super) fn resolve(
 
 fn parse(spec: &spec::Forward, path: &KeyPath) -> Result<impl Iterator<Item = Forward>, Error> {
     let refuse = |key: &str, problem| Error::new(path.key(key), problem);
-    let listen = endpoint::listen(&spec.listen).ok_or_else(|| {
-        refuse(
-            "listen",
-            Problem::Listen {
-                text: spec.listen.clone(),
-            },
-        )
-    })?;
-    let (to, to_port) = endpoint::target(&spec.to).ok_or_else(|| {
-        refuse(
-            "to",
-            Problem::Target {
-                text: spec.to.clone(),
-            },
-        )
-    })?;
+    let listen = endpoint::listen(&spec.listen)
+        .ok_or_else(|| refuse("listen", Problem::Listen { text: spec.listen.clone() }))?;
+    let (to, to_port) =
+        endpoint::target(&spec.to).ok_or_else(|| refuse("to", Problem::Target { text: spec.to.clone() }))?;
     let (address, ports) = (listen.address, listen.ports);
     if let Some(address) = address.filter(|address| address.is_ipv4() != to.is_ipv4()) {
         let (one, other) = (address.to_string(), to.to_string());
@@ -63,21 +47,9 @@ fn parse(spec: &spec::Forward, path: &KeyPath) -> Result<impl Iterator<Item = Fo
     let to_port = to_port.unwrap_or(ports.0);
     if to_port.checked_add(ports.1 - ports.0).is_none() {
         let count = u32::from(ports.1 - ports.0) + 1;
-        return Err(refuse(
-            "to",
-            Problem::BeyondLastPort {
-                first: to_port,
-                count,
-            },
-        ));
+        return Err(refuse("to", Problem::BeyondLastPort { first: to_port, count }));
     }
-    let rule = move |&protocol| Forward {
-        address,
-        ports,
-        protocol,
-        to,
-        to_port,
-    };
+    let rule = move |&protocol| Forward { address, ports, protocol, to, to_port };
     Ok(listen.protocols.iter().map(rule))
 }
 
@@ -87,43 +59,26 @@ fn check_listen(rule: &Forward, place: &Place, links: &Links) -> Result<(), Prob
         return Ok(());
     };
     if !address::is_unicast(address) {
-        return Err(Problem::Unspecified {
-            address,
-            verb: "listen on",
-        });
+        return Err(Problem::Unspecified { address, verb: "listen on" });
     }
-    let own = links
-        .of(place)
-        .flat_map(|link| &link.addresses)
-        .map(ipnet::IpNet::addr);
+    let own = links.of(place).flat_map(|link| &link.addresses).map(ipnet::IpNet::addr);
     let own: Vec<IpAddr> = own.filter(|own| own.is_ipv4() == address.is_ipv4()).collect();
     if *place == Place::Host || own.contains(&address) {
         return Ok(());
     }
-    Err(Problem::ForeignAddress {
-        address,
-        place: place.clone(),
-        out: None,
-        own,
-    })
+    Err(Problem::ForeignAddress { address, place: place.clone(), out: None, own })
 }
 
 /// A gateway knows the way to where it forwards; the host may know more than the file.
 fn check_target(rule: &Forward, place: &Place, links: &Links, routes: &[Route]) -> Result<(), Problem> {
     let to = rule.to;
     if !address::is_unicast(to) {
-        return Err(Problem::Unspecified {
-            address: to,
-            verb: "forward to",
-        });
+        return Err(Problem::Unspecified { address: to, verb: "forward to" });
     }
     if *place == Place::Host || interface_towards(to, place, links, routes).is_some() {
         return Ok(());
     }
-    Err(Problem::NoRouteTo {
-        to,
-        place: place.clone(),
-    })
+    Err(Problem::NoRouteTo { to, place: place.clone() })
 }
 
 impl Rule<Forward> {
@@ -160,9 +115,7 @@ mod tests {
     #[test]
     fn a_forward_of_both_protocols_is_two() {
         let topology = office(&rule("8000-8010/tcp+udp", "10.0.0.2:80"));
-        let [tcp, udp] = &topology.gateways[0].forwards[..] else {
-            panic!("{:?}", topology.gateways)
-        };
+        let [tcp, udp] = &topology.gateways[0].forwards[..] else { panic!("{:?}", topology.gateways) };
         assert_eq!((tcp.protocol, udp.protocol), (Protocol::Tcp, Protocol::Udp));
         assert_eq!((tcp.address, tcp.ports, tcp.to_port), (None, (8000, 8010), 80));
     }
@@ -170,11 +123,7 @@ mod tests {
     #[test]
     fn the_port_is_kept_unless_the_target_has_one() {
         let topology = office(&(rule("203.0.113.1:443", "10.0.0.2") + &rule("[2001:db8::1]:443", "fd15::1")));
-        let to: Vec<_> = topology.gateways[0]
-            .forwards
-            .iter()
-            .map(|rule| rule.to_port)
-            .collect();
+        let to: Vec<_> = topology.gateways[0].forwards.iter().map(|rule| rule.to_port).collect();
         assert_eq!(to, [443, 443]);
     }
 
@@ -217,11 +166,7 @@ mod tests {
                 "17: 11 ports from 65530 on go beyond 65535 (`nat.forward[0].to`)",
                 "",
             ),
-            (
-                &rule("80", "172.16.0.1"),
-                "17: `router` has no route to 172.16.0.1 (`nat.forward[0].to`)",
-                "",
-            ),
+            (&rule("80", "172.16.0.1"), "17: `router` has no route to 172.16.0.1 (`nat.forward[0].to`)", ""),
         ]);
     }
 
@@ -229,11 +174,7 @@ mod tests {
     fn two_forwards_do_not_want_the_same_packets() {
         let first = rule("8000-8010/tcp+udp", "10.0.0.2");
         for listen in ["8010", "203.0.113.1:7000-8000/udp", "8005/tcp"] {
-            let (protocol, port) = if listen.ends_with("udp") {
-                ("udp", 8000)
-            } else {
-                ("tcp", 8010)
-            };
+            let (protocol, port) = if listen.ends_with("udp") { ("udp", 8000) } else { ("tcp", 8010) };
             let port = if listen.starts_with("8005") { 8005 } else { port };
             assert_office_refused(&[(
                 &(first.clone() + &rule(listen, "10.0.0.1")),
@@ -244,11 +185,7 @@ mod tests {
                 "",
             )]);
         }
-        for (listen, to) in [
-            ("8011", "10.0.0.1"),
-            ("8000", "fd15::1"),
-            ("[2001:db8::1]:8000", "fd15::1"),
-        ] {
+        for (listen, to) in [("8011", "10.0.0.1"), ("8000", "fd15::1"), ("[2001:db8::1]:8000", "fd15::1")] {
             office(&(first.clone() + &rule(listen, to)));
         }
         office(&(rule("203.0.113.1:80", "10.0.0.1") + &rule("10.0.0.5:80", "10.0.0.1")));

@@ -22,10 +22,7 @@ pub(super) fn sysctls(
     routes: &[Route],
     gateways: &[Gateway],
 ) -> Result<Sysctls, Error> {
-    let routers: BTreeSet<&Place> = routes
-        .iter()
-        .filter_map(|hop| route::next_place(hop, links))
-        .collect();
+    let routers: BTreeSet<&Place> = routes.iter().filter_map(|hop| route::next_place(hop, links)).collect();
     let mut all = Sysctls::new();
     for (name, namespace) in &spec.namespaces {
         let path = key_path!["namespaces", name.as_str()];
@@ -69,9 +66,7 @@ fn of_namespace(
 fn of_host(gateway: &Gateway) -> BTreeMap<String, String> {
     let sources = gateway.masquerades.iter().map(|rule| rule.source.addr());
     let targets = gateway.forwards.iter().map(|rule| rule.to);
-    let keys = sources
-        .chain(targets)
-        .map(|address| if address.is_ipv4() { IPV4 } else { IPV6 });
+    let keys = sources.chain(targets).map(|address| if address.is_ipv4() { IPV4 } else { IPV6 });
     keys.map(|key| (key.to_owned(), "1".to_owned())).collect()
 }
 
@@ -153,10 +148,7 @@ mod tests {
     fn the_files_sysctls_come_after_and_are_of_the_network() {
         let text = "[namespaces.a]\nforwarding = true\n\
                     sysctls = { 'net.ipv4.ip_forward' = '0', 'net.ipv4.conf.eth0/1.x' = '2' }";
-        assert_eq!(
-            of(&topology(text).sysctls, "a"),
-            ["net.ipv4.conf.eth0/1.x=2", OFF[0], ON[1]]
-        );
+        assert_eq!(of(&topology(text).sysctls, "a"), ["net.ipv4.conf.eth0/1.x=2", OFF[0], ON[1]]);
         let hint = "write it in dotted form, as in `net.ipv4.conf.all.rp_filter`";
         for key in [
             "kernel.hostname",
@@ -170,11 +162,7 @@ mod tests {
         ] {
             let message =
                 format!("2: `{key}` is not the name of a network sysctl (`namespaces.a.sysctls.\"{key}\"`)");
-            let message = if key == "net" {
-                message.replace("\"net\"", "net")
-            } else {
-                message
-            };
+            let message = if key == "net" { message.replace("\"net\"", "net") } else { message };
             assert_refused(&[(&format!("[namespaces.a.sysctls]\n'{key}' = '1'"), &message, hint)]);
         }
     }

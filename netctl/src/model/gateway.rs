@@ -53,10 +53,7 @@ fn face(
         uplinks_of_forwards(&forwards, place, links, routes)
     } else {
         let out = || masquerades.iter().flat_map(|rule| &rule.out);
-        let mut uplinks: Vec<IfName> = all()
-            .filter(|name| out().any(|out| out == *name))
-            .cloned()
-            .collect();
+        let mut uplinks: Vec<IfName> = all().filter(|name| out().any(|out| out == *name)).cloned().collect();
         // The host's own interfaces, which the file does not have.
         for name in out() {
             if !uplinks.contains(name) {
@@ -69,24 +66,14 @@ fn face(
         return Err(Error::new(path.clone(), Problem::HostUplink));
     }
     let insides = all().filter(|name| !uplinks.contains(name)).cloned().collect();
-    Ok(Gateway {
-        place: place.clone(),
-        uplinks,
-        insides,
-        masquerades,
-        forwards,
-    })
+    Ok(Gateway { place: place.clone(), uplinks, insides, masquerades, forwards })
 }
 
 /// Of a gateway that only forwards, the uplinks are the interfaces that it does not forward out of; where it forwards
 /// out of each, as a gateway with one leg does, they are all uplinks. None if the host listens on an address that the
 /// file does not have: then the interface is unknown, too.
 fn uplinks_of_forwards(forwards: &[Forward], place: &Place, links: &Links, routes: &[Route]) -> Vec<IfName> {
-    let known = |address| {
-        links
-            .of(place)
-            .any(|link| link.addresses.iter().any(|own| own.addr() == address))
-    };
+    let known = |address| links.of(place).any(|link| link.addresses.iter().any(|own| own.addr() == address));
     if *place == Place::Host && !forwards.iter().all(|rule| rule.address.is_some_and(known)) {
         return Vec::new();
     }
@@ -94,11 +81,7 @@ fn uplinks_of_forwards(forwards: &[Forward], place: &Place, links: &Links, route
     let insides: Vec<&IfName> = forwards.iter().filter_map(towards).collect();
     let all = || links.of(place).map(|link| link.name.clone());
     let uplinks: Vec<IfName> = all().filter(|name| !insides.contains(&name)).collect();
-    if uplinks.is_empty() {
-        all().collect()
-    } else {
-        uplinks
-    }
+    if uplinks.is_empty() { all().collect() } else { uplinks }
 }
 
 #[cfg(test)]
@@ -109,12 +92,7 @@ mod tests {
     fn faces(added: &str) -> Vec<String> {
         let names = |names: &[IfName]| names.iter().map(IfName::as_str).collect::<Vec<_>>().join(",");
         let show = |gateway: &Gateway| {
-            format!(
-                "{}: {} | {}",
-                gateway.place,
-                names(&gateway.uplinks),
-                names(&gateway.insides)
-            )
+            format!("{}: {} | {}", gateway.place, names(&gateway.uplinks), names(&gateway.insides))
         };
         office(added).gateways.iter().map(show).collect()
     }
@@ -123,15 +101,10 @@ mod tests {
     fn uplinks_are_what_masquerade_rules_go_out_of_and_the_rest_is_inside() {
         let rule = "[[nat.masquerade]]\nnamespace = 'router'\nsource = '10.0.0.0/24'\nout = 'wan0'\n";
         assert_eq!(faces(rule), ["router: wan0 | br0"]);
-        assert_eq!(
-            faces(&format!("{rule}[bridges.br1]\nnamespace = 'router'")),
-            ["router: wan0 | br0,br1"]
-        );
+        assert_eq!(faces(&format!("{rule}[bridges.br1]\nnamespace = 'router'")), ["router: wan0 | br0,br1"]);
         let of_host = rule.replace("router", "host").replace("wan0", "eth0");
         assert_eq!(
-            faces(&format!(
-                "[bridges.br1]\naddresses = ['10.1.0.1/24']\n{of_host}{rule}"
-            )),
+            faces(&format!("[bridges.br1]\naddresses = ['10.1.0.1/24']\n{of_host}{rule}")),
             ["host: eth0 | br1", "router: wan0 | br0"]
         );
     }

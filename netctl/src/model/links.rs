@@ -71,10 +71,7 @@ impl Links {
 
     /// The layer-3 interfaces of a place: all but the ports of its bridges.
     pub(super) fn of<'a>(&'a self, place: &'a Place) -> impl Iterator<Item = &'a Interface> {
-        let layer_3 = self
-            .interfaces
-            .iter()
-            .filter(|interface| interface.segment.is_some());
+        let layer_3 = self.interfaces.iter().filter(|interface| interface.segment.is_some());
         layer_3.filter(move |interface| interface.place == *place)
     }
 
@@ -96,12 +93,7 @@ impl Links {
             segment: Some(self.bridges.len()),
             plugged: false,
         })?;
-        Ok(Bridge {
-            place,
-            name,
-            addresses,
-            mtu,
-        })
+        Ok(Bridge { place, name, addresses, mtu })
     }
 
     fn plug(
@@ -132,13 +124,7 @@ impl Links {
             master: Some(bridge.name.clone()),
         };
         let interface = names.name_end(namespace, port, &path)?;
-        let b = End {
-            place,
-            interface,
-            addresses,
-            mtu,
-            master: None,
-        };
+        let b = End { place, interface, addresses, mtu, master: None };
         self.add(Interface::of(&a, path.clone(), "port", None))?;
         self.ports.push(Port {
             bridge: self.bridges.len(),
@@ -178,10 +164,7 @@ impl Links {
         let same = |other: &&Interface| other.place == new.place && other.name == new.name;
         if let Some(other) = self.interfaces.iter().find(same) {
             let (name, place, other) = (new.name.to_string(), new.place, other.named.clone());
-            return Err(Error::new(
-                new.named,
-                Problem::InterfaceTaken { name, place, other },
-            ));
+            return Err(Error::new(new.named, Problem::InterfaceTaken { name, place, other }));
         }
         self.interfaces.push(new);
         Ok(())
@@ -227,10 +210,7 @@ mod tests {
         assert_eq!(port.a.place.to_string(), "router");
         assert_eq!(port.a.master.as_ref().unwrap().as_str(), "br0");
         assert!(port.a.addresses.is_empty());
-        assert_eq!(
-            (port.b.place.to_string(), &port.b.master),
-            ("red".to_owned(), &None)
-        );
+        assert_eq!((port.b.place.to_string(), &port.b.master), ("red".to_owned(), &None));
         assert_eq!(port.b.addresses.len(), 2);
     }
 
@@ -245,11 +225,7 @@ mod tests {
             "[namespaces.a]\n[namespaces.b]\n[bridges.br]\nmtu = 9000\n[bridges.br.ports]\n\
              a = { addresses = [] }\nb = { addresses = [], mtu = 1400 }",
         );
-        let mtus: Vec<_> = topology
-            .cables
-            .iter()
-            .map(|cable| (cable.a.mtu, cable.b.mtu))
-            .collect();
+        let mtus: Vec<_> = topology.cables.iter().map(|cable| (cable.a.mtu, cable.b.mtu)).collect();
         assert_eq!(topology.bridges[0].mtu, Some(9000));
         assert_eq!(mtus, [(Some(9000), Some(9000)), (Some(1400), Some(1400))]);
     }
@@ -258,21 +234,13 @@ mod tests {
     fn an_mtu_that_the_links_or_ipv6_cannot_have_is_refused() {
         let ipv6 = "IPv6 needs an mtu of at least 1280";
         assert_office_refused(&[
-            (
-                "[bridges.b]\nmtu = 67",
-                "15: an mtu of 67 is not between 68 and 65535 (`bridges.b.mtu`)",
-                "",
-            ),
+            ("[bridges.b]\nmtu = 67", "15: an mtu of 67 is not between 68 and 65535 (`bridges.b.mtu`)", ""),
             (
                 "[bridges.b]\nmtu = 65536",
                 "15: an mtu of 65536 is not between 68 and 65535 (`bridges.b.mtu`)",
                 "",
             ),
-            (
-                "[bridges.b]\nmtu = -1",
-                "15: an mtu of -1 is not between 68 and 65535 (`bridges.b.mtu`)",
-                "",
-            ),
+            ("[bridges.b]\nmtu = -1", "15: an mtu of -1 is not between 68 and 65535 (`bridges.b.mtu`)", ""),
             (
                 "[bridges.b]\naddresses = ['fd16::1/64']\nmtu = 1279",
                 "16: an mtu of 1279 is not between 1280 and 65535 (`bridges.b.mtu`)",

@@ -68,19 +68,13 @@ fn uplinks(
         let outside = links.of(place).filter(|link| !link.overlaps(source));
         let out: Vec<IfName> = outside.map(|link| link.name.clone()).collect();
         if out.is_empty() {
-            return Err(Error::new(
-                path.clone(),
-                Problem::NoUplink { place: place.clone() },
-            ));
+            return Err(Error::new(path.clone(), Problem::NoUplink { place: place.clone() }));
         }
         return Ok(out);
     };
     let path = path.key("out");
     let out = parse_out(name, place, &path, links)?;
-    if links
-        .of(place)
-        .any(|link| link.name == out && link.contains(source))
-    {
+    if links.of(place).any(|link| link.name == out && link.contains(source)) {
         let (out, source_net) = (out.to_string(), *source);
         return Err(Error::new(path, Problem::OutIsInside { out, source_net }));
     }
@@ -89,9 +83,7 @@ fn uplinks(
 
 /// A layer-3 interface of the place; the host may have others than the file's.
 fn parse_out(name: &str, place: &Place, path: &KeyPath, links: &Links) -> Result<IfName, Error> {
-    let out: IfName = name
-        .parse()
-        .map_err(|error| Error::new(path.clone(), Problem::Name(error)))?;
+    let out: IfName = name.parse().map_err(|error| Error::new(path.clone(), Problem::Name(error)))?;
     if *place == Place::Host || links.of(place).any(|link| link.name == out) {
         return Ok(out);
     }
@@ -127,15 +119,7 @@ fn parse_address(
         _ => None,
     };
     let place = place.clone();
-    Err(Error::new(
-        path.clone(),
-        Problem::ForeignAddress {
-            address,
-            place,
-            out,
-            own,
-        },
-    ))
+    Err(Error::new(path.clone(), Problem::ForeignAddress { address, place, out, own }))
 }
 
 /// Only one rule says how a source leaves by an uplink.
@@ -163,11 +147,7 @@ mod tests {
     fn out_left_out_is_every_interface_that_the_source_does_not_live_behind() {
         let more = "[bridges.br1]\nnamespace = 'router'\n";
         let topology = office(&(rule("") + more));
-        let out: Vec<_> = topology.gateways[0].masquerades[0]
-            .out
-            .iter()
-            .map(ToString::to_string)
-            .collect();
+        let out: Vec<_> = topology.gateways[0].masquerades[0].out.iter().map(ToString::to_string).collect();
         assert_eq!(out, ["br1", "wan0"]);
     }
 
@@ -179,9 +159,8 @@ mod tests {
 
     #[test]
     fn ports_and_address_are_taken_over() {
-        let topology = office(&rule(
-            "out = 'wan0'\naddress = '203.0.113.1'\nports = '20000-29999'\nrouted = true",
-        ));
+        let topology =
+            office(&rule("out = 'wan0'\naddress = '203.0.113.1'\nports = '20000-29999'\nrouted = true"));
         let rule = &topology.gateways[0].masquerades[0];
         assert_eq!(rule.address, Some("203.0.113.1".parse().unwrap()));
         assert_eq!((rule.ports, rule.routed), (Some((20000, 29999)), true));

@@ -7,8 +7,7 @@ use crate::spec::{self, KeyPath, Spec};
 
 /// The interface name that the file gives at `path`.
 pub(super) fn interface_name(name: &str, path: &KeyPath) -> Result<IfName, Error> {
-    name.parse()
-        .map_err(|error| Error::new(path.clone(), Problem::Name(error)))
+    name.parse().map_err(|error| Error::new(path.clone(), Problem::Name(error)))
 }
 
 /// The bridge's end of a port: `veth-NAMESPACE-br` unless the file has a name for it.
@@ -50,9 +49,8 @@ impl InterfaceNames {
         if namespace == "host" {
             return Err(Error::new(path, Problem::HostInterface));
         }
-        let free = (0..)
-            .map(|n| (namespace.to_owned(), format!("eth{n}")))
-            .find(|name| !self.0.contains(name));
+        let free =
+            (0..).map(|n| (namespace.to_owned(), format!("eth{n}"))).find(|name| !self.0.contains(name));
         let (namespace, name) = free.unwrap_or_default();
         let parsed = interface_name(&name, &path);
         self.0.insert((namespace, name));
@@ -129,17 +127,9 @@ mod tests {
                 "1: `a/b` contains '/', which is not allowed in a name (`bridges.\"a/b\"`)",
                 "",
             ),
-            (
-                "[bridges.lo]",
-                "1: `lo` is the loopback interface of every namespace (`bridges.lo`)",
-                "",
-            ),
+            ("[bridges.lo]", "1: `lo` is the loopback interface of every namespace (`bridges.lo`)", ""),
             ("[bridges.all]", "1: `all` is reserved (`bridges.all`)", ""),
-            (
-                "name = 'a.b'",
-                "1: `a.b` contains '.', which is not allowed in a name (`name`)",
-                "",
-            ),
+            ("name = 'a.b'", "1: `a.b` contains '.', which is not allowed in a name (`name`)", ""),
         ]);
     }
 

@@ -9,10 +9,7 @@ use crate::spec::KeyPath;
 
 /// What is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[expect(
-    missing_docs,
-    reason = "the messages say what the variants and their fields are"
-)]
+#[expect(missing_docs, reason = "the messages say what the variants and their fields are")]
 pub enum Problem {
     // Names and places.
     #[error(transparent)]
@@ -24,11 +21,7 @@ pub enum Problem {
     #[error("`lo` is the loopback interface of every namespace")]
     Loopback,
     #[error("two interfaces called `{name}` in `{place}`: the other is `{other}`")]
-    InterfaceTaken {
-        name: String,
-        place: Place,
-        other: KeyPath,
-    },
+    InterfaceTaken { name: String, place: Place, other: KeyPath },
     #[error("`host` has interfaces of its own, so this one needs a name")]
     HostInterface,
     #[error("bridge `{bridge}` lives in `{place}`, which cannot be plugged into it too")]
@@ -52,25 +45,11 @@ pub enum Problem {
     #[error("{address} is listed twice")]
     RepeatedAddress { address: IpAddr },
     #[error("two {links} with one address: {one} and {other} both have {address}")]
-    SharedAddress {
-        links: &'static str,
-        one: String,
-        other: String,
-        address: IpAddr,
-    },
+    SharedAddress { links: &'static str, one: String, other: String, address: IpAddr },
     #[error("{address} is outside the subnets of bridge `{bridge}`, {}", list(.subnets))]
-    OutsideBridge {
-        address: IpAddr,
-        bridge: String,
-        subnets: Vec<IpNet>,
-    },
+    OutsideBridge { address: IpAddr, bridge: String, subnets: Vec<IpNet> },
     #[error("subnet {subnet} of {one} overlaps {other_subnet} of {other}, another link of the same place")]
-    Overlap {
-        subnet: IpNet,
-        one: String,
-        other_subnet: IpNet,
-        other: String,
-    },
+    Overlap { subnet: IpNet, one: String, other_subnet: IpNet, other: String },
 
     // Routes.
     #[error("`{text}` is not a network with a prefix length")]
@@ -82,11 +61,7 @@ pub enum Problem {
     #[error("{one} and {other} are of different address families")]
     Families { one: String, other: String },
     #[error("next hop {via} is in no subnet that `{place}` is connected to")]
-    Unreachable {
-        via: IpAddr,
-        place: Place,
-        subnets: Vec<IpNet>,
-    },
+    Unreachable { via: IpAddr, place: Place, subnets: Vec<IpNet> },
     #[error("next hop {via} is an address of `{place}` itself")]
     OwnNextHop { via: IpAddr, place: Place },
     #[error("`{place}` has a route to {to} already: `{other}`")]
@@ -96,20 +71,11 @@ pub enum Problem {
     #[error("bridge `{bridge}` has no address that this port could have its default route through")]
     NoDefaultRoute { bridge: String },
     #[error("`{place}` gets two {} default routes: from bridges `{one}` and `{other}`", family(.via))]
-    TwoDefaultRoutes {
-        place: Place,
-        via: IpAddr,
-        one: String,
-        other: String,
-    },
+    TwoDefaultRoutes { place: Place, via: IpAddr, one: String, other: String },
 
     // Address translation.
     #[error("`{place}` has no interface `{out}` to go out of")]
-    UnknownOut {
-        place: Place,
-        out: String,
-        nearest: Option<String>,
-    },
+    UnknownOut { place: Place, out: String, nearest: Option<String> },
     #[error("`{out}` is the interface that {source_net} lives behind")]
     OutIsInside { out: String, source_net: IpNet },
     #[error("`{place}` has no interface to go out of")]
@@ -119,20 +85,11 @@ pub enum Problem {
     #[error("the file does not have the interface of `host` that this comes in by")]
     HostUplink,
     #[error("{address} is not an address of {}", place_or_link(.place, .out))]
-    ForeignAddress {
-        address: IpAddr,
-        place: Place,
-        out: Option<String>,
-        own: Vec<IpAddr>,
-    },
+    ForeignAddress { address: IpAddr, place: Place, out: Option<String>, own: Vec<IpAddr> },
     #[error("`{text}` is not a range of ports")]
     Ports { text: String },
     #[error("{source_net} is masqueraded out of `{out}` already: `{other}`")]
-    DuplicateMasquerade {
-        source_net: IpNet,
-        out: String,
-        other: KeyPath,
-    },
+    DuplicateMasquerade { source_net: IpNet, out: String, other: KeyPath },
     #[error("`{text}` does not say where to listen")]
     Listen { text: String },
     #[error("`{text}` does not say where to forward to")]
@@ -142,12 +99,7 @@ pub enum Problem {
     #[error("{count} ports from {first} on go beyond 65535")]
     BeyondLastPort { first: u16, count: u32 },
     #[error("two forwards of {protocol} port {port}: `{one}` and `{other}`")]
-    OverlappingForwards {
-        protocol: Protocol,
-        port: u16,
-        one: KeyPath,
-        other: KeyPath,
-    },
+    OverlappingForwards { protocol: Protocol, port: u16, one: KeyPath, other: KeyPath },
     #[error("`{place}` has no route to {to}")]
     NoRouteTo { to: IpAddr, place: Place },
 }
@@ -187,10 +139,9 @@ impl Problem {
             Self::Sysctl { .. } => "write it in dotted form, as in `net.ipv4.conf.all.rp_filter`".to_owned(),
             Self::ForwardingOff { .. } => "leave `forwarding` out, or its [[nat.*]] rules".to_owned(),
             Self::Address { text } => match text.parse::<IpAddr>() {
-                Ok(address) => format!(
-                    "add its subnet's prefix length, as in `{address}/{}`",
-                    usual_prefix(address)
-                ),
+                Ok(address) => {
+                    format!("add its subnet's prefix length, as in `{address}/{}`", usual_prefix(address))
+                }
                 Err(_) => return None,
             },
             Self::Network { text } => match text.parse::<IpAddr>() {
@@ -220,9 +171,9 @@ impl Problem {
             Self::Target { .. } => {
                 "write `ADDRESS[:PORT]`, an IPv6 address with a port in brackets".to_owned()
             }
-            Self::Unspecified {
-                verb: "listen on", ..
-            } => "leave the address out to listen on every one".to_owned(),
+            Self::Unspecified { verb: "listen on", .. } => {
+                "leave the address out to listen on every one".to_owned()
+            }
             _ => return None,
         })
     }

@@ -49,26 +49,13 @@ fn parse(spec: &spec::Route, place: Place, path: &KeyPath) -> Result<Route, Erro
 
 /// Reads an address without a prefix length.
 pub(super) fn parse_ip(text: &str, path: &KeyPath) -> Result<IpAddr, Error> {
-    text.parse().map_err(|_| {
-        Error::new(
-            path.clone(),
-            Problem::Ip {
-                text: text.to_owned(),
-            },
-        )
-    })
+    text.parse().map_err(|_| Error::new(path.clone(), Problem::Ip { text: text.to_owned() }))
 }
 
 /// Reads a network, whose host bits are zero.
 pub(super) fn parse_network(text: &str, path: &KeyPath) -> Result<IpNet, Error> {
-    let given: IpNet = text.parse().map_err(|_| {
-        Error::new(
-            path.clone(),
-            Problem::Network {
-                text: text.to_owned(),
-            },
-        )
-    })?;
+    let given: IpNet =
+        text.parse().map_err(|_| Error::new(path.clone(), Problem::Network { text: text.to_owned() }))?;
     if given != given.trunc() {
         return Err(Error::new(path.clone(), Problem::HostBits { given }));
     }
@@ -87,27 +74,14 @@ fn default_of(via: IpAddr) -> IpNet {
 /// A next hop is a neighbour. The host may have neighbours that the file does not know of.
 fn check_next_hop(Route { place, via, .. }: &Route, links: &Links) -> Result<(), Problem> {
     let (via, of_place) = (*via, || links.of(place));
-    if of_place()
-        .flat_map(|link| &link.addresses)
-        .any(|own| own.addr() == via)
-    {
-        return Err(Problem::OwnNextHop {
-            via,
-            place: place.clone(),
-        });
+    if of_place().flat_map(|link| &link.addresses).any(|own| own.addr() == via) {
+        return Err(Problem::OwnNextHop { via, place: place.clone() });
     }
     if *place == Place::Host || of_place().any(|link| link.subnet_of(via).is_some()) {
         return Ok(());
     }
-    let subnets = of_place()
-        .flat_map(|link| &link.addresses)
-        .map(IpNet::trunc)
-        .collect();
-    Err(Problem::Unreachable {
-        via,
-        place: place.clone(),
-        subnets,
-    })
+    let subnets = of_place().flat_map(|link| &link.addresses).map(IpNet::trunc).collect();
+    Err(Problem::Unreachable { via, place: place.clone(), subnets })
 }
 
 /// The kernel takes one route to a network, and makes its own to each network that a place is connected to.
@@ -118,11 +92,7 @@ fn check_new(route: &Route, earlier: &[Route], links: &Links) -> Result<(), Prob
         let other = key_path!["routes", index];
         return Err(Problem::DuplicateRoute { place, to, other });
     }
-    if links
-        .of(&place)
-        .flat_map(|link| &link.addresses)
-        .any(|own| own.trunc() == to)
-    {
+    if links.of(&place).flat_map(|link| &link.addresses).any(|own| own.trunc() == to) {
         return Err(Problem::ConnectedRoute { place, to });
     }
     Ok(())
@@ -138,11 +108,7 @@ fn brought(links: &Links, given: &[Route]) -> Result<Vec<Route>, Error> {
             continue;
         }
         for via in gateways(port, links)? {
-            let route = Route {
-                place: place.clone(),
-                to: default_of(via),
-                via,
-            };
+            let route = Route { place: place.clone(), to: default_of(via), via };
             let same = |other: &Route| other.place == route.place && other.to == route.to;
             if given.iter().any(same) {
                 continue;
@@ -166,10 +132,7 @@ fn gateways(port: &Port, links: &Links) -> Result<Vec<IpAddr>, Error> {
     let gateways: Vec<IpAddr> = [true, false].into_iter().filter_map(first).collect();
     if gateways.is_empty() && port.default_route == Some(true) {
         let bridge = bridge.name.to_string();
-        return Err(Error::new(
-            end.path.key("default-route"),
-            Problem::NoDefaultRoute { bridge },
-        ));
+        return Err(Error::new(end.path.key("default-route"), Problem::NoDefaultRoute { bridge }));
     }
     Ok(gateways)
 }
@@ -194,17 +157,11 @@ pub(super) fn interface_towards<'a>(
     routes: &[Route],
 ) -> Option<&'a IfName> {
     let connected = |address: IpAddr| {
-        let subnets = links
-            .of(place)
-            .filter_map(move |link| Some((link, link.subnet_of(address)?)));
-        subnets
-            .max_by_key(|(_, net)| net.prefix_len())
-            .map(|(link, _)| &link.name)
+        let subnets = links.of(place).filter_map(move |link| Some((link, link.subnet_of(address)?)));
+        subnets.max_by_key(|(_, net)| net.prefix_len()).map(|(link, _)| &link.name)
     };
     connected(to).or_else(|| {
-        let fitting = routes
-            .iter()
-            .filter(|route| route.place == *place && route.to.contains(&to));
+        let fitting = routes.iter().filter(|route| route.place == *place && route.to.contains(&to));
         let best = fitting.max_by_key(|route| route.to.prefix_len())?;
         connected(best.via)
     })
@@ -212,13 +169,8 @@ pub(super) fn interface_towards<'a>(
 
 /// The place whose address the next hop of `route` is, if the file has it.
 pub(super) fn next_place<'a>(route: &Route, links: &'a Links) -> Option<&'a Place> {
-    let link = links
-        .of(&route.place)
-        .find(|link| link.subnet_of(route.via).is_some())?;
-    let on_segment = links
-        .interfaces
-        .iter()
-        .filter(|other| other.segment == link.segment);
+    let link = links.of(&route.place).find(|link| link.subnet_of(route.via).is_some())?;
+    let on_segment = links.interfaces.iter().filter(|other| other.segment == link.segment);
     let mut owners = on_segment.filter(|other| other.addresses.iter().any(|own| own.addr() == route.via));
     owners.next().map(|owner| &owner.place)
 }
@@ -243,11 +195,7 @@ mod tests {
     fn a_port_brings_default_routes_for_its_families() {
         assert_eq!(
             shown(&office("").routes),
-            [
-                "red: 0.0.0.0/0 via 10.0.0.5",
-                "red: ::/0 via fd15::5",
-                "blue: 0.0.0.0/0 via 10.0.0.5"
-            ]
+            ["red: 0.0.0.0/0 via 10.0.0.5", "red: ::/0 via fd15::5", "blue: 0.0.0.0/0 via 10.0.0.5"]
         );
     }
 
@@ -255,11 +203,7 @@ mod tests {
     fn a_default_route_of_the_file_wins_in_its_family() {
         assert_eq!(
             shown(&office(&route("red", "default", "10.0.0.2")).routes),
-            [
-                "red: ::/0 via fd15::5",
-                "blue: 0.0.0.0/0 via 10.0.0.5",
-                "red: 0.0.0.0/0 via 10.0.0.2"
-            ]
+            ["red: ::/0 via fd15::5", "blue: 0.0.0.0/0 via 10.0.0.5", "red: 0.0.0.0/0 via 10.0.0.2"]
         );
     }
 
@@ -351,11 +295,7 @@ mod tests {
                 "17: next hop 10.0.0.1 is an address of `red` itself (`routes[0].via`)",
                 "",
             ),
-            (
-                &twice,
-                "20: `red` has a route to 10.9.0.0/16 already: `routes[0]` (`routes[1].to`)",
-                "",
-            ),
+            (&twice, "20: `red` has a route to 10.9.0.0/16 already: `routes[0]` (`routes[1].to`)", ""),
             (
                 &route("red", "10.0.0.0/24", "10.0.0.2"),
                 "16: `red` is connected to 10.0.0.0/24, so it has a route to it already (`routes[0].to`)",

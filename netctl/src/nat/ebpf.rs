@@ -19,6 +19,7 @@ use std::{
 };
 
 use netctl_ebpf::ABI_VERSION;
+use serde::Serialize;
 
 use crate::model::{IfName, Place, TopologyName};
 
@@ -115,7 +116,8 @@ impl Error {
 }
 
 /// Which programs an interface gets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Side {
     /// It leads outside.
     Uplink,

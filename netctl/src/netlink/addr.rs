@@ -36,11 +36,7 @@ pub struct NewAddress {
 #[must_use]
 pub fn add(new: &NewAddress) -> Request {
     let loopback = matches!(new.address.addr(), IpAddr::V4(v4) if v4.is_loopback());
-    let scope = if loopback {
-        RtScope::Host
-    } else {
-        RtScope::Universe
-    };
+    let scope = if loopback { RtScope::Host } else { RtScope::Universe };
     let flags = NlmF::ACK | NlmF::CREATE | NlmF::EXCL;
     let mut request = Request::new(Rtm::Newaddr, flags, &ifaddrmsg(new.index, new.address, scope));
     own_address(&mut request, new.address);
@@ -133,16 +129,7 @@ pub fn parse(message: &Message<'_>) -> Result<Option<Address>, Malformed> {
 /// `struct ifaddrmsg`; the flags travel in `IFA_FLAGS`, which has room for all of them.
 fn ifaddrmsg(index: u32, address: IpNet, scope: RtScope) -> [u8; 8] {
     let [i0, i1, i2, i3] = index.to_ne_bytes();
-    [
-        family(address.addr()),
-        address.prefix_len(),
-        0,
-        scope.into(),
-        i0,
-        i1,
-        i2,
-        i3,
-    ]
+    [family(address.addr()), address.prefix_len(), 0, scope.into(), i0, i1, i2, i3]
 }
 
 /// Without a peer the kernel wants the own address twice: `IFA_ADDRESS` is the subnet's or the peer's.
@@ -159,12 +146,7 @@ mod tests {
     use crate::{netlink::link, netns::tests::isolated};
 
     fn new(index: u32, address: &str) -> NewAddress {
-        NewAddress {
-            index,
-            address: address.parse().unwrap(),
-            broadcast: None,
-            no_dad: false,
-        }
+        NewAddress { index, address: address.parse().unwrap(), broadcast: None, no_dad: false }
     }
 
     const FD00_1: [u8; 16] = [0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
@@ -188,19 +170,13 @@ mod tests {
 
     #[test]
     fn a_broadcast_address_follows_the_own_one() {
-        let broadcast = NewAddress {
-            broadcast: Some(Ipv4Addr::new(10, 0, 0, 255)),
-            ..new(3, "10.0.0.1/24")
-        };
+        let broadcast = NewAddress { broadcast: Some(Ipv4Addr::new(10, 0, 0, 255)), ..new(3, "10.0.0.1/24") };
         assert_eq!(add(&broadcast).bytes()[40..], [8, 0, 4, 0, 10, 0, 0, 255]);
     }
 
     #[test]
     fn ipv6_addresses_are_iproute2s_but_for_the_place_of_the_flags() {
-        let address = NewAddress {
-            no_dad: true,
-            ..new(3, "fd00::1/64")
-        };
+        let address = NewAddress { no_dad: true, ..new(3, "fd00::1/64") };
         #[rustfmt::skip]
         let golden = [
             &[72, 0, 0, 0, 20, 0, 0x05, 0x06, 0, 0, 0, 0, 0, 0, 0, 0][..],
@@ -247,14 +223,8 @@ mod tests {
     fn addresses_come_and_go() {
         isolated(|| {
             let mut socket = Socket::open().unwrap();
-            let v4 = NewAddress {
-                broadcast: Some(Ipv4Addr::new(10, 0, 0, 255)),
-                ..new(1, "10.0.0.1/24")
-            };
-            let v6 = NewAddress {
-                no_dad: true,
-                ..new(1, "fd00::1/64")
-            };
+            let v4 = NewAddress { broadcast: Some(Ipv4Addr::new(10, 0, 0, 255)), ..new(1, "10.0.0.1/24") };
+            let v6 = NewAddress { no_dad: true, ..new(1, "fd00::1/64") };
             let batch = vec![link::set_up(1), add(&v4), add(&v6), add(&v4)];
             let answers = socket.execute(batch).unwrap();
             let refused: Vec<_> = answers.iter().map(Result::is_err).collect();

@@ -43,14 +43,7 @@ impl<'a> NewLink<'a> {
     /// A link that is down, free and otherwise as the kernel likes.
     #[must_use]
     pub fn named(name: &'a IfName) -> Self {
-        Self {
-            name,
-            index: None,
-            mtu: None,
-            address: None,
-            master: None,
-            up: false,
-        }
+        Self { name, index: None, mtu: None, address: None, master: None, up: false }
     }
 
     fn request(&self) -> Request {
@@ -289,7 +282,7 @@ pub fn parse(message: &Message<'_>) -> Result<Option<Link>, Malformed> {
             Ifla::Linkinfo => {
                 for info in attribute.nested() {
                     let info = info?;
-                    if info.kind == IflaInfo::Kind.into() {
+                    if info.kind == u16::from(IflaInfo::Kind) {
                         link.kind = Some(info.text());
                     }
                 }
@@ -304,10 +297,7 @@ pub fn parse(message: &Message<'_>) -> Result<Option<Link>, Malformed> {
 fn ifinfomsg(index: u32, flags: Iff, change: Iff) -> [u8; 16] {
     let mut header = [0; 16];
     let (_, fields) = header.split_at_mut(4);
-    for (field, value) in fields
-        .chunks_exact_mut(4)
-        .zip([index, flags.bits(), change.bits()])
-    {
+    for (field, value) in fields.chunks_exact_mut(4).zip([index, flags.bits(), change.bits()]) {
         field.copy_from_slice(&value.to_ne_bytes());
     }
     header
@@ -396,13 +386,8 @@ mod tests {
         let netns = Netns::current().unwrap();
         let fd = netns.as_fd().as_raw_fd().to_ne_bytes();
         let (v0, p0) = (ifname("v0"), ifname("p0"));
-        let near = NewLink {
-            index: Some(77),
-            mtu: Some(1400),
-            master: Some(2),
-            up: true,
-            ..NewLink::named(&v0)
-        };
+        let near =
+            NewLink { index: Some(77), mtu: Some(1400), master: Some(2), up: true, ..NewLink::named(&v0) };
         let peer = Peer {
             name: &p0,
             index: None,
@@ -441,38 +426,13 @@ mod tests {
             (set_up(5), 19, index(1, 1), vec![]),
             (set_down(5), 19, index(0, 1), vec![]),
             (delete(5), 17, index(0, 0), vec![]),
-            (
-                set_master(5, Some(7)),
-                19,
-                index(0, 0),
-                vec![8, 0, 10, 0, 7, 0, 0, 0],
-            ),
-            (
-                set_master(5, None),
-                19,
-                index(0, 0),
-                vec![8, 0, 10, 0, 0, 0, 0, 0],
-            ),
+            (set_master(5, Some(7)), 19, index(0, 0), vec![8, 0, 10, 0, 7, 0, 0, 0]),
+            (set_master(5, None), 19, index(0, 0), vec![8, 0, 10, 0, 0, 0, 0, 0]),
             (rename(5, &w0), 19, index(0, 0), b"\x07\0\x03\0w0\0\0".to_vec()),
             (set_mtu(5, 1400), 19, index(0, 0), vec![8, 0, 4, 0, 0x78, 5, 0, 0]),
-            (
-                set_alias(5, "mark"),
-                19,
-                index(0, 0),
-                b"\x08\0\x14\0mark".to_vec(),
-            ),
-            (
-                move_to(5, netns.as_fd()),
-                19,
-                index(0, 0),
-                [&[8, 0, 28, 0][..], &fd].concat(),
-            ),
-            (
-                set_up(&w0),
-                19,
-                [[0; 8], [1, 0, 0, 0, 1, 0, 0, 0]].concat(),
-                b"\x07\0\x03\0w0\0\0".to_vec(),
-            ),
+            (set_alias(5, "mark"), 19, index(0, 0), b"\x08\0\x14\0mark".to_vec()),
+            (move_to(5, netns.as_fd()), 19, index(0, 0), [&[8, 0, 28, 0][..], &fd].concat()),
+            (set_up(&w0), 19, [[0; 8], [1, 0, 0, 0, 1, 0, 0, 0]].concat(), b"\x07\0\x03\0w0\0\0".to_vec()),
         ] {
             let length = u8::try_from(32 + attribute.len()).unwrap();
             let golden = [header(length, kind, CHANGE), info, attribute].concat();
@@ -507,10 +467,7 @@ mod tests {
     }
 
     fn inside(netns: &Netns) -> Socket {
-        netns
-            .run(|| Ok::<_, NetnsError>(Socket::open()))
-            .unwrap()
-            .unwrap()
+        netns.run(|| Ok::<_, NetnsError>(Socket::open())).unwrap().unwrap()
     }
 
     /// Does all the requests, or panics with the first refusal.
@@ -526,11 +483,7 @@ mod tests {
             let (mut host, red) = (Socket::open().unwrap(), create(&name("red")));
             let mut far = inside(&red);
             let (bridge, near, peer) = (ifname("br0"), ifname("v0"), ifname("p0"));
-            let new_bridge = NewLink {
-                index: Some(50),
-                up: true,
-                ..NewLink::named(&bridge)
-            };
+            let new_bridge = NewLink { index: Some(50), up: true, ..NewLink::named(&bridge) };
             let new_near = NewLink {
                 index: Some(60),
                 mtu: Some(1400),
@@ -586,19 +539,10 @@ mod tests {
             let (mut host, red) = (Socket::open().unwrap(), create(&name("red")));
             let (bridge, near, peer) = (ifname("br0"), ifname("v0"), ifname("p0"));
             let home = Netns::current().unwrap();
-            let new_peer = Peer {
-                name: &peer,
-                index: None,
-                mtu: None,
-                address: None,
-                netns: home.as_fd(),
-            };
+            let new_peer = Peer { name: &peer, index: None, mtu: None, address: None, netns: home.as_fd() };
             execute(
                 &mut host,
-                vec![
-                    create_bridge(&NewLink::named(&bridge)),
-                    create_veth(&NewLink::named(&near), &new_peer),
-                ],
+                vec![create_bridge(&NewLink::named(&bridge)), create_veth(&NewLink::named(&near), &new_peer)],
             );
             let master = find(&mut host, &bridge).unwrap().unwrap().index;
             let before = find(&mut host, &near).unwrap().unwrap();
@@ -625,10 +569,7 @@ mod tests {
                 ..before
             };
             assert_eq!(after, expected);
-            execute(
-                &mut host,
-                vec![set_down(after.index), set_master(after.index, None)],
-            );
+            execute(&mut host, vec![set_down(after.index), set_master(after.index, None)]);
             let after = find(&mut host, &ifname("w0")).unwrap().unwrap();
             assert_eq!((after.up, after.master), (false, None));
 
@@ -638,11 +579,7 @@ mod tests {
             let moved = find(&mut far, &ifname("w0")).unwrap().unwrap();
             execute(&mut far, vec![delete(moved.index)]);
             execute(&mut host, vec![delete(&bridge)]);
-            let left: Vec<_> = dump(&mut host)
-                .unwrap()
-                .into_iter()
-                .map(|link| link.name)
-                .collect();
+            let left: Vec<_> = dump(&mut host).unwrap().into_iter().map(|link| link.name).collect();
             assert_eq!(left, ["lo"], "the other end went with the first");
         });
     }

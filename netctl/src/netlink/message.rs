@@ -35,10 +35,7 @@ impl Request {
     /// `NLM_F_REQUEST` is added.
     #[must_use]
     pub fn new(kind: Rtm, flags: NlmF, family_header: &[u8]) -> Self {
-        let mut request = Self {
-            bytes: BytesMut::with_capacity(128),
-            overlong: false,
-        };
+        let mut request = Self { bytes: BytesMut::with_capacity(128), overlong: false };
         request.bytes.put_u32_ne(0); // the length, kept by `append`
         request.bytes.put_u16_ne(kind.into());
         request.bytes.put_u16_ne((NlmF::REQUEST | flags).bits());
@@ -123,8 +120,7 @@ impl Request {
     /// Adds `bytes`, pads to the alignment and brings the message's length up to date.
     fn append(&mut self, bytes: &[u8]) {
         self.bytes.put_slice(bytes);
-        self.bytes
-            .put_bytes(0, self.bytes.len().next_multiple_of(ALIGNMENT) - self.bytes.len());
+        self.bytes.put_bytes(0, self.bytes.len().next_multiple_of(ALIGNMENT) - self.bytes.len());
         match u32::try_from(self.bytes.len()) {
             Ok(length) => self.patch(0, &length.to_ne_bytes()),
             Err(_) => self.overlong = true,

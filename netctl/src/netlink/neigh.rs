@@ -95,23 +95,14 @@ mod tests {
 
     /// An `RTM_NEWNEIGH` of `family` behind link 5, permanent.
     fn permanent(family: u8, flags: NlmF, address: IpAddr) -> Request {
-        let mut request = Request::new(
-            Rtm::Newneigh,
-            flags,
-            &[family, 0, 0, 0, 5, 0, 0, 0, 0x80, 0, 0, 0],
-        );
+        let mut request = Request::new(Rtm::Newneigh, flags, &[family, 0, 0, 0, 5, 0, 0, 0, 0x80, 0, 0, 0]);
         request.ip(Nda::Dst, address);
         request.attribute(Nda::Lladdr, &[2, 0, 0, 0, 0, 7]);
         request
     }
 
     fn expected(address: IpAddr) -> Neighbour {
-        Neighbour {
-            index: 5,
-            address,
-            mac: Some([2, 0, 0, 0, 0, 7]),
-            state: libc::NUD_PERMANENT,
-        }
+        Neighbour { index: 5, address, mac: Some([2, 0, 0, 0, 0, 7]), state: libc::NUD_PERMANENT }
     }
 
     #[test]
@@ -128,16 +119,10 @@ mod tests {
     fn states_have_iproute2s_names() {
         let name = |state| {
             let address = IpAddr::from([10, 0, 0, 7]);
-            let neighbour = Neighbour {
-                state,
-                ..expected(address)
-            };
+            let neighbour = Neighbour { state, ..expected(address) };
             neighbour.state_name()
         };
-        assert_eq!(
-            [0x02, 0x04, 0x20, 0x80].map(name),
-            ["REACHABLE", "STALE", "FAILED", "PERMANENT"]
-        );
+        assert_eq!([0x02, 0x04, 0x20, 0x80].map(name), ["REACHABLE", "STALE", "FAILED", "PERMANENT"]);
     }
 
     proptest! {
@@ -155,11 +140,7 @@ mod tests {
         isolated(|| {
             let mut socket = Socket::open().unwrap();
             let bridge: IfName = "br0".parse().unwrap();
-            let new = link::NewLink {
-                index: Some(5),
-                up: true,
-                ..link::NewLink::named(&bridge)
-            };
+            let new = link::NewLink { index: Some(5), up: true, ..link::NewLink::named(&bridge) };
             let own = addr::NewAddress {
                 index: 5,
                 address: "10.0.0.1/24".parse().unwrap(),

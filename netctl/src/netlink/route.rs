@@ -165,20 +165,7 @@ pub(super) fn is_ip(family: u8) -> bool {
 fn rtmsg(destination: IpNet, protocol: Rtprot, scope: RtScope, kind: Rtn) -> [u8; 12] {
     let (family, prefix) = (family(destination.addr()), destination.prefix_len());
     let table = RtTable::Main.into();
-    [
-        family,
-        prefix,
-        0,
-        0,
-        table,
-        protocol.into(),
-        scope.into(),
-        kind.into(),
-        0,
-        0,
-        0,
-        0,
-    ]
+    [family, prefix, 0, 0, table, protocol.into(), scope.into(), kind.into(), 0, 0, 0, 0]
 }
 
 fn describe(request: &mut Request, route: &NewRoute) {
@@ -251,11 +238,7 @@ mod tests {
 
     #[test]
     fn an_ipv6_default_route_is_iproute2s_but_for_the_destination_it_need_not_name() {
-        let route = NewRoute {
-            device: Some(3),
-            metric: Some(7),
-            ..new("::/0", Some("fd00::2"))
-        };
+        let route = NewRoute { device: Some(3), metric: Some(7), ..new("::/0", Some("fd00::2")) };
         #[rustfmt::skip]
         let golden = [
             header(64, 10, 0, 0).as_slice(),
@@ -269,20 +252,10 @@ mod tests {
 
     #[test]
     fn a_route_without_a_gateway_has_scope_link_and_one_by_the_other_family_says_so() {
-        let device = NewRoute {
-            device: Some(3),
-            ..new("10.9.0.0/16", None)
-        };
-        let golden = [
-            header(44, 2, 16, 253),
-            vec![8, 0, 1, 0, 10, 9, 0, 0, 8, 0, 4, 0, 3, 0, 0, 0],
-        ]
-        .concat();
+        let device = NewRoute { device: Some(3), ..new("10.9.0.0/16", None) };
+        let golden = [header(44, 2, 16, 253), vec![8, 0, 1, 0, 10, 9, 0, 0, 8, 0, 4, 0, 3, 0, 0, 0]].concat();
         assert_eq!(add(&device).bytes(), golden);
-        let other = NewRoute {
-            device: Some(3),
-            ..new("10.8.0.0/16", Some("fd00::2"))
-        };
+        let other = NewRoute { device: Some(3), ..new("10.8.0.0/16", Some("fd00::2")) };
         #[rustfmt::skip]
         let golden = [
             header(68, 2, 16, 0).as_slice(),
@@ -340,11 +313,7 @@ mod tests {
     /// A bridge of index 5 with an address of each family, up.
     fn bridge(socket: &mut Socket) {
         let name: IfName = "br0".parse().unwrap();
-        let new = link::NewLink {
-            index: Some(5),
-            up: true,
-            ..link::NewLink::named(&name)
-        };
+        let new = link::NewLink { index: Some(5), up: true, ..link::NewLink::named(&name) };
         let address = |address: &str| {
             addr::add(&addr::NewAddress {
                 index: 5,
@@ -353,11 +322,7 @@ mod tests {
                 no_dad: true,
             })
         };
-        let batch = vec![
-            link::create_bridge(&new),
-            address("10.0.0.1/24"),
-            address("fd00::1/64"),
-        ];
+        let batch = vec![link::create_bridge(&new), address("10.0.0.1/24"), address("fd00::1/64")];
         assert_eq!(socket.execute(batch).unwrap(), [Ok(()), Ok(()), Ok(())]);
     }
 
@@ -368,54 +333,27 @@ mod tests {
             bridge(&mut socket);
             let routes = [
                 new("0.0.0.0/0", Some("10.0.0.254")),
-                NewRoute {
-                    metric: Some(7),
-                    ..new("::/0", Some("fd00::2"))
-                },
-                NewRoute {
-                    device: Some(5),
-                    ..new("10.9.0.0/16", None)
-                },
-                NewRoute {
-                    device: Some(5),
-                    ..new("10.8.0.0/16", Some("fd00::2"))
-                },
+                NewRoute { metric: Some(7), ..new("::/0", Some("fd00::2")) },
+                NewRoute { device: Some(5), ..new("10.9.0.0/16", None) },
+                NewRoute { device: Some(5), ..new("10.8.0.0/16", Some("fd00::2")) },
             ];
-            assert_eq!(
-                socket.execute(routes.iter().map(add).collect()).unwrap(),
-                vec![Ok(()); 4]
-            );
+            assert_eq!(socket.execute(routes.iter().map(add).collect()).unwrap(), vec![Ok(()); 4]);
             let found = |socket: &mut Socket, wanted: &NewRoute| {
                 let all = dump(socket).unwrap();
-                all.into_iter()
-                    .find(|its| its.is_main() && its.destination == wanted.destination)
+                all.into_iter().find(|its| its.is_main() && its.destination == wanted.destination)
             };
             for route in &routes {
                 let its = found(&mut socket, route).unwrap();
                 assert_eq!((its.gateway, its.oif), (route.gateway, Some(5)), "{route:?}");
-                assert_eq!(
-                    (its.protocol, its.kind, its.multipath),
-                    (Rtprot::Boot, Rtn::Unicast, false)
-                );
+                assert_eq!((its.protocol, its.kind, its.multipath), (Rtprot::Boot, Rtn::Unicast, false));
                 assert_eq!(its.metric, route.metric);
             }
             let connected = found(&mut socket, &new("10.0.0.0/24", None)).unwrap();
             assert_eq!(connected.source, Some([10, 0, 0, 1].into()));
-            assert_eq!(
-                (connected.protocol, connected.scope),
-                (Rtprot::Kernel, RtScope::Link)
-            );
-            assert!(
-                dump(&mut socket)
-                    .unwrap()
-                    .iter()
-                    .any(|its| its.kind == Rtn::Local && !its.is_main())
-            );
+            assert_eq!((connected.protocol, connected.scope), (Rtprot::Kernel, RtScope::Link));
+            assert!(dump(&mut socket).unwrap().iter().any(|its| its.kind == Rtn::Local && !its.is_main()));
 
-            assert_eq!(
-                socket.execute(routes.iter().map(delete).collect()).unwrap(),
-                vec![Ok(()); 4]
-            );
+            assert_eq!(socket.execute(routes.iter().map(delete).collect()).unwrap(), vec![Ok(()); 4]);
             assert!(routes.iter().all(|route| found(&mut socket, route).is_none()));
             let refused = socket.execute(vec![delete(&routes[0])]).unwrap();
             assert!(refused[0].is_err());
@@ -435,10 +373,7 @@ mod tests {
             request.attribute(Rta::Multipath, &[hop(2), hop(3)].concat());
             assert_eq!(socket.execute(vec![request]).unwrap(), [Ok(())]);
             let all = dump(&mut socket).unwrap();
-            let its = all
-                .into_iter()
-                .find(|its| its.destination == destination)
-                .unwrap();
+            let its = all.into_iter().find(|its| its.destination == destination).unwrap();
             assert_eq!((its.multipath, its.gateway, its.oif), (true, None, None));
         });
     }

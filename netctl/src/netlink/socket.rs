@@ -60,18 +60,10 @@ impl Socket {
     /// # Errors
     /// Failing system calls: too many open files, or a kernel older than 4.20.
     pub fn open() -> Result<Self, Error> {
-        let fd = socket(
-            AddressFamily::Netlink,
-            SockType::Raw,
-            SockFlag::SOCK_CLOEXEC,
-            SockProtocol::NetlinkRoute,
-        )
-        .map_err(failed("open"))?;
-        for option in [
-            libc::NETLINK_EXT_ACK,
-            libc::NETLINK_CAP_ACK,
-            libc::NETLINK_GET_STRICT_CHK,
-        ] {
+        let fd =
+            socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkRoute)
+                .map_err(failed("open"))?;
+        for option in [libc::NETLINK_EXT_ACK, libc::NETLINK_CAP_ACK, libc::NETLINK_GET_STRICT_CHK] {
             enable(&fd, option).map_err(failed("set an option of"))?;
         }
         // Beyond net.core.rmem_max only with CAP_NET_ADMIN in the initial user namespace; less will do as well.
@@ -79,11 +71,7 @@ impl Socket {
             .or_else(|_| setsockopt(&fd, sockopt::RcvBuf, &RECEIVE_BUFFER))
             .and_then(|()| setsockopt(&fd, sockopt::ReceiveTimeout, &TimeVal::new(PATIENCE, 0)))
             .map_err(failed("set an option of"))?;
-        Ok(Self {
-            fd,
-            sequence: 1,
-            buffer: vec![0; 32 * 1024],
-        })
+        Ok(Self { fd, sequence: 1, buffer: vec![0; 32 * 1024] })
     }
 
     /// Sends the requests in their order, as few `send`s as is safe, and returns the kernel's answer to each in the
@@ -281,16 +269,8 @@ mod tests {
             let answers = socket.execute((0..1000).map(request).collect()).unwrap();
             assert_eq!(answers.len(), 1000);
             for (number, answer) in answers.iter().enumerate() {
-                let expected = if number % 7 == 3 {
-                    Err(Errno::ENODEV)
-                } else {
-                    Ok(())
-                };
-                assert_eq!(
-                    answer.as_ref().copied().map_err(|refusal| refusal.errno),
-                    expected,
-                    "{number}"
-                );
+                let expected = if number % 7 == 3 { Err(Errno::ENODEV) } else { Ok(()) };
+                assert_eq!(answer.as_ref().copied().map_err(|refusal| refusal.errno), expected, "{number}");
             }
             assert_eq!(socket.execute(Vec::new()).unwrap(), []);
         });
@@ -302,14 +282,9 @@ mod tests {
             let mut socket = Socket::open().unwrap();
             let bridge: IfName = "br0".parse().unwrap();
             let new = link::create_bridge(&link::NewLink::named(&bridge));
-            let answers = socket
-                .execute(vec![new, link::set_mtu(&bridge, 1_000_000)])
-                .unwrap();
+            let answers = socket.execute(vec![new, link::set_mtu(&bridge, 1_000_000)]).unwrap();
             let refusal = answers[1].as_ref().unwrap_err().to_string();
-            assert_eq!(
-                refusal,
-                "Invalid argument (kernel: mtu greater than device maximum)"
-            );
+            assert_eq!(refusal, "Invalid argument (kernel: mtu greater than device maximum)");
         });
     }
 
@@ -319,11 +294,7 @@ mod tests {
             let mut socket = Socket::open().unwrap();
             let overlong = link::set_alias(1, &"x".repeat(70_000));
             let answers = socket.execute(vec![link::set_up(1), overlong.clone(), link::set_alias(1, "me")]);
-            let errnos: Vec<_> = answers
-                .unwrap()
-                .into_iter()
-                .map(|a| a.map_err(|r| r.errno))
-                .collect();
+            let errnos: Vec<_> = answers.unwrap().into_iter().map(|a| a.map_err(|r| r.errno)).collect();
             assert_eq!(errnos, [Ok(()), Err(Errno::EMSGSIZE), Ok(())]);
             assert!(socket.execute(vec![overlong]).unwrap()[0].is_err());
             let links = link::dump(&mut socket).unwrap();
@@ -337,9 +308,7 @@ mod tests {
             let mut socket = Socket::open().unwrap();
             let address = |number: u32| addr::NewAddress {
                 index: 1,
-                address: format!("10.0.{}.{}/32", number / 250, number % 250)
-                    .parse()
-                    .unwrap(),
+                address: format!("10.0.{}.{}/32", number / 250, number % 250).parse().unwrap(),
                 broadcast: None,
                 no_dad: false,
             };

@@ -50,17 +50,10 @@ impl Netns {
 /// Mounts the sysfs that shows the thread's network namespace; read-only if the old one was.
 fn replace_sys() -> Result<(), NetnsError> {
     let sys = Path::new("/sys");
-    let kept: Vec<_> = KEPT
-        .into_iter()
-        .map(Path::new)
-        .filter_map(|path| Some((path, clone_mounts(path)?)))
-        .collect();
+    let kept: Vec<_> =
+        KEPT.into_iter().map(Path::new).filter_map(|path| Some((path, clone_mounts(path)?))).collect();
     let read_only = statvfs(sys).is_ok_and(|old| old.flags().contains(FsFlags::ST_RDONLY));
-    let flags = if read_only {
-        MsFlags::MS_RDONLY
-    } else {
-        MsFlags::empty()
-    };
+    let flags = if read_only { MsFlags::MS_RDONLY } else { MsFlags::empty() };
     // Where nothing is mounted, or it cannot be taken away, the new one covers what is there.
     let _ = umount2(sys, MntFlags::MNT_DETACH);
     mount(Some("sysfs"), sys, Some("sysfs"), flags, NONE).map_err(path_error("mount", sys))?;

@@ -63,17 +63,11 @@ impl<'de> Deserializer<'de> for Node<'de> {
             DeValue::String(Cow::Owned(text)) => visitor.visit_string(text),
             DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
                 Ok(number) => visitor.visit_i64(number),
-                Err(_) => Err(Fault::invalid_value(
-                    Unexpected::Other("a number beyond 64 bits"),
-                    &visitor,
-                )),
+                Err(_) => Err(Fault::invalid_value(Unexpected::Other("a number beyond 64 bits"), &visitor)),
             },
             DeValue::Float(number) => match number.as_str().parse() {
                 Ok(number) => visitor.visit_f64(number),
-                Err(_) => Err(Fault::invalid_value(
-                    Unexpected::Other("a number beyond 64 bits"),
-                    &visitor,
-                )),
+                Err(_) => Err(Fault::invalid_value(Unexpected::Other("a number beyond 64 bits"), &visitor)),
             },
             DeValue::Boolean(value) => visitor.visit_bool(value),
             DeValue::Datetime(_) => Err(Fault::invalid_type(Unexpected::Other("a date or time"), &visitor)),
@@ -121,9 +115,7 @@ impl<'de> SeqAccess<'de> for Items<'de> {
         let Some((index, item)) = self.0.next() else {
             return Ok(None);
         };
-        seed.deserialize(Node(item.into_inner()))
-            .map(Some)
-            .map_err(|fault| fault.within(Step::Index(index)))
+        seed.deserialize(Node(item.into_inner())).map(Some).map_err(|fault| fault.within(Step::Index(index)))
     }
 }
 
@@ -137,10 +129,7 @@ impl<'de> From<DeTable<'de>> for Pairs<'de> {
     fn from(table: DeTable<'de>) -> Self {
         let mut pairs: Vec<_> = table.into_iter().collect();
         pairs.sort_by_key(|(key, _)| key.span().start);
-        Self {
-            rest: pairs.into_iter(),
-            value: None,
-        }
+        Self { rest: pairs.into_iter(), value: None }
     }
 }
 
@@ -158,11 +147,8 @@ impl<'de> MapAccess<'de> for Pairs<'de> {
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Fault> {
-        let (key, value) = self
-            .value
-            .take()
-            .ok_or_else(|| Fault::custom("a value was asked for before its key"))?;
-        seed.deserialize(Node(value))
-            .map_err(|fault| fault.within(Step::Key(key)))
+        let (key, value) =
+            self.value.take().ok_or_else(|| Fault::custom("a value was asked for before its key"))?;
+        seed.deserialize(Node(value)).map_err(|fault| fault.within(Step::Key(key)))
     }
 }

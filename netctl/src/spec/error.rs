@@ -63,9 +63,7 @@ impl Error {
             file: file.to_owned(),
             line: line_at(text, error.span().map_or(0, |span| span.start)),
             path: KeyPath::default(),
-            problem: Problem::Syntax {
-                message: uncapitalised(error.message()),
-            },
+            problem: Problem::Syntax { message: uncapitalised(error.message()) },
         }
     }
 
@@ -75,12 +73,7 @@ impl Error {
             Problem::UnknownKey { key, .. } => line_of(text, &path.key(key)),
             _ => line_of(text, &path),
         };
-        Self {
-            file: file.to_owned(),
-            line,
-            path,
-            problem,
-        }
+        Self { file: file.to_owned(), line, path, problem }
     }
 
     /// What to do about it, where there is something to say.
@@ -139,21 +132,14 @@ mod tests {
     fn an_unknown_key_is_named_with_its_line_and_the_nearest_valid_key() {
         let text = "[namespaces.red]\n\n[bridges.v-net-0.ports]\nred = { addreses = [] }\n";
         let (message, hint) = refusal(text);
-        assert_eq!(
-            message,
-            "office.toml:4: unknown key `addreses` in `bridges.v-net-0.ports.red`"
-        );
+        assert_eq!(message, "office.toml:4: unknown key `addreses` in `bridges.v-net-0.ports.red`");
         assert_eq!(hint.unwrap(), "did you mean `addresses`?");
     }
 
     #[test]
     fn an_unknown_key_like_no_other_gets_the_list_of_valid_ones() {
         let cases = [
-            (
-                "[nat]\nbackend = 'ebpf'",
-                "2: unknown key `backend` in `nat`",
-                "`masquerade`, `forward`",
-            ),
+            ("[nat]\nbackend = 'ebpf'", "2: unknown key `backend` in `nat`", "`masquerade`, `forward`"),
             (
                 "\ncolour = 1",
                 "2: unknown key `colour`",
@@ -180,14 +166,8 @@ mod tests {
     #[test]
     fn a_missing_key_is_named_with_the_table_it_is_missing_in() {
         let cases = [
-            (
-                "\n[bridges.br.ports]\nworker = {}",
-                "3: missing key `addresses` in `bridges.br.ports.worker`",
-            ),
-            (
-                "[[routes]]\nnamespace = 'a'\nto = 'default'",
-                "1: missing key `via` in `routes[0]`",
-            ),
+            ("\n[bridges.br.ports]\nworker = {}", "3: missing key `addresses` in `bridges.br.ports.worker`"),
+            ("[[routes]]\nnamespace = 'a'\nto = 'default'", "1: missing key `via` in `routes[0]`"),
             (
                 "[[routes]]\nnamespace = 'a'\nto = 'b'\nvia = 'c'\n[[routes]]\n",
                 "5: missing key `namespace` in `routes[1]`",
@@ -201,16 +181,8 @@ mod tests {
     #[test]
     fn a_wrong_type_is_told_in_the_files_words() {
         let cases = [
-            (
-                "name = 5",
-                "1: expected a string, found the number `5` in `name`",
-                Some("put it in quotes"),
-            ),
-            (
-                "cables = 'x'",
-                "1: expected a list, found the string \"x\" in `cables`",
-                None,
-            ),
+            ("name = 5", "1: expected a string, found the number `5` in `name`", Some("put it in quotes")),
+            ("cables = 'x'", "1: expected a list, found the string \"x\" in `cables`", None),
             (
                 "[[cables]]\na = ['router', 'wan0']",
                 "2: expected a table, found a list in `cables[0].a`",
@@ -231,11 +203,7 @@ mod tests {
                 "2: expected a string, found a table in `namespaces.r.sysctls.net`",
                 Some("a key that contains dots needs quotes around it"),
             ),
-            (
-                "name = 2024-01-01",
-                "1: expected a string, found a date or time in `name`",
-                None,
-            ),
+            ("name = 2024-01-01", "1: expected a string, found a date or time in `name`", None),
             (
                 "[bridges.b]\nmtu = 99999999999999999999",
                 "2: expected a whole number, found a number beyond 64 bits in `bridges.b.mtu`",
@@ -243,27 +211,18 @@ mod tests {
             ),
         ];
         for (text, message, hint) in cases {
-            assert_eq!(
-                refusal(text),
-                (format!("office.toml:{message}"), hint.map(str::to_owned))
-            );
+            assert_eq!(refusal(text), (format!("office.toml:{message}"), hint.map(str::to_owned)));
         }
     }
 
     #[test]
     fn bad_syntax_is_told_with_its_line() {
-        for (text, line) in [
-            ("name = \"x\n", 1),
-            ("\n\n[bridges\n", 3),
-            ("name = 'a'\nname = 'b'\n", 2),
-            ("a = 1\nb =", 2),
-        ] {
+        for (text, line) in
+            [("name = \"x\n", 1), ("\n\n[bridges\n", 3), ("name = 'a'\nname = 'b'\n", 2), ("a = 1\nb =", 2)]
+        {
             let (message, _) = refusal(text);
             assert!(message.starts_with(&format!("office.toml:{line}: ")), "{message}");
-            assert!(
-                !message.contains('\n') && message == message.to_lowercase(),
-                "{message}"
-            );
+            assert!(!message.contains('\n') && message == message.to_lowercase(), "{message}");
         }
     }
 }

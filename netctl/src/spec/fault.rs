@@ -17,36 +17,23 @@ pub(super) struct Fault {
 impl Fault {
     /// The same fault seen from one level further out.
     pub(super) fn within(self, step: Step) -> Self {
-        Self {
-            path: self.path.within(step),
-            ..self
-        }
+        Self { path: self.path.within(step), ..self }
     }
 }
 
 impl From<Problem> for Fault {
     fn from(problem: Problem) -> Self {
-        Self {
-            path: KeyPath::default(),
-            problem,
-        }
+        Self { path: KeyPath::default(), problem }
     }
 }
 
 impl de::Error for Fault {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        Problem::Value {
-            message: message.to_string(),
-        }
-        .into()
+        Problem::Value { message: message.to_string() }.into()
     }
 
     fn unknown_field(key: &str, known: &'static [&'static str]) -> Self {
-        Problem::UnknownKey {
-            key: key.to_owned(),
-            known,
-        }
-        .into()
+        Problem::UnknownKey { key: key.to_owned(), known }.into()
     }
 
     fn missing_field(key: &'static str) -> Self {
@@ -54,11 +41,8 @@ impl de::Error for Fault {
     }
 
     fn invalid_type(found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
-        Problem::WrongType {
-            expected: expected_in_words(expected.to_string()),
-            found: found_in_words(found),
-        }
-        .into()
+        Problem::WrongType { expected: expected_in_words(expected.to_string()), found: found_in_words(found) }
+            .into()
     }
 
     fn invalid_value(found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {

@@ -100,9 +100,9 @@ pub fn line_of(text: &str, path: &KeyPath) -> usize {
     let mut offset = 0;
     for step in &path.0 {
         let found = match (step, value) {
-            (Step::Key(key), DeValue::Table(table)) => table
-                .get_key_value(key.as_str())
-                .map(|(key, value)| (key.span(), value)),
+            (Step::Key(key), DeValue::Table(table)) => {
+                table.get_key_value(key.as_str()).map(|(key, value)| (key.span(), value))
+            }
             (Step::Index(index), DeValue::Array(items)) => items.get(*index).map(|item| (item.span(), item)),
             _ => None,
         };
@@ -127,10 +127,7 @@ mod tests {
         let path = key_path!["bridges", "v-net-0", "ports", "red", "addresses", 0];
         assert_eq!(path.to_string(), "bridges.v-net-0.ports.red.addresses[0]");
         assert_eq!(key_path!["bridges", "br0.100"].to_string(), "bridges.\"br0.100\"");
-        assert_eq!(
-            key_path!["cables", 1].key("a").index(2).to_string(),
-            "cables[1].a[2]"
-        );
+        assert_eq!(key_path!["cables", 1].key("a").index(2).to_string(), "cables[1].a[2]");
     }
 
     #[test]

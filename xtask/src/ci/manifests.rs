@@ -11,9 +11,7 @@ pub(crate) fn check(root: &Path) -> Result<()> {
     for member in members(&read(&root.join("Cargo.toml"))?)? {
         let manifest = read(&root.join(&member).join("Cargo.toml"))?;
         complaints.extend(
-            complaints_about(&manifest)
-                .into_iter()
-                .map(|what| format!("{member}/Cargo.toml: {what}")),
+            complaints_about(&manifest).into_iter().map(|what| format!("{member}/Cargo.toml: {what}")),
         );
     }
     if !complaints.is_empty() {
@@ -24,15 +22,11 @@ pub(crate) fn check(root: &Path) -> Result<()> {
 
 fn read(file: &Path) -> Result<Table> {
     let text = fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
-    text.parse()
-        .with_context(|| format!("parsing {}", file.display()))
+    text.parse().with_context(|| format!("parsing {}", file.display()))
 }
 
 fn members(root: &Table) -> Result<Vec<String>> {
-    let list = root
-        .get("workspace")
-        .and_then(|workspace| workspace.get("members"))
-        .and_then(Value::as_array);
+    let list = root.get("workspace").and_then(|workspace| workspace.get("members")).and_then(Value::as_array);
     let list = list.context("the root manifest names no members")?;
     Ok(list.iter().filter_map(Value::as_str).map(str::to_owned).collect())
 }
@@ -44,24 +38,15 @@ fn complaints_about(manifest: &Table) -> Vec<String> {
     }
     let package = manifest.get("package");
     for key in ["version", "edition", "rust-version"] {
-        if !package
-            .and_then(|package| package.get(key))
-            .is_some_and(is_inherited)
-        {
+        if !package.and_then(|package| package.get(key)).is_some_and(is_inherited) {
             complaints.push(format!("says no `{key}.workspace = true`"));
         }
     }
     let targets = manifest.get("target").and_then(Value::as_table);
-    let tables = targets
-        .into_iter()
-        .flat_map(Table::values)
-        .filter_map(Value::as_table)
-        .chain([manifest]);
+    let tables = targets.into_iter().flat_map(Table::values).filter_map(Value::as_table).chain([manifest]);
     for (name, dependency) in tables.flat_map(dependencies) {
         if !is_inherited(dependency) {
-            complaints.push(format!(
-                "dependency `{name}` does not come from the root manifest"
-            ));
+            complaints.push(format!("dependency `{name}` does not come from the root manifest"));
         }
     }
     complaints
@@ -106,16 +91,8 @@ mod tests {
     #[test]
     fn each_thing_that_is_not_inherited_is_named() {
         for (old, new, complaint) in [
-            (
-                "[lints]\n        workspace = true",
-                "",
-                "says no `[lints] workspace = true`",
-            ),
-            (
-                "edition.workspace = true",
-                "edition = '2024'",
-                "says no `edition.workspace = true`",
-            ),
+            ("[lints]\n        workspace = true", "", "says no `[lints] workspace = true`"),
+            ("edition.workspace = true", "edition = '2024'", "says no `edition.workspace = true`"),
             (
                 "anyhow.workspace = true",
                 "anyhow = '1'",

@@ -53,18 +53,13 @@ fn apt_get(args: &[&str]) -> Command {
     command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get"]);
     // A machine that has just booted may be upgrading itself: wait for its lock. A terminal of dpkg's own would
     // fill a log with progress bars.
-    command
-        .args(["-o", "DPkg::Lock::Timeout=120", "-o", "Dpkg::Use-Pty=0"])
-        .args(args);
+    command.args(["-o", "DPkg::Lock::Timeout=120", "-o", "Dpkg::Use-Pty=0"]).args(args);
     command
 }
 
 /// Those of `packages` that apt cannot install from the lists it has.
 fn without_candidate<'a>(packages: &[&'a str]) -> Vec<&'a str> {
-    let policy = ask(Command::new("apt-cache")
-        .arg("policy")
-        .args(packages)
-        .env("LC_ALL", "C"));
+    let policy = ask(Command::new("apt-cache").arg("policy").args(packages).env("LC_ALL", "C"));
     lacking(&policy.unwrap_or_default(), packages)
 }
 
@@ -77,16 +72,10 @@ fn lacking<'a>(policy: &str, packages: &[&'a str]) -> Vec<&'a str> {
             .skip(1)
             .take_while(|line| line.starts_with(' '))
             .any(|line| {
-                line.trim()
-                    .strip_prefix("Candidate:")
-                    .is_some_and(|version| version.trim() != "(none)")
+                line.trim().strip_prefix("Candidate:").is_some_and(|version| version.trim() != "(none)")
             })
     };
-    packages
-        .iter()
-        .copied()
-        .filter(|package| !has_candidate(package))
-        .collect()
+    packages.iter().copied().filter(|package| !has_candidate(package)).collect()
 }
 
 #[cfg(test)]
@@ -97,10 +86,7 @@ mod tests {
     fn packages_without_a_candidate_are_found() {
         let policy = "ethtool:\n  Installed: (none)\n  Candidate: 1:6.1-1\n  Version table:\n     1:6.1-1 500\n\
                       gone:\n  Installed: 1.0\n  Candidate: (none)\n";
-        assert_eq!(
-            lacking(policy, &["ethtool", "gone", "unheard-of"]),
-            ["gone", "unheard-of"]
-        );
+        assert_eq!(lacking(policy, &["ethtool", "gone", "unheard-of"]), ["gone", "unheard-of"]);
         assert_eq!(lacking("", &["ethtool"]), ["ethtool"]);
     }
 }

@@ -28,10 +28,7 @@ const LINKER_VERSION: &str = "0.13.0";
 /// `rustc-web` apart, which has to be new enough as well. `rust-web-llvm` holds rustc's own LLVM tools, `libpolly` a
 /// library that `llvm-config` names.
 const PACKAGES: [Wanted; 4] = [
-    Wanted::file(
-        "libstd-rust-web-dev-bpf",
-        "/usr/lib/rustlib/bpfel-unknown-none/lib",
-    ),
+    Wanted::file("libstd-rust-web-dev-bpf", "/usr/lib/rustlib/bpfel-unknown-none/lib"),
     Wanted::file("rust-web-llvm", "/usr/bin/rust-lld"),
     Wanted::file("llvm-22-dev", "/usr/lib/llvm-22/lib/libLLVM.so"),
     Wanted::file("libpolly-22-dev", "/usr/lib/llvm-22/lib/libPolly.a"),
@@ -53,9 +50,7 @@ pub(crate) fn missing_packages() -> Vec<&'static str> {
 
 /// The packages of this way, for a message.
 pub(crate) fn all_packages() -> impl Iterator<Item = &'static str> {
-    ["rustc-web"]
-        .into_iter()
-        .chain(PACKAGES.iter().map(|wanted| wanted.package))
+    ["rustc-web"].into_iter().chain(PACKAGES.iter().map(|wanted| wanted.package))
 }
 
 /// Whether `rust-web-clippy` is there.
@@ -70,10 +65,7 @@ pub(crate) fn ready(workspace: &Workspace) -> Result<Debian> {
     let linker = root.join("bin/bpf-linker");
     // Asked, not looked for: a copy whose LLVM has been removed does not start.
     if ask(Command::new(&linker).arg("--version")).is_none() {
-        setup::may_install(&format!(
-            "bpf-linker {LINKER_VERSION}, built into {}",
-            root.display()
-        ))?;
+        setup::may_install(&format!("bpf-linker {LINKER_VERSION}, built into {}", root.display()))?;
         eprintln!(
             "building bpf-linker {LINKER_VERSION} on Debian's LLVM {LLVM}, once, into {}",
             root.display()
@@ -87,13 +79,7 @@ fn install_linker(root: &Path) -> Command {
     let mut command = Command::new(cargo_program());
     command
         .args(["install", "--locked", "bpf-linker", "--version", LINKER_VERSION])
-        .args([
-            "--no-default-features",
-            "--features",
-            "llvm-22",
-            "--force",
-            "--root",
-        ])
+        .args(["--no-default-features", "--features", "llvm-22", "--force", "--root"])
         .arg(root)
         .env("LLVM_PREFIX", LLVM_PREFIX)
         .env_remove("CARGO_TARGET_DIR")
@@ -102,11 +88,7 @@ fn install_linker(root: &Path) -> Command {
 }
 
 fn cache_dir(workspace: &Workspace) -> PathBuf {
-    let absolute = |key| {
-        env::var_os(key)
-            .map(PathBuf::from)
-            .filter(|path| path.is_absolute())
-    };
+    let absolute = |key| env::var_os(key).map(PathBuf::from).filter(|path| path.is_absolute());
     absolute("XDG_CACHE_HOME")
         .or_else(|| Some(absolute("HOME")?.join(".cache")))
         .unwrap_or_else(|| workspace.target.join("cache"))
@@ -121,12 +103,7 @@ fn compiler() -> Result<String, String> {
 
 /// Takes a compiler that is new enough for the workspace and whose bitcode an LLVM of that version can read.
 fn suitable(version: &str, minimum: &str) -> Result<String, String> {
-    let field = |key: &str| {
-        version
-            .lines()
-            .find_map(|line| line.strip_prefix(key))
-            .map(str::trim)
-    };
+    let field = |key: &str| version.lines().find_map(|line| line.strip_prefix(key)).map(str::trim);
     let release = field("release:").ok_or_else(|| format!("{RUSTC} does not tell its version"))?;
     if major_minor(release) < major_minor(minimum) {
         return Err(format!("{RUSTC} is {release}, older than {minimum}"));
@@ -154,14 +131,8 @@ mod tests {
     fn a_compiler_has_to_be_new_enough_and_its_llvm_old_enough() {
         assert_eq!(suitable(RUSTC_WEB, "1.95"), Ok("1.96.0".to_owned()));
         for (version, complaint) in [
-            (
-                RUSTC_WEB.replace("1.96.0", "1.63.0"),
-                "/usr/bin/rustc is 1.63.0, older than 1.95",
-            ),
-            (
-                RUSTC_WEB.replace("22.1.8", "23.1.0"),
-                "/usr/bin/rustc uses an LLVM newer than bpf-linker's 22",
-            ),
+            (RUSTC_WEB.replace("1.96.0", "1.63.0"), "/usr/bin/rustc is 1.63.0, older than 1.95"),
+            (RUSTC_WEB.replace("22.1.8", "23.1.0"), "/usr/bin/rustc uses an LLVM newer than bpf-linker's 22"),
             (String::new(), "/usr/bin/rustc does not tell its version"),
         ] {
             assert_eq!(suitable(&version, "1.95"), Err(complaint.to_owned()));

@@ -37,10 +37,7 @@ pub(crate) fn find(workspace: &Workspace) -> Result<Nightly, String> {
 fn look(toolchains: &Path, rustup: Option<PathBuf>, linker: Option<PathBuf>) -> Result<Nightly, String> {
     rustup.ok_or("rustup is not on the PATH")?;
     let toolchain = nightly_in(toolchains).ok_or("no nightly toolchain is installed")?;
-    if !toolchain
-        .join("lib/rustlib/src/rust/library/core/Cargo.toml")
-        .exists()
-    {
+    if !toolchain.join("lib/rustlib/src/rust/library/core/Cargo.toml").exists() {
         return Err("the nightly toolchain lacks its component rust-src".to_owned());
     }
     let linker = linker.ok_or("bpf-linker is not on the PATH")?;
@@ -56,10 +53,7 @@ impl Nightly {
     /// Keeps `reason` for the next run; forgotten once the nightly or the linker is another.
     pub(crate) fn remember_refusal(&self, workspace: &Workspace, reason: &str) -> std::io::Result<()> {
         fs::create_dir_all(workspace.ebpf_target())?;
-        fs::write(
-            refusal_file(workspace),
-            format!("{}\n{reason}\n", self.fingerprint()),
-        )
+        fs::write(refusal_file(workspace), format!("{}\n{reason}\n", self.fingerprint()))
     }
 
     fn fingerprint(&self) -> String {
@@ -75,11 +69,7 @@ impl Nightly {
 fn stamp(file: &Path) -> String {
     let meta = fs::metadata(file).ok();
     let modified = meta.as_ref().and_then(|meta| meta.modified().ok());
-    format!(
-        "{} {:?} {modified:?}",
-        file.display(),
-        meta.map(|meta| meta.len())
-    )
+    format!("{} {:?} {modified:?}", file.display(), meta.map(|meta| meta.len()))
 }
 
 fn refusal_file(workspace: &Workspace) -> PathBuf {
@@ -88,10 +78,7 @@ fn refusal_file(workspace: &Workspace) -> PathBuf {
 
 fn toolchains_dir() -> Option<PathBuf> {
     let home = env::var_os("RUSTUP_HOME").map(PathBuf::from);
-    Some(
-        home.or_else(|| Some(Path::new(&env::var_os("HOME")?).join(".rustup")))?
-            .join("toolchains"),
-    )
+    Some(home.or_else(|| Some(Path::new(&env::var_os("HOME")?).join(".rustup")))?.join("toolchains"))
 }
 
 /// The directory of `rustup run nightly`'s toolchain. Reading the disk takes no time; asking rustup takes a process.
@@ -106,9 +93,7 @@ fn nightly_in(toolchains: &Path) -> Option<PathBuf> {
 
 /// The line of a failed build's stderr that lays the failure on the toolchain; None if the programs are to blame.
 pub(crate) fn blames_toolchain(stderr: &str) -> Option<&str> {
-    let linking = stderr
-        .lines()
-        .find(|line| line.contains("linking with") || line.contains("linker `"));
+    let linking = stderr.lines().find(|line| line.contains("linking with") || line.contains("linker `"));
     if linking.is_some() {
         let said = |line: &&str| line.contains("ERROR") && line.contains("llvm");
         let line = stderr.lines().find(said).or(linking)?.trim();
@@ -117,10 +102,7 @@ pub(crate) fn blames_toolchain(stderr: &str) -> Option<&str> {
     if stderr.contains("could not compile `netctl-ebpf`") {
         return None;
     }
-    stderr
-        .lines()
-        .map(str::trim)
-        .find(|line| line.starts_with("error"))
+    stderr.lines().map(str::trim).find(|line| line.starts_with("error"))
 }
 
 #[cfg(test)]
@@ -137,10 +119,7 @@ mod tests {
     fn a_linker_that_cannot_read_the_bitcode_is() {
         let stderr = "error: linking with `/usr/bin/bpf-linker` failed: exit status: 1\n  = note: 12:00 ERROR llvm: \
                       Unknown attribute kind (102)\nerror: could not compile `netctl-ebpf` (bin \"netctl-ebpf\")";
-        assert_eq!(
-            blames_toolchain(stderr),
-            Some("12:00 ERROR llvm: Unknown attribute kind (102)")
-        );
+        assert_eq!(blames_toolchain(stderr), Some("12:00 ERROR llvm: Unknown attribute kind (102)"));
     }
 
     #[test]
@@ -158,9 +137,6 @@ mod tests {
         let none = Path::new("/no/such/toolchains");
         let rustup = || Some(PathBuf::from("/usr/bin/rustup"));
         assert_eq!(look(none, None, None).err().unwrap(), "rustup is not on the PATH");
-        assert_eq!(
-            look(none, rustup(), None).err().unwrap(),
-            "no nightly toolchain is installed"
-        );
+        assert_eq!(look(none, rustup(), None).err().unwrap(), "no nightly toolchain is installed");
     }
 }

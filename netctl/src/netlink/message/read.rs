@@ -75,10 +75,9 @@ impl<'a> Message<'a> {
 
     /// The family header of `N` bytes (a multiple of four) and what follows it.
     pub fn body<const N: usize>(&self) -> Result<(&'a [u8; N], &'a [u8]), Malformed> {
-        self.payload.split_first_chunk().ok_or(Malformed::FamilyHeader {
-            length: N,
-            left: self.payload.len(),
-        })
+        self.payload
+            .split_first_chunk()
+            .ok_or(Malformed::FamilyHeader { length: N, left: self.payload.len() })
     }
 }
 
@@ -163,27 +162,14 @@ impl<'a> Attribute<'a> {
 
     /// The error for a value whose size is not the type's.
     pub(in crate::netlink) fn wrong_size(&self) -> Malformed {
-        Malformed::Value {
-            kind: self.kind,
-            length: self.value.len(),
-        }
+        Malformed::Value { kind: self.kind, length: self.value.len() }
     }
 }
 
 /// An IPv4 or IPv6 address from 4 or 16 bytes in network order.
 pub(in crate::netlink) fn ip(bytes: &[u8]) -> Option<IpAddr> {
-    let v4 = || {
-        bytes
-            .try_into()
-            .ok()
-            .map(|octets: [u8; 4]| Ipv4Addr::from(octets).into())
-    };
-    let v6 = || {
-        bytes
-            .try_into()
-            .ok()
-            .map(|octets: [u8; 16]| Ipv6Addr::from(octets).into())
-    };
+    let v4 = || bytes.try_into().ok().map(|octets: [u8; 4]| Ipv4Addr::from(octets).into());
+    let v6 = || bytes.try_into().ok().map(|octets: [u8; 16]| Ipv6Addr::from(octets).into());
     v4().or_else(v6)
 }
 
@@ -219,9 +205,7 @@ impl<'a> Iterator for Attributes<'a> {
 
 /// What follows an item of `length` bytes and its padding, which the last item may lack.
 fn after(bytes: &[u8], length: usize) -> &[u8] {
-    bytes
-        .get(length.next_multiple_of(ALIGNMENT)..)
-        .unwrap_or_default()
+    bytes.get(length.next_multiple_of(ALIGNMENT)..).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -241,10 +225,7 @@ mod tests {
             bytes[..4].copy_from_slice(&length.to_ne_bytes());
             let left = good.len();
             let length = length as usize;
-            assert_eq!(
-                messages(&bytes).collect::<Vec<_>>(),
-                [Err(Malformed::Message { length, left })]
-            );
+            assert_eq!(messages(&bytes).collect::<Vec<_>>(), [Err(Malformed::Message { length, left })]);
         }
         for length in [0_u16, 3, 9, u16::MAX] {
             let [l0, l1] = length.to_ne_bytes();
@@ -260,14 +241,8 @@ mod tests {
     fn what_is_shorter_than_a_header_is_an_error_and_nothing_is_none() {
         assert_eq!(messages(&[]).next(), None);
         assert_eq!(attributes(&[]).next(), None);
-        assert_eq!(
-            messages(&[0; 15]).next(),
-            Some(Err(Malformed::Message { length: 16, left: 15 }))
-        );
-        assert_eq!(
-            attributes(&[4, 0, 1]).next(),
-            Some(Err(Malformed::Attribute { length: 4, left: 3 }))
-        );
+        assert_eq!(messages(&[0; 15]).next(), Some(Err(Malformed::Message { length: 16, left: 15 })));
+        assert_eq!(attributes(&[4, 0, 1]).next(), Some(Err(Malformed::Attribute { length: 4, left: 3 })));
     }
 
     #[test]
@@ -278,10 +253,7 @@ mod tests {
 
     #[test]
     fn values_of_the_wrong_size_are_errors() {
-        let attribute = Attribute {
-            kind: 4,
-            value: &[1, 2, 3],
-        };
+        let attribute = Attribute { kind: 4, value: &[1, 2, 3] };
         let wrong = Malformed::Value { kind: 4, length: 3 };
         assert_eq!(attribute.u32(), Err(wrong));
         assert_eq!(attribute.ip(), Err(wrong));
@@ -291,10 +263,7 @@ mod tests {
     #[test]
     fn a_family_header_that_is_not_there_is_an_error() {
         let message = messages(&REQUEST).next().unwrap().unwrap();
-        assert_eq!(
-            message.body::<16>(),
-            Err(Malformed::FamilyHeader { length: 16, left: 4 })
-        );
+        assert_eq!(message.body::<16>(), Err(Malformed::FamilyHeader { length: 16, left: 4 }));
     }
 
     #[test]

@@ -24,16 +24,10 @@ pub(super) struct Acks {
 impl Acks {
     /// Expects an answer to each request from number `first` on, but for those that are not sent.
     pub(super) fn new(first: u32, batch: &[Request]) -> Self {
-        let answers: Vec<_> = batch
-            .iter()
-            .map(|request| request.is_overlong().then(|| Err(Refusal::overlong())))
-            .collect();
+        let answers: Vec<_> =
+            batch.iter().map(|request| request.is_overlong().then(|| Err(Refusal::overlong()))).collect();
         let missing = answers.iter().filter(|answer| answer.is_none()).count();
-        Self {
-            first,
-            answers,
-            missing,
-        }
+        Self { first, answers, missing }
     }
 
     /// Files the acknowledgements of one datagram; those of earlier requests are ignored.
@@ -64,13 +58,7 @@ pub(super) struct Dump<T> {
 
 impl<T> Dump<T> {
     pub(super) fn new(sequence: u32) -> Self {
-        Self {
-            sequence,
-            items: Vec::new(),
-            interrupted: false,
-            done: false,
-            failure: None,
-        }
+        Self { sequence, items: Vec::new(), interrupted: false, done: false, failure: None }
     }
 
     /// Adds one datagram's messages; those that answer other requests are ignored.
@@ -114,16 +102,10 @@ fn answer(message: &Message<'_>) -> Result<Answer, Malformed> {
         0
     } else {
         let length = u32::from_ne_bytes([l0, l1, l2, l3]) as usize;
-        length
-            .saturating_sub(ERROR_HEADER - size_of::<i32>())
-            .next_multiple_of(4)
+        length.saturating_sub(ERROR_HEADER - size_of::<i32>()).next_multiple_of(4)
     };
     let extended = rest.get(quoted..).unwrap_or_default();
-    Ok(verdict(
-        i32::from_ne_bytes([e0, e1, e2, e3]),
-        message.flags,
-        extended,
-    ))
+    Ok(verdict(i32::from_ne_bytes([e0, e1, e2, e3]), message.flags, extended))
 }
 
 /// Reads an `NLMSG_DONE`: an error number (0 or more is success), then the extended acknowledgement's attributes.
@@ -172,22 +154,14 @@ mod tests {
         let mut header = (-errno).to_ne_bytes().to_vec();
         header.extend(length.to_ne_bytes());
         header.extend([0; 12]);
-        message(
-            Nlmsg::Error,
-            flags,
-            sequence,
-            &[&[header.as_slice()], rest].concat(),
-        )
+        message(Nlmsg::Error, flags, sequence, &[&[header.as_slice()], rest].concat())
     }
 
     /// `NLMSGERR_ATTR_OFFS` and then `NLMSGERR_ATTR_MSG`.
     const EXTENDED: [u8; 20] = *b"\x08\0\x02\0\x24\0\0\0\x09\0\x01\0gone\0\0\0\0";
 
     fn gone() -> Answer {
-        Err(Refusal {
-            errno: Errno::ENODEV,
-            message: Some("gone".into()),
-        })
+        Err(Refusal { errno: Errno::ENODEV, message: Some("gone".into()) })
     }
 
     fn acks(first: u32, requests: usize) -> Acks {
@@ -200,15 +174,9 @@ mod tests {
         let capped = NlmF::CAPPED;
         acks.take(&error(capped, 1, 0, 32, &[])).unwrap();
         acks.take(&error(capped, 7, libc::EPERM, 32, &[])).unwrap(); // an earlier request's
-        let both = [
-            error(capped, 0, libc::EEXIST, 32, &[]),
-            error(capped, u32::MAX, 0, 32, &[]),
-        ];
+        let both = [error(capped, 0, libc::EEXIST, 32, &[]), error(capped, u32::MAX, 0, 32, &[])];
         acks.take(&both.concat()).unwrap();
-        let refusal = Refusal {
-            errno: Errno::EEXIST,
-            message: None,
-        };
+        let refusal = Refusal { errno: Errno::EEXIST, message: None };
         assert_eq!(acks.missing, 0);
         assert_eq!(acks.answers, [Some(Ok(())), Some(Err(refusal)), Some(Ok(()))]);
     }
@@ -236,21 +204,14 @@ mod tests {
         }
         let mut acks = acks(1, 1);
         // Without the flag the bytes are no attributes.
-        acks.take(&error(NlmF::CAPPED, 1, libc::ENODEV, 32, &[&EXTENDED]))
-            .unwrap();
-        assert!(matches!(
-            &acks.answers[..],
-            [Some(Err(Refusal { message: None, .. }))]
-        ));
+        acks.take(&error(NlmF::CAPPED, 1, libc::ENODEV, 32, &[&EXTENDED])).unwrap();
+        assert!(matches!(&acks.answers[..], [Some(Err(Refusal { message: None, .. }))]));
     }
 
     #[test]
     fn an_acknowledgement_that_is_too_short_is_an_error() {
         let short = message(Nlmsg::Error, NlmF::empty(), 1, &[&[0; 8]]);
-        assert_eq!(
-            acks(1, 1).take(&short),
-            Err(Malformed::FamilyHeader { length: 20, left: 8 })
-        );
+        assert_eq!(acks(1, 1).take(&short), Err(Malformed::FamilyHeader { length: 20, left: 8 }));
     }
 
     /// Takes the datagrams as a dump of the messages' sequence numbers.
@@ -296,11 +257,9 @@ mod tests {
     fn a_malformed_item_is_reported_once_the_dump_is_over() {
         let item = message(Nlmsg::from(16), NlmF::MULTI, 5, &[]);
         let mut dump = Dump::<()>::new(5);
-        dump.take(&item, |message| message.body::<4>().map(|_| None))
-            .unwrap();
+        dump.take(&item, |message| message.body::<4>().map(|_| None)).unwrap();
         assert!(!dump.done);
-        dump.take(&message(Nlmsg::Done, NlmF::MULTI, 5, &[&[0; 4]]), |_| Ok(None))
-            .unwrap();
+        dump.take(&message(Nlmsg::Done, NlmF::MULTI, 5, &[&[0; 4]]), |_| Ok(None)).unwrap();
         assert!(dump.done && matches!(dump.failure, Some(Error::Malformed(_))));
     }
 

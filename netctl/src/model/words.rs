@@ -1,0 +1,90 @@
+//! Rules in the words of people: what plans, errors and listings call them.
+
+use std::fmt;
+
+use super::{Forward, Masquerade};
+
+/// `8080`, `8000-8009`
+struct Ports((u16, u16));
+
+impl fmt::Display for Ports {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (first, last) = self.0;
+        if first == last { write!(f, "{first}") } else { write!(f, "{first}-{last}") }
+    }
+}
+
+impl fmt::Display for Masquerade {
+    /// `192.168.15.0/24 out wan0`, with `as ADDRESS`, `ports A-B` and `routed` where the rule says so.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let out: Vec<&str> = self.out.iter().map(super::IfName::as_str).collect();
+        write!(f, "{} out {}", self.source, out.join(","))?;
+        if let Some(address) = self.address {
+            write!(f, " as {address}")?;
+        }
+        if let Some(ports) = self.ports {
+            write!(f, " ports {}", Ports(ports))?;
+        }
+        if self.routed { f.write_str(" routed") } else { Ok(()) }
+    }
+}
+
+impl Forward {
+    /// What it listens on, as the file's `listen` has it: `203.0.113.1:8080/tcp`.
+    #[must_use]
+    pub fn listen(&self) -> String {
+        let ports = Ports(self.ports);
+        match self.address {
+            Some(address) if address.is_ipv6() => format!("[{address}]:{ports}/{}", self.protocol),
+            Some(address) => format!("{address}:{ports}/{}", self.protocol),
+            None => format!("{ports}/{}", self.protocol),
+        }
+    }
+
+    /// Where it sends to, as the file's `to` has it: `192.168.15.2:80`.
+    #[must_use]
+    pub fn target(&self) -> String {
+        let last = self.to_port.saturating_add(self.ports.1 - self.ports.0);
+        let ports = Ports((self.to_port, last));
+        if self.to.is_ipv6() { format!("[{}]:{ports}", self.to) } else { format!("{}:{ports}", self.to) }
+    }
+}
+
+impl fmt::Display for Forward {
+    /// `203.0.113.1:8080/tcp to 192.168.15.2:80`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} to {}", self.listen(), self.target())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Protocol;
+
+    #[test]
+    fn rules_read_as_the_file_has_them() {
+        let mut forward = Forward {
+            address: Some("203.0.113.1".parse().unwrap()),
+            ports: (8080, 8080),
+            protocol: Protocol::Tcp,
+            to: "192.168.15.2".parse().unwrap(),
+            to_port: 80,
+        };
+        assert_eq!(forward.to_string(), "203.0.113.1:8080/tcp to 192.168.15.2:80");
+        forward.address = Some("2001:db8::1".parse().unwrap());
+        forward.to = "fd15::2".parse().unwrap();
+        forward.ports = (8000, 8009);
+        assert_eq!(forward.to_string(), "[2001:db8::1]:8000-8009/tcp to [fd15::2]:80-89");
+        forward.address = None;
+        assert_eq!(forward.listen(), "8000-8009/tcp");
+        let masquerade = Masquerade {
+            source: "10.0.0.0/8".parse().unwrap(),
+            out: vec!["wan0".parse().unwrap(), "wan1".parse().unwrap()],
+            address: None,
+            ports: Some((20000, 29999)),
+            routed: true,
+        };
+        assert_eq!(masquerade.to_string(), "10.0.0.0/8 out wan0,wan1 ports 20000-29999 routed");
+    }
+}

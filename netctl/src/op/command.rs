@@ -1,0 +1,232 @@
+//! The face for learners: the iproute2, sysctl or iptables command that an operation equals.
+
+use std::net::IpAddr;
+
+use super::{CableEnd, Destination, Op};
+use crate::model::{Forward, IfName, Masquerade, Place};
+
+impl Op {
+    /// The commands that do the same; none for netctl's own book-keeping.
+    #[must_use]
+    pub fn commands(&self) -> Vec<String> {
+        let place = self.place();
+        let ip = |arguments: String| vec![format!("{} {arguments}", ip(&place))];
+        match self {
+            Self::CreateNamespace { name } => {
+                vec![format!("ip netns add {name}"), format!("ip -n {name} link set lo up")]
+            }
+            Self::DeleteNamespace { name } => vec![format!("ip netns delete {name}")],
+            Self::CreateBridge { interface, mtu, .. } => vec![
+                format!("{} link add {interface}{} type bridge", super::command::ip(&place), mtu_words(*mtu)),
+                format!("{} link set {interface} up", super::command::ip(&place)),
+            ],
+            Self::CreateCable { a, b } => create_cable(a, b),
+            Self::DeleteLink { interface, .. } => ip(format!("link delete {interface}")),
+            Self::SetUp { interface, .. } => ip(format!("link set {interface} up")),
+            Self::SetMaster { interface, master: Some(master), .. } => {
+                ip(format!("link set {interface} master {master}"))
+            }
+            Self::SetMaster { interface, master: None, .. } => ip(format!("link set {interface} nomaster")),
+            Self::SetMtu { interface, mtu, .. } => ip(format!("link set {interface} mtu {mtu}")),
+            Self::AddAddress { interface, address, .. } => {
+                let no_dad = if address.addr().is_ipv6() { " nodad" } else { "" };
+                ip(format!("addr add {address} dev {interface}{no_dad}"))
+            }
+            Self::DeleteAddress { interface, address, .. } => {
+                ip(format!("addr delete {address} dev {interface}"))
+            }
+            Self::AddRoute { route } => ip(format!(
+                "{}route add {} via {}",
+                family(&route.to.addr()),
+                Destination(&route.to),
+                route.via
+            )),
+            Self::DeleteRoute { route } => ip(format!(
+                "{}route delete {} via {}",
+                family(&route.to.addr()),
+                Destination(&route.to),
+                route.via
+            )),
+            Self::SetSysctl { key, value, .. } => {
+                vec![format!("{}sysctl -w {}", inside(&place), quote(&format!("{key}={value}")))]
+            }
+            Self::AddMasquerade { rule, .. } => masquerade(&place, "-A", rule),
+            Self::RemoveMasquerade { rule, .. } => masquerade(&place, "-D", rule),
+            Self::AddForward { rule, .. } => forward(&place, "-A", rule),
+            Self::RemoveForward { rule, .. } => forward(&place, "-D", rule),
+            Self::MarkLink { .. }
+            | Self::LoadNat { .. }
+            | Self::UnloadNat { .. }
+            | Self::AttachNat { .. }
+            | Self::DetachNat { .. }
+            | Self::AttachLocal { .. }
+            | Self::DetachLocal { .. } => Vec::new(),
+        }
+    }
+}
+
+fn ip(place: &Place) -> String {
+    match place {
+        Place::Host => "ip".to_owned(),
+        Place::Netns(name) => format!("ip -n {name}"),
+    }
+}
+
+/// What goes before a command to run it in a place.
+fn inside(place: &Place) -> String {
+    match place {
+        Place::Host => String::new(),
+        Place::Netns(name) => format!("ip netns exec {name} "),
+    }
+}
+
+/// `ip route` takes `default` for IPv4 unless told otherwise.
+fn family(address: &IpAddr) -> &'static str {
+    if address.is_ipv6() { "-6 " } else { "" }
+}
+
+fn mtu_words(mtu: Option<u32>) -> String {
+    mtu.map_or_else(String::new, |mtu| format!(" mtu {mtu}"))
+}
+
+fn create_cable(a: &CableEnd, b: &CableEnd) -> Vec<String> {
+    let netns = match &b.place {
+        // `ip -n A` moves into A first: from there, process 1 is in the host's namespace.
+        Place::Host => " netns 1".to_owned(),
+        Place::Netns(name) => format!(" netns {name}"),
+    };
+    let netns = if a.place == b.place { String::new() } else { netns };
+    let (near, far) = (&a.interface, &b.interface);
+    let mut commands = vec![format!(
+        "{} link add {near}{} type veth peer name {far}{}{netns}",
+        ip(&a.place),
+        mtu_words(a.mtu),
+        mtu_words(b.mtu)
+    )];
+    if let Some(master) = &a.master {
+        commands.push(format!("{} link set {near} master {master}", ip(&a.place)));
+    }
+    commands.push(format!("{} link set {near} up", ip(&a.place)));
+    commands
+}
+
+fn masquerade(place: &Place, action: &str, rule: &Masquerade) -> Vec<String> {
+    let ports = rule.ports.map(|(first, last)| format!("{first}-{last}"));
+    let command = |out: &IfName, protocol: &str| {
+        let target = match (rule.address, &ports) {
+            (None, None) => "MASQUERADE".to_owned(),
+            (None, Some(ports)) => format!("MASQUERADE --to-ports {ports}"),
+            (Some(IpAddr::V6(v6)), Some(ports)) => format!("SNAT --to-source [{v6}]:{ports}"),
+            (Some(v4), Some(ports)) => format!("SNAT --to-source {v4}:{ports}"),
+            (Some(address), None) => format!("SNAT --to-source {address}"),
+        };
+        format!(
+            "{} -t nat {action} POSTROUTING -s {} -o {out}{protocol} -j {target}",
+            iptables(place, &rule.source.addr()),
+            rule.source
+        )
+    };
+    // Ports can only be named together with a protocol.
+    let protocols: &[&str] = if ports.is_some() { &[" -p tcp", " -p udp"] } else { &[""] };
+    rule.out
+        .iter()
+        .flat_map(|out| protocols.iter().map(move |protocol| (out, protocol)))
+        .map(|(o, p)| command(o, p))
+        .collect()
+}
+
+fn forward(place: &Place, action: &str, rule: &Forward) -> Vec<String> {
+    let (first, last) = rule.ports;
+    let ports = if first == last { first.to_string() } else { format!("{first}:{last}") };
+    let to_last = rule.to_port + (last - first);
+    let to_ports = match (rule.to_port, first == last) {
+        (port, true) => port.to_string(),
+        // A range that is not mapped onto itself needs the base port to shift from.
+        (port, false) if port == first => format!("{port}-{to_last}"),
+        (port, false) => format!("{port}-{to_last}/{first}"),
+    };
+    let to = match rule.to {
+        IpAddr::V4(v4) => format!("{v4}:{to_ports}"),
+        IpAddr::V6(v6) => format!("[{v6}]:{to_ports}"),
+    };
+    let destination = match rule.address {
+        Some(address) => format!("-d {address}"),
+        None => "-m addrtype --dst-type LOCAL".to_owned(),
+    };
+    ["PREROUTING", "OUTPUT"]
+        .map(|chain| {
+            format!(
+                "{} -t nat {action} {chain} {destination} -p {} --dport {ports} -j DNAT --to-destination {to}",
+                iptables(place, &rule.to),
+                rule.protocol
+            )
+        })
+        .to_vec()
+}
+
+fn iptables(place: &Place, address: &IpAddr) -> String {
+    format!("{}{}", inside(place), if address.is_ipv6() { "ip6tables" } else { "iptables" })
+}
+
+fn quote(word: &str) -> String {
+    if word.contains(char::is_whitespace) { format!("'{word}'") } else { word.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Protocol;
+
+    fn router() -> Place {
+        Place::Netns("router".parse().unwrap())
+    }
+
+    #[test]
+    fn a_cable_is_made_where_its_ends_live() {
+        let end = |place: &Place, interface: &str, master: Option<&str>| CableEnd {
+            place: place.clone(),
+            interface: interface.parse().unwrap(),
+            mtu: None,
+            master: master.map(|name| name.parse().unwrap()),
+        };
+        let red = Place::Netns("red".parse().unwrap());
+        let op =
+            Op::CreateCable { a: end(&router(), "veth-red-br", Some("br0")), b: end(&red, "eth0", None) };
+        assert_eq!(
+            op.commands(),
+            [
+                "ip -n router link add veth-red-br type veth peer name eth0 netns red",
+                "ip -n router link set veth-red-br master br0",
+                "ip -n router link set veth-red-br up",
+            ]
+        );
+    }
+
+    #[test]
+    fn rules_become_the_tutorials_iptables_lines() {
+        let rule = Masquerade {
+            source: "192.168.15.0/24".parse().unwrap(),
+            out: vec!["wan0".parse().unwrap()],
+            address: None,
+            ports: None,
+            routed: false,
+        };
+        assert_eq!(
+            Op::AddMasquerade { place: router(), rule }.commands(),
+            ["ip netns exec router iptables -t nat -A POSTROUTING -s 192.168.15.0/24 -o wan0 -j MASQUERADE"]
+        );
+        let rule = Forward {
+            address: Some("2001:db8::1".parse().unwrap()),
+            ports: (8000, 8009),
+            protocol: Protocol::Tcp,
+            to: "fd15::2".parse().unwrap(),
+            to_port: 80,
+        };
+        let commands = Op::AddForward { place: Place::Host, rule }.commands();
+        assert_eq!(
+            commands[0],
+            "ip6tables -t nat -A PREROUTING -d 2001:db8::1 -p tcp --dport 8000:8009 -j DNAT --to-destination [fd15::2]:80-89/8000"
+        );
+        assert!(commands[1].contains("-A OUTPUT"));
+    }
+}

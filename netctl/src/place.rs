@@ -1,0 +1,166 @@
+//! Open places: a namespace's handle, the netlink socket that is bound to it, and the interface indexes known there.
+//! Also the owner's mark, by which netctl knows its own.
+
+use std::{
+    collections::BTreeMap,
+    os::fd::{AsFd as _, BorrowedFd},
+};
+
+use crate::{
+    model::{IfName, NetnsName, Place, TopologyName},
+    netlink::{self, Socket, link},
+    netns::{Netns, NetnsError},
+    op::Lookup,
+};
+
+/// Why a place cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The namespace cannot be opened, entered or made.
+    #[error(transparent)]
+    Netns(#[from] NetnsError),
+    /// Its netlink socket fails.
+    #[error("netlink: {0}")]
+    Netlink(#[from] netlink::Error),
+    /// The kernel refuses a new namespace's first messages.
+    #[error("{0}")]
+    Refused(netlink::Refusal),
+    /// It was never opened.
+    #[error("there is no namespace `{0}`")]
+    NotOpen(Place),
+}
+
+const MARK: &str = "netctl:";
+
+/// The mark that every link of a topology carries as its alias, and the loopback of every namespace that it owns.
+#[must_use]
+pub fn mark(topology: &TopologyName) -> String {
+    format!("{MARK}{topology}")
+}
+
+/// Whose mark an alias is.
+#[must_use]
+pub fn owner(alias: &str) -> Option<TopologyName> {
+    alias.strip_prefix(MARK)?.parse().ok()
+}
+
+/// One open place.
+struct Open {
+    netns: Netns,
+    socket: Socket,
+    indexes: BTreeMap<IfName, u32>,
+}
+
+impl Open {
+    /// Opens the socket on a thread inside; it stays bound there.
+    fn new(netns: Netns) -> Result<Self, Error> {
+        let socket = netns.run(|| Socket::open().map_err(Error::from))?;
+        Ok(Self { netns, socket, indexes: BTreeMap::new() })
+    }
+}
+
+/// The places opened so far.
+#[derive(Default)]
+pub struct Places(BTreeMap<Place, Open>);
+
+impl Places {
+    /// Opens a place, if it is not open yet; false if there is no such namespace.
+    ///
+    /// # Errors
+    /// If it is there and cannot be entered.
+    pub fn open(&mut self, place: &Place) -> Result<bool, Error> {
+        if self.0.contains_key(place) {
+            return Ok(true);
+        }
+        let netns = match place {
+            Place::Host => Netns::current(),
+            Place::Netns(name) => Netns::open(name),
+        };
+        let netns = match netns {
+            Err(NetnsError::NotFound { .. }) => return Ok(false),
+            netns => netns?,
+        };
+        self.0.insert(place.clone(), Open::new(netns)?);
+        Ok(true)
+    }
+
+    /// Makes a namespace whose loopback is up and marked before anyone can see it.
+    ///
+    /// # Errors
+    /// If the name is taken or the kernel refuses.
+    pub fn create(&mut self, name: &NetnsName, mark: &str) -> Result<(), Error> {
+        let (netns, socket) = Netns::create(name, || {
+            let mut socket = Socket::open()?;
+            // The loopback of every namespace has index 1 (LOOPBACK_IFINDEX).
+            for answer in socket.execute(vec![link::set_alias(1, mark), link::set_up(1)])? {
+                answer.map_err(Error::Refused)?;
+            }
+            Ok::<_, Error>(socket)
+        })?;
+        let open = Open { netns, socket, indexes: BTreeMap::new() };
+        self.0.insert(Place::Netns(name.clone()), open);
+        Ok(())
+    }
+
+    /// Closes a place.
+    pub fn close(&mut self, place: &Place) {
+        self.0.remove(place);
+    }
+
+    /// The namespace of an open place.
+    ///
+    /// # Errors
+    /// If it is not open.
+    pub fn netns(&self, place: &Place) -> Result<&Netns, Error> {
+        self.0.get(place).map(|open| &open.netns).ok_or_else(|| Error::NotOpen(place.clone()))
+    }
+
+    /// The socket of an open place.
+    ///
+    /// # Errors
+    /// If it is not open.
+    pub fn socket(&mut self, place: &Place) -> Result<&mut Socket, Error> {
+        self.0.get_mut(place).map(|open| &mut open.socket).ok_or_else(|| Error::NotOpen(place.clone()))
+    }
+
+    /// Takes the indexes from a dump.
+    pub fn learn(&mut self, place: &Place, links: &[link::Link]) {
+        if let Some(open) = self.0.get_mut(place) {
+            let named = links.iter().filter_map(|link| Some((link.name.parse().ok()?, link.index)));
+            open.indexes = named.collect();
+        }
+    }
+
+    /// Asks the kernel for the indexes again.
+    ///
+    /// # Errors
+    /// If the place is not open or does not answer.
+    pub fn refresh(&mut self, place: &Place) -> Result<(), Error> {
+        let links = link::dump(self.socket(place)?)?;
+        self.learn(place, &links);
+        Ok(())
+    }
+}
+
+impl Lookup for Places {
+    fn index(&self, place: &Place, interface: &IfName) -> Option<u32> {
+        self.0.get(place)?.indexes.get(interface).copied()
+    }
+
+    fn netns(&self, place: &Place) -> Option<BorrowedFd<'_>> {
+        self.0.get(place).map(|open| open.netns.as_fd())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_names_its_owner() {
+        let office: TopologyName = "office".parse().unwrap();
+        assert_eq!(owner(&mark(&office)), Some(office));
+        assert_eq!(owner("uplink to netctl:office"), None);
+        assert_eq!(owner("netctl:"), None);
+    }
+}

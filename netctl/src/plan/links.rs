@@ -1,0 +1,254 @@
+//! Bridges, cables and addresses.
+
+use std::collections::BTreeSet;
+
+use super::{Conflict, Given, Planner, wanted_addresses};
+use crate::{
+    model::{Bridge, Cable, End, IfName, Place},
+    observe::{ObservedLink, ObservedPlace},
+    op::{CableEnd, Op},
+    place::mark,
+};
+
+impl<'a> Given<'a> {
+    fn link(self, place: &Place, interface: &IfName) -> Option<&'a ObservedLink> {
+        self.there(place)?.links.get(interface)
+    }
+
+    fn is_ours(self, link: &ObservedLink) -> bool {
+        link.owner.as_ref() == Some(&self.topology.name)
+    }
+
+    fn has_bridge(self, bridge: &Bridge) -> bool {
+        self.link(&bridge.place, &bridge.name).is_some_and(|link| link.kind == "bridge" && self.is_ours(link))
+    }
+
+    /// Both ends are there and each is the other's.
+    fn has_cable(self, cable: &Cable) -> bool {
+        let end = |end: &End| {
+            self.link(&end.place, &end.interface).filter(|link| link.kind == "veth" && self.is_ours(link))
+        };
+        match (end(&cable.a), end(&cable.b)) {
+            (Some(a), Some(b)) => a.peer_index == Some(b.index) && b.peer_index == Some(a.index),
+            _ => false,
+        }
+    }
+
+    /// The other end of an observed cable of ours.
+    fn far_end(self, place: &Place, link: &ObservedLink) -> Option<(&'a Place, &'a IfName)> {
+        let is_far = |there: &Place, far: &ObservedLink| {
+            (there != place || far.index != link.index)
+                && self.is_ours(far)
+                && link.peer_index == Some(far.index)
+                && far.peer_index == Some(link.index)
+        };
+        self.observed.places.iter().find_map(|(there, seen)| {
+            seen.links.iter().find(|(_, far)| is_far(there, far)).map(|(name, _)| (there, name))
+        })
+    }
+
+    /// What makes a link again that a failing plan had deleted.
+    fn restore(
+        self,
+        place: &Place,
+        interface: &IfName,
+        link: &ObservedLink,
+        far: Option<(&Place, &IfName)>,
+    ) -> Vec<Op> {
+        let mut ops = Vec::new();
+        let mut ends = vec![(place, interface, link)];
+        if let Some((far_place, far_interface)) = far
+            && let Some(far_link) = self.link(far_place, far_interface)
+        {
+            ends.push((far_place, far_interface, far_link));
+        }
+        let end = |&(place, interface, link): &(&Place, &IfName, &ObservedLink)| CableEnd {
+            place: place.clone(),
+            interface: interface.clone(),
+            mtu: Some(link.mtu),
+            master: link.master.clone(),
+        };
+        match ends.as_slice() {
+            [a, b] => ops.push(Op::CreateCable { a: end(a), b: end(b) }),
+            _ if link.kind == "bridge" => ops.push(Op::CreateBridge {
+                place: place.clone(),
+                interface: interface.clone(),
+                mtu: Some(link.mtu),
+            }),
+            _ => return ops,
+        }
+        for (index, (place, interface, link)) in ends.iter().enumerate() {
+            ops.push(self.mark(place, interface));
+            if index > 0 {
+                ops.push(Op::SetUp { place: (*place).clone(), interface: (*interface).clone() });
+                ops.extend(link.master.iter().map(|master| Op::SetMaster {
+                    place: (*place).clone(),
+                    interface: (*interface).clone(),
+                    master: Some(master.clone()),
+                    before: None,
+                }));
+            }
+            ops.extend(link.addresses.iter().map(|&address| Op::AddAddress {
+                place: (*place).clone(),
+                interface: (*interface).clone(),
+                address,
+            }));
+        }
+        ops
+    }
+
+    fn mark(self, place: &Place, interface: &IfName) -> Op {
+        let (place, interface) = (place.clone(), interface.clone());
+        Op::MarkLink { place, interface, alias: mark(&self.topology.name) }
+    }
+
+    /// A name that something foreign has cannot be had.
+    fn refuse_foreign_link(self, place: &Place, interface: &IfName) -> Result<(), Conflict> {
+        match self.link(place, interface) {
+            Some(link) if !self.is_ours(link) => Err(Conflict::Link {
+                place: place.clone(),
+                interface: interface.clone(),
+                owner: link.owner.clone(),
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Planner<'_> {
+    /// Deletes what it made and no longer wants, or wants otherwise. A link that was half made, or whose other end is
+    /// not what it should be, goes too.
+    pub(super) fn delete_links(&mut self) {
+        let given = self.given;
+        let mut kept: BTreeSet<(&Place, &IfName)> = BTreeSet::new();
+        let bridges = given.topology.bridges.iter().filter(|bridge| given.has_bridge(bridge));
+        kept.extend(bridges.map(|bridge| (&bridge.place, &bridge.name)));
+        let cables = given.topology.cables.iter().filter(|cable| given.has_cable(cable));
+        kept.extend(cables.flat_map(|cable| [&cable.a, &cable.b]).map(|end| (&end.place, &end.interface)));
+        for (place, there) in given.kept_places() {
+            for (interface, link) in there.links.iter().filter(|(_, link)| given.is_ours(link)) {
+                let key = (place.clone(), interface.clone());
+                if kept.contains(&(place, interface)) || self.gone.contains(&key) {
+                    continue;
+                }
+                let far = given.far_end(place, link);
+                self.ops.push(Op::DeleteLink {
+                    place: place.clone(),
+                    interface: interface.clone(),
+                    restore: given.restore(place, interface, link, far),
+                });
+                self.gone.insert(key);
+                // Deleting one end deletes the other.
+                self.gone.extend(far.map(|(place, interface)| (place.clone(), interface.clone())));
+            }
+        }
+    }
+
+    pub(super) fn bridges(&mut self) -> Result<(), Conflict> {
+        for bridge in &self.given.topology.bridges {
+            let Bridge { place, name, mtu, .. } = bridge;
+            if self.given.has_bridge(bridge) {
+                self.settle(place, name, *mtu, None);
+                continue;
+            }
+            self.given.refuse_foreign_link(place, name)?;
+            self.ops.push(Op::CreateBridge { place: place.clone(), interface: name.clone(), mtu: *mtu });
+            self.ops.push(self.given.mark(place, name));
+            self.fresh.insert((place.clone(), name.clone()));
+        }
+        Ok(())
+    }
+
+    /// Makes all cables and then marks their far ends, so that what goes to one place can go there in one batch.
+    pub(super) fn cables(&mut self) -> Result<(), Conflict> {
+        let mut far_ends = Vec::new();
+        for cable in &self.given.topology.cables {
+            if self.given.has_cable(cable) {
+                for end in [&cable.a, &cable.b] {
+                    self.settle(&end.place, &end.interface, end.mtu, end.master.as_ref());
+                }
+                continue;
+            }
+            // The end that is plugged in is made first: its master travels in the creating message.
+            let (near, far) =
+                if cable.b.master.is_some() { (&cable.b, &cable.a) } else { (&cable.a, &cable.b) };
+            for end in [near, far] {
+                self.given.refuse_foreign_link(&end.place, &end.interface)?;
+                self.fresh.insert((end.place.clone(), end.interface.clone()));
+            }
+            self.ops.push(Op::CreateCable { a: cable_end(near), b: cable_end(far) });
+            self.ops.push(self.given.mark(&near.place, &near.interface));
+            far_ends.push(far);
+        }
+        for far in far_ends {
+            let (place, interface) = (far.place.clone(), far.interface.clone());
+            self.ops.push(self.given.mark(&place, &interface));
+            if let Some(master) = far.master.clone() {
+                let (place, interface) = (place.clone(), interface.clone());
+                self.ops.push(Op::SetMaster { place, interface, master: Some(master), before: None });
+            }
+            self.ops.push(Op::SetUp { place, interface });
+        }
+        Ok(())
+    }
+
+    /// Changes what differs on a link that stays.
+    fn settle(&mut self, place: &Place, interface: &IfName, mtu: Option<u32>, master: Option<&IfName>) {
+        let Some(link) = self.given.link(place, interface) else { return };
+        let mut ops = Vec::new();
+        let (place, interface) = (place.clone(), interface.clone());
+        if let Some(mtu) = mtu.filter(|&mtu| mtu != link.mtu) {
+            let (place, interface) = (place.clone(), interface.clone());
+            ops.push(Op::SetMtu { place, interface, mtu, before: link.mtu });
+        }
+        if link.master.as_ref() != master
+            || master.is_some_and(|m| self.fresh.contains(&(place.clone(), m.clone())))
+        {
+            let (place, interface) = (place.clone(), interface.clone());
+            ops.push(Op::SetMaster {
+                place,
+                interface,
+                master: master.cloned(),
+                before: link.master.clone(),
+            });
+        }
+        if !link.up {
+            ops.push(Op::SetUp { place, interface });
+        }
+        self.ops.extend(ops);
+    }
+
+    pub(super) fn addresses(&mut self) {
+        for ((place, interface), wanted) in wanted_addresses(self.given.topology) {
+            let is_fresh = self.fresh.contains(&(place.clone(), interface.clone()));
+            let found = self
+                .given
+                .there(place)
+                .filter(|_| !is_fresh)
+                .map_or(&[][..], |there| addresses(there, interface));
+            for &address in found.iter().filter(|address| !wanted.contains(address)) {
+                self.ops.push(Op::DeleteAddress {
+                    place: place.clone(),
+                    interface: interface.clone(),
+                    address,
+                });
+            }
+            for &address in wanted.iter().filter(|address| !found.contains(address)) {
+                self.ops.push(Op::AddAddress { place: place.clone(), interface: interface.clone(), address });
+            }
+        }
+    }
+}
+
+fn addresses<'a>(there: &'a ObservedPlace, interface: &IfName) -> &'a [ipnet::IpNet] {
+    there.links.get(interface).map_or(&[], |link| &link.addresses)
+}
+
+fn cable_end(end: &End) -> CableEnd {
+    CableEnd {
+        place: end.place.clone(),
+        interface: end.interface.clone(),
+        mtu: end.mtu,
+        master: end.master.clone(),
+    }
+}

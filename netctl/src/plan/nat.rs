@@ -1,0 +1,101 @@
+//! Translation: programs, hooks and rules.
+
+use std::collections::BTreeSet;
+
+use super::{Given, Planner};
+use crate::{
+    model::{Gateway, IfName, Masquerade, Place},
+    nat::ebpf::Side,
+    observe::ObservedNat,
+    op::Op,
+};
+
+impl<'a> Given<'a> {
+    fn gateway(self, place: &Place) -> Option<&'a Gateway> {
+        self.topology.gateways.iter().find(|gateway| gateway.place == *place)
+    }
+}
+
+impl Planner<'_> {
+    /// At the gateways that stay: ends rules and hooks that are no longer wanted.
+    pub(super) fn retire_nat(&mut self) {
+        for (place, there) in &self.given.observed.places {
+            let (Some(nat), Some(gateway)) = (&there.nat, self.given.gateway(place)) else { continue };
+            let ops = &mut self.ops;
+            for rule in nat.masquerades.iter().filter(|rule| !has_masquerade(&gateway.masquerades, rule)) {
+                ops.push(Op::RemoveMasquerade { place: place.clone(), rule: rule.clone() });
+            }
+            for rule in nat.forwards.iter().filter(|rule| !gateway.forwards.contains(rule)) {
+                ops.push(Op::RemoveForward { place: place.clone(), rule: rule.clone() });
+            }
+            let wanted = sides(gateway);
+            for (interface, side) in nat.attached.iter().filter(|hook| !wanted.contains(hook)) {
+                ops.push(Op::DetachNat { place: place.clone(), interface: interface.clone(), side: *side });
+            }
+            if nat.local && gateway.forwards.is_empty() {
+                ops.push(Op::DetachLocal { place: place.clone() });
+            }
+        }
+    }
+
+    /// Loads what is missing, puts rules in force, and only then attaches, so that no packet meets half of them.
+    pub(super) fn nat(&mut self) {
+        for gateway in &self.given.topology.gateways {
+            let place = &gateway.place;
+            let none = ObservedNat::default();
+            let found = self.given.there(place).and_then(|there| there.nat.as_ref());
+            if found.is_none() {
+                self.ops.push(Op::LoadNat { place: place.clone() });
+            }
+            let found = found.unwrap_or(&none);
+            for rule in &gateway.masquerades {
+                // A rule names its uplinks by their indexes, which a new link of the same name does not share.
+                let is_stale = rule.out.iter().any(|out| self.fresh.contains(&(place.clone(), out.clone())));
+                let is_there = has_masquerade(&found.masquerades, rule);
+                if is_there && is_stale {
+                    self.ops.push(Op::RemoveMasquerade { place: place.clone(), rule: rule.clone() });
+                }
+                if !is_there || is_stale {
+                    self.ops.push(Op::AddMasquerade { place: place.clone(), rule: rule.clone() });
+                }
+            }
+            for rule in gateway.forwards.iter().filter(|rule| !found.forwards.contains(rule)) {
+                self.ops.push(Op::AddForward { place: place.clone(), rule: rule.clone() });
+            }
+            for (interface, side) in sides(gateway) {
+                let is_fresh = self.fresh.contains(&(place.clone(), interface.clone()));
+                if is_fresh || !found.attached.contains(&(interface.clone(), side)) {
+                    self.ops.push(Op::AttachNat { place: place.clone(), interface, side });
+                }
+            }
+            if !found.local && !gateway.forwards.is_empty() {
+                self.ops.push(Op::AttachLocal { place: place.clone() });
+            }
+        }
+    }
+
+    /// Of the places that are no gateways any more.
+    pub(super) fn unload_nat(&mut self) {
+        for (place, there) in &self.given.observed.places {
+            if there.nat.is_some() && self.given.gateway(place).is_none() {
+                self.ops.push(Op::UnloadNat { place: place.clone() });
+            }
+        }
+    }
+}
+
+fn sides(gateway: &Gateway) -> BTreeSet<(IfName, Side)> {
+    let uplinks = gateway.uplinks.iter().map(|interface| (interface.clone(), Side::Uplink));
+    uplinks.chain(gateway.insides.iter().map(|interface| (interface.clone(), Side::Inside))).collect()
+}
+
+/// Whether `rules` has this one; the order of a rule's uplinks does not matter.
+fn has_masquerade(rules: &[Masquerade], rule: &Masquerade) -> bool {
+    let sorted = |rule: &Masquerade| {
+        let mut rule = rule.clone();
+        rule.out.sort();
+        rule
+    };
+    let rule = sorted(rule);
+    rules.iter().any(|other| sorted(other) == rule)
+}
