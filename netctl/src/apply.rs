@@ -1,1 +1,223 @@
-//! (room under construction)
+//! Doing what was planned, all of it or nothing.
+//!
+//! Netlink messages for one place leave in one batch; the kernel answers each, so that a refusal names its own
+//! operation. What was done is journalled, and undone in reverse when something fails.
+
+use std::{collections::BTreeSet, fmt, slice};
+
+use crate::{
+    model::{Place, TopologyName},
+    nat,
+    netlink::{self, Refusal, Request},
+    netns::{Netns, NetnsError},
+    op::{Lookup as _, Op},
+    place::{self, Places, mark},
+    state::Directories,
+    sysctl,
+};
+
+/// Why one operation failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Cause {
+    /// The kernel's no.
+    #[error("{0}")]
+    Refused(Refusal),
+    /// The socket failed; how much of the batch was done is unknown.
+    #[error(transparent)]
+    Netlink(#[from] netlink::Error),
+    /// An interface or a namespace that it names is not there.
+    #[error("there is no such interface")]
+    NoSuchInterface,
+    /// The place cannot be used.
+    #[error(transparent)]
+    Place(#[from] place::Error),
+    /// The namespace cannot be made or removed.
+    #[error(transparent)]
+    Netns(#[from] NetnsError),
+    /// The sysctl cannot be written.
+    #[error(transparent)]
+    Sysctl(#[from] sysctl::SysctlError),
+    /// Translation cannot be set up.
+    #[error(transparent)]
+    Nat(#[from] nat::Error),
+}
+
+/// One operation's failure.
+#[derive(Debug)]
+pub struct Fault {
+    /// What was tried.
+    pub op: Box<Op>,
+    /// Why it failed.
+    pub cause: Cause,
+}
+
+impl fmt::Display for Fault {
+    /// ``create bridge `v-net-0` in namespace `router`: File exists``; where the cause tells all of it, it alone.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.cause {
+            Cause::Sysctl(cause) => write!(f, "{}: {cause}", self.op.place_words()),
+            Cause::Netns(cause) | Cause::Place(place::Error::Netns(cause)) => cause.fmt(f),
+            cause => write!(f, "{}: {cause}", self.op),
+        }
+    }
+}
+
+/// Why nothing was changed, or what could not be changed back.
+#[derive(Debug, thiserror::Error)]
+#[error("{fault}")]
+pub struct Failure {
+    /// The operation that failed.
+    pub fault: Fault,
+    /// What could not be undone after it; empty when everything is as before.
+    pub left: Vec<Fault>,
+}
+
+impl Failure {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        if let Some(left) = self.left.first() {
+            return Some(format!("some of it could not be undone ({left}); `netctl down` tries again"));
+        }
+        match &self.fault.cause {
+            Cause::Nat(error) => error.hint().map(str::to_owned),
+            _ => None,
+        }
+    }
+}
+
+/// Does `ops` in their order.
+///
+/// # Errors
+/// The first failure, after what was done has been undone.
+pub fn apply(
+    ops: &[Op],
+    topology: &TopologyName,
+    places: &mut Places,
+    directories: &Directories,
+) -> Result<(), Failure> {
+    let mut worker = Worker { topology, places, directories };
+    let mut journal = Vec::new();
+    worker.run(ops, &mut journal).map_err(|fault| Failure { fault, left: worker.undo(&journal) })
+}
+
+struct Worker<'a> {
+    topology: &'a TopologyName,
+    places: &'a mut Places,
+    directories: &'a Directories,
+}
+
+impl Worker<'_> {
+    /// Does operations up to the first failure; those that were done are appended to the journal.
+    fn run(&mut self, ops: &[Op], journal: &mut Vec<Op>) -> Result<(), Fault> {
+        let mut batch = Batch::default();
+        for op in ops {
+            let _span = tracing::debug_span!("op", place = %op.place(), %op).entered();
+            let prepared = self.prepare(op, &mut batch, journal);
+            let fault = |cause| Fault { op: Box::new(op.clone()), cause };
+            match prepared? {
+                Some(request) => batch.push(op, request),
+                None if op.is_message() => return Err(fault(Cause::NoSuchInterface)),
+                None => {
+                    tracing::debug!("perform");
+                    self.perform(op).map_err(fault)?;
+                    journal.push(op.clone());
+                }
+            }
+        }
+        self.send(&mut batch, journal)
+    }
+
+    /// The operation's message, if it is one. What it depends on is sent before.
+    fn prepare(
+        &mut self,
+        op: &Op,
+        batch: &mut Batch,
+        journal: &mut Vec<Op>,
+    ) -> Result<Option<Request>, Fault> {
+        let unknown =
+            op.needs_index().filter(|(place, interface)| self.places.index(place, interface).is_none());
+        if !op.is_message() || unknown.is_some() || batch.place != Some(op.place()) {
+            self.send(batch, journal)?;
+        }
+        if let Some((place, _)) = unknown {
+            let refreshed = self.places.refresh(place);
+            refreshed.map_err(|cause| Fault { op: Box::new(op.clone()), cause: cause.into() })?;
+        }
+        for (place, interface) in op.renumbers() {
+            self.places.unlearn(place, interface);
+        }
+        Ok(op.request(self.places))
+    }
+
+    fn send(&mut self, batch: &mut Batch, journal: &mut Vec<Op>) -> Result<(), Fault> {
+        let Batch { place: Some(place), ops, requests } = std::mem::take(batch) else { return Ok(()) };
+        tracing::debug!(%place, messages = requests.len(), "send");
+        let socket = self.places.socket(&place);
+        let answers = socket.map_err(Cause::from).and_then(|socket| Ok(socket.execute(requests)?));
+        let answers = match (answers, ops.first()) {
+            (Ok(answers), _) => answers,
+            (Err(cause), Some(first)) => return Err(Fault { op: Box::new(first.clone()), cause }),
+            (Err(_), None) => return Ok(()),
+        };
+        let mut fault = None;
+        for (op, answer) in ops.into_iter().zip(answers) {
+            match answer {
+                Ok(()) => journal.push(op),
+                Err(refusal) => {
+                    let cause = Cause::Refused(refusal);
+                    fault.get_or_insert(Fault { op: Box::new(op), cause });
+                }
+            }
+        }
+        fault.map_or(Ok(()), Err)
+    }
+
+    /// Does what is not a netlink message.
+    fn perform(&mut self, op: &Op) -> Result<(), Cause> {
+        match op {
+            Op::CreateNamespace { name } => self.places.create(name, &mark(self.topology))?,
+            Op::DeleteNamespace { name } => {
+                self.places.close(&Place::Netns(name.clone()));
+                Netns::delete(name)?;
+            }
+            Op::SetSysctl { place, key, value, .. } => {
+                sysctl::write(self.places.netns(place)?, &[(key.parse()?, value.clone())])?;
+            }
+            _ => nat::perform(op, self.topology, self.places, self.directories)?,
+        }
+        Ok(())
+    }
+
+    /// Undoes a journal; what stays behind is returned. What is in a namespace that was made goes with it, but for the
+    /// pins, which are elsewhere.
+    fn undo(&mut self, journal: &[Op]) -> Vec<Fault> {
+        let made: BTreeSet<Place> =
+            journal.iter().filter(|op| matches!(op, Op::CreateNamespace { .. })).map(Op::place).collect();
+        let mut left = Vec::new();
+        for op in journal.iter().rev().flat_map(Op::inverse) {
+            let goes_by_itself = made.contains(&op.place())
+                && !matches!(op, Op::DeleteNamespace { .. } | Op::UnloadNat { .. });
+            if !goes_by_itself && let Err(fault) = self.run(slice::from_ref(&op), &mut Vec::new()) {
+                left.push(fault);
+            }
+        }
+        left
+    }
+}
+
+/// Messages for one place that leave together.
+#[derive(Default)]
+struct Batch {
+    place: Option<Place>,
+    ops: Vec<Op>,
+    requests: Vec<Request>,
+}
+
+impl Batch {
+    fn push(&mut self, op: &Op, request: Request) {
+        self.place.get_or_insert_with(|| op.place());
+        self.ops.push(op.clone());
+        self.requests.push(request);
+    }
+}

@@ -12,6 +12,7 @@
 //! The library never prints: the binary's `cli` does.
 
 pub mod apply;
+pub mod down;
 pub mod model;
 pub mod nat;
 pub mod netlink;
@@ -20,6 +21,8 @@ pub mod observe;
 pub mod op;
 pub mod place;
 pub mod plan;
+pub mod show;
 pub mod spec;
 pub mod state;
 pub mod sysctl;
+pub mod up;

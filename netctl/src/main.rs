@@ -1,3 +1,7 @@
-//! The `netctl` command.
+//! The `netctl` command: parse, run, say what failed, exit.
 
-fn main() {}
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::main().into()
+}

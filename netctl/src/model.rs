@@ -168,6 +168,19 @@ pub struct Masquerade {
     pub routed: bool,
 }
 
+impl Masquerade {
+    /// Whether this is the same rule; the order of the uplinks says nothing.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let sorted = |rule: &Self| {
+            let mut rule = rule.clone();
+            rule.out.sort();
+            rule
+        };
+        sorted(self) == sorted(other)
+    }
+}
+
 /// Destination NAT of what reaches one of the gateway's addresses: `iptables -t nat -A PREROUTING … -j DNAT`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Forward {

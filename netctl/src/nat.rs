@@ -1,3 +1,147 @@
 //! Address translation: the model's rules in force in the kernel.
 
 pub mod ebpf;
+
+use std::net::IpAddr;
+
+use self::ebpf::{
+    Pins, attach,
+    load::{self, Constants},
+    maps::Tables,
+};
+use crate::{
+    model::{IfName, Masquerade, Place, Topology, TopologyName},
+    netlink::{self, addr},
+    netns::{Netns, NetnsError},
+    op::{Lookup as _, Op},
+    place::{self, Places},
+    state::Directories,
+};
+
+/// Why translation could not be set up or read.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The eBPF side failed.
+    #[error(transparent)]
+    Ebpf(#[from] ebpf::Error),
+    /// The gateway cannot be entered.
+    #[error(transparent)]
+    Place(#[from] place::Error),
+    /// The gateway's namespace cannot be entered.
+    #[error(transparent)]
+    Netns(#[from] NetnsError),
+    /// The gateway does not tell its addresses.
+    #[error(transparent)]
+    Netlink(#[from] netlink::Error),
+    /// Somebody else has ended the rule.
+    #[error("the rule is not in force")]
+    NotInForce,
+}
+
+impl Error {
+    /// What to do about it, where that is known.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Ebpf(error) => error.hint(),
+            _ => None,
+        }
+    }
+}
+
+/// Does one operation on a gateway of `topology`; all others are none of its business and do nothing.
+///
+/// # Errors
+/// If it fails; it is then not done at all.
+pub fn perform(
+    op: &Op,
+    topology: &TopologyName,
+    places: &mut Places,
+    directories: &Directories,
+) -> Result<(), Error> {
+    let place = op.place();
+    let pins = Pins::new(&directories.bpffs, topology, &place);
+    match op {
+        Op::LoadNat { .. } => {
+            load::mount_bpffs(&directories.bpffs)?;
+            let constants = inside(places.netns(&place)?, Constants::of_this_namespace)?;
+            load::load(&pins, constants)?;
+        }
+        Op::UnloadNat { .. } => pins.remove()?,
+        Op::AttachNat { interface, side, .. } => {
+            inside(places.netns(&place)?, || attach::attach(&pins, *side, interface))?;
+        }
+        Op::DetachNat { interface, side, .. } => attach::detach(&pins, *side, interface)?,
+        Op::AttachLocal { .. } => {
+            // Worth a warning, not worth the network: only the gateway's own processes miss something.
+            if let Err(error) = attach::attach_local(&pins) {
+                tracing::warn!("processes {} cannot reach its forwarded ports: {error}", op.place_words());
+            }
+        }
+        Op::DetachLocal { .. } => attach::detach_local(&pins)?,
+        Op::AddMasquerade { rule, .. } => add_masquerade(&pins, &place, rule, places)?,
+        Op::RemoveMasquerade { rule, .. } => {
+            let mut tables = Tables::open(&pins)?;
+            let rules = tables.masquerades(&names(&place, places)?)?;
+            let found = rules.iter().find(|numbered| numbered.rule.is_same(rule)).ok_or(Error::NotInForce)?;
+            tables.remove_masquerade(found.id)?;
+        }
+        Op::AddForward { rule, .. } => Tables::open(&pins)?.add_forward(rule)?,
+        Op::RemoveForward { rule, .. } => {
+            let mut tables = Tables::open(&pins)?;
+            let rules = tables.forwards()?;
+            let found = rules.iter().find(|numbered| numbered.rule == *rule).ok_or(Error::NotInForce)?;
+            tables.remove_forward(found.id)?;
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Tells every gateway's programs its present addresses: a forward without an address listens on those.
+///
+/// # Errors
+/// If a gateway cannot be asked or told.
+pub fn tell_addresses(
+    topology: &Topology,
+    places: &mut Places,
+    directories: &Directories,
+) -> Result<(), Error> {
+    for gateway in topology.gateways.iter().filter(|gateway| !gateway.forwards.is_empty()) {
+        let pins = Pins::new(&directories.bpffs, &topology.name, &gateway.place);
+        let addresses = addr::dump(places.socket(&gateway.place)?)?;
+        Tables::open(&pins)?.set_locals(addresses.into_iter().map(|address| address.address.addr()))?;
+    }
+    Ok(())
+}
+
+fn add_masquerade(pins: &Pins, place: &Place, rule: &Masquerade, places: &mut Places) -> Result<(), Error> {
+    places.refresh(place)?;
+    let index = |out: &IfName| {
+        places.index(place, out).ok_or_else(|| Error::Ebpf(ebpf::Error::NoInterface(out.clone())))
+    };
+    let uplinks = rule.out.iter().map(index).collect::<Result<Vec<u32>, _>>()?;
+    let addresses = addr::dump(places.socket(place)?)?;
+    let fallback = addresses
+        .iter()
+        .filter(|address| uplinks.contains(&address.index) && is_outside(address))
+        .map(|address| address.address.addr())
+        .find(|address| address.is_ipv4() == rule.source.addr().is_ipv4());
+    Ok(Tables::open(pins)?.add_masquerade(rule, &uplinks, fallback)?)
+}
+
+/// An address that others can answer to.
+fn is_outside(address: &addr::Address) -> bool {
+    address.scope == neli::consts::rtnl::RtScope::Universe
+        && !matches!(address.address.addr(), IpAddr::V6(v6) if v6.is_unicast_link_local())
+}
+
+fn names(place: &Place, places: &mut Places) -> Result<std::collections::BTreeMap<u32, IfName>, Error> {
+    let links = netlink::link::dump(places.socket(place)?)?;
+    Ok(links.iter().filter_map(|link| Some((link.index, link.name.parse().ok()?))).collect())
+}
+
+/// Runs `f` inside a gateway's namespace.
+fn inside<T: Send>(netns: &Netns, f: impl FnOnce() -> Result<T, ebpf::Error> + Send) -> Result<T, Error> {
+    netns.run(|| f().map_err(Error::from))
+}

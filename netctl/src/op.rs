@@ -269,6 +269,12 @@ impl Op {
         }
     }
 
+    /// Where it acts, in the words of messages.
+    #[must_use]
+    pub fn place_words(&self) -> String {
+        At(&self.place()).to_string()
+    }
+
     /// Whether it adds, changes or removes; `None` for the small steps that belong to another one.
     #[must_use]
     pub const fn change(&self) -> Option<Change> {

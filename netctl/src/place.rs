@@ -131,6 +131,13 @@ impl Places {
         }
     }
 
+    /// Forgets an index that is about to change.
+    pub fn unlearn(&mut self, place: &Place, interface: &IfName) {
+        if let Some(open) = self.0.get_mut(place) {
+            open.indexes.remove(interface);
+        }
+    }
+
     /// Asks the kernel for the indexes again.
     ///
     /// # Errors

@@ -195,9 +195,8 @@ impl Pins {
     /// If a pin cannot be removed.
     pub fn remove(&self) -> Result<(), Error> {
         remove_tree(&self.gateway)?;
-        if let Some(topology) = self.gateway.parent() {
-            remove_if_empty(topology);
-            topology.parent().map(remove_if_empty);
+        for shared in self.gateway.ancestors().skip(1).take(2) {
+            remove_if_empty(shared);
         }
         Ok(())
     }
@@ -229,6 +228,17 @@ impl Pins {
     fn link(&self, side: Side, interface: &IfName, hook: &str) -> PathBuf {
         self.interface(side, interface).join(hook)
     }
+}
+
+/// Removes the pins of all gateways of a topology, of whatever ABI version. None there is no error.
+///
+/// # Errors
+/// If a pin cannot be removed.
+pub fn remove_topology(bpffs: &Path, topology: &TopologyName) -> Result<(), Error> {
+    let pins = Pins::topology(bpffs, topology);
+    remove_tree(&pins)?;
+    pins.parent().map(remove_if_empty);
+    Ok(())
 }
 
 /// bpffs keeps dots in names for itself (`bpf_lookup` in kernel/bpf/inode.c).

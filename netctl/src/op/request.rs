@@ -35,6 +35,37 @@ impl Op {
         }
     }
 
+    /// The interfaces that have another index, or none, after it.
+    #[must_use]
+    pub fn renumbers(&self) -> Vec<(&Place, &IfName)> {
+        match self {
+            Self::CreateBridge { place, interface, .. } | Self::DeleteLink { place, interface, .. } => {
+                vec![(place, interface)]
+            }
+            Self::CreateCable { a, b } => vec![(&a.place, &a.interface), (&b.place, &b.interface)],
+            _ => Vec::new(),
+        }
+    }
+
+    /// Whether it is a netlink message at all.
+    #[must_use]
+    pub const fn is_message(&self) -> bool {
+        matches!(
+            self,
+            Self::CreateBridge { .. }
+                | Self::CreateCable { .. }
+                | Self::DeleteLink { .. }
+                | Self::MarkLink { .. }
+                | Self::SetUp { .. }
+                | Self::SetMaster { .. }
+                | Self::SetMtu { .. }
+                | Self::AddAddress { .. }
+                | Self::DeleteAddress { .. }
+                | Self::AddRoute { .. }
+                | Self::DeleteRoute { .. }
+        )
+    }
+
     /// Its message, to be sent in [`Op::place`]. `None` for what is no message, and while `lookup` does not know what
     /// the message needs.
     #[must_use]

@@ -89,13 +89,6 @@ fn sides(gateway: &Gateway) -> BTreeSet<(IfName, Side)> {
     uplinks.chain(gateway.insides.iter().map(|interface| (interface.clone(), Side::Inside))).collect()
 }
 
-/// Whether `rules` has this one; the order of a rule's uplinks does not matter.
 fn has_masquerade(rules: &[Masquerade], rule: &Masquerade) -> bool {
-    let sorted = |rule: &Masquerade| {
-        let mut rule = rule.clone();
-        rule.out.sort();
-        rule
-    };
-    let rule = sorted(rule);
-    rules.iter().any(|other| sorted(other) == rule)
+    rules.iter().any(|other| other.is_same(rule))
 }

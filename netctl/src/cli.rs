@@ -1,0 +1,147 @@
+//! The command line: flags, verbs and exit codes. A file a verb; only `print` prints.
+
+mod down;
+mod exec;
+mod failure;
+mod ls;
+mod plan;
+mod print;
+mod show;
+mod source;
+mod up;
+
+use std::{io, process::ExitCode};
+
+use clap::{ArgAction, Parser, Subcommand};
+use netctl::state::Directories;
+use tracing::level_filters::LevelFilter;
+
+use self::{failure::Failure, print::Printer};
+
+/// Builds container-style networks and translates their addresses in eBPF.
+#[derive(Debug, Parser)]
+#[command(name = "netctl", version, disable_help_subcommand = true, max_term_width = 100)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// What every verb takes.
+#[derive(Debug, Clone, clap::Args)]
+struct Global {
+    /// Print one JSON document instead of text
+    #[arg(long, global = true)]
+    json: bool,
+    /// Say more on standard error: -v what is done, -vv each step
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    verbose: u8,
+    /// Say nothing but errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Colour the output
+    #[arg(long, global = true, value_enum, default_value_t = print::ColorChoice::Auto, value_name = "WHEN")]
+    color: print::ColorChoice,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Make the kernel match a topology file
+    #[command(after_help = up::EXAMPLES)]
+    Up(up::Args),
+    /// Show what `up` would change now; exit 3 if anything
+    Plan(plan::Args),
+    /// Remove what `up` made and nothing else
+    Down(down::Args),
+    /// List the topologies that are up
+    Ls,
+    /// Show a topology in full: links, addresses, routes, neighbours, NAT
+    Show(show::Args),
+    /// Run a command in a namespace
+    #[command(after_help = exec::EXAMPLES)]
+    Exec(exec::Args),
+}
+
+/// The exit status, as scripts may rely on it. `exec` passes on the command's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Exit {
+    /// Done.
+    Done,
+    /// Failed, and rolled back.
+    Failed,
+    /// Wrong usage or an invalid file.
+    Usage,
+    /// What was checked does not hold.
+    NotHeld,
+    /// The command that `exec` was to run cannot be, by the shell's number.
+    Command(u8),
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        match exit {
+            Exit::Done => Self::SUCCESS,
+            Exit::Failed => Self::from(1),
+            Exit::Usage => Self::from(2),
+            Exit::NotHeld => Self::from(3),
+            Exit::Command(code) => Self::from(code),
+        }
+    }
+}
+
+/// Runs the command line and says what failed.
+pub(crate) fn main() -> impl Into<ExitCode> {
+    let cli = Cli::parse();
+    let mut printer = Printer::new(cli.global.json, cli.global.quiet, cli.global.color);
+    trace(&cli.global);
+    match run(&cli, &mut printer) {
+        Ok(exit) => exit,
+        // The reader of a pipe has seen enough.
+        Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
+        Err(failure) => {
+            printer.failure(&failure);
+            failure.exit()
+        }
+    }
+}
+
+fn run(cli: &Cli, printer: &mut Printer) -> Result<Exit, Failure> {
+    let directories = Directories::default();
+    match &cli.verb {
+        Verb::Up(args) => up::run(args, &directories, printer),
+        Verb::Plan(args) => plan::run(args, &directories, printer),
+        Verb::Down(args) => down::run(args, &directories, printer),
+        Verb::Ls => ls::run(&directories, printer),
+        Verb::Show(args) => show::run(args, &directories, printer),
+        Verb::Exec(args) => exec::run(args),
+    }
+}
+
+fn trace(global: &Global) {
+    let level = match (global.quiet, global.verbose) {
+        (true, _) => LevelFilter::ERROR,
+        (false, 0) => LevelFilter::WARN,
+        (false, 1) => LevelFilter::INFO,
+        (false, _) => LevelFilter::DEBUG,
+    };
+    tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(io::stderr)
+        .with_target(false)
+        .without_time()
+        .with_ansi(global.color.on_stderr())
+        .init();
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,92 @@
+//! `netctl down`: remove what `up` made.
+
+use std::io;
+
+use netctl::{
+    down::{self, Report},
+    model::TopologyName,
+    state::Directories,
+};
+use serde::Serialize;
+
+use super::{Exit, Failure, Printer, print, source};
+
+/// What to take down.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The topology, by its name or its file [default: as `up` without a file]
+    #[arg(value_name = "NAME|FILE", conflicts_with = "all")]
+    topology: Option<String>,
+    /// Every topology that is up
+    #[arg(long)]
+    all: bool,
+}
+
+#[derive(Serialize)]
+struct Document {
+    topology: TopologyName,
+    removed: bool,
+    namespaces: Vec<String>,
+    links: Vec<String>,
+    errors: Vec<String>,
+}
+
+pub(super) fn run(args: &Args, directories: &Directories, printer: &mut Printer) -> Result<Exit, Failure> {
+    let names =
+        if args.all { directories.topologies()? } else { vec![source::name(args.topology.as_deref())?] };
+    let mut reports = Vec::new();
+    for name in names {
+        let report = down::down(&name, directories)?;
+        for (namespace, holders) in report.namespaces.iter().filter(|(_, holders)| !holders.is_empty()) {
+            let pids: Vec<String> = holders.iter().map(u32::to_string).collect();
+            printer.warning(&format!("processes still live in namespace `{namespace}`: {}", pids.join(", ")));
+        }
+        reports.push((name, report));
+    }
+    let documents: Vec<Document> = reports.iter().map(|(name, report)| document(name, report)).collect();
+    printer.show(&documents, |printer| {
+        if reports.is_empty() {
+            return printer.remark("no topology is up: nothing to do");
+        }
+        reports.iter().try_for_each(|(name, report)| tell(name, report, printer))
+    })?;
+    let errors: Vec<down::Error> = reports.into_iter().flat_map(|(_, report)| report.errors).collect();
+    let failed = !errors.is_empty();
+    for error in errors {
+        printer.failure(&error.into());
+    }
+    Ok(if failed { Exit::Failed } else { Exit::Done })
+}
+
+fn document(name: &TopologyName, report: &Report) -> Document {
+    Document {
+        topology: name.clone(),
+        removed: !report.is_empty(),
+        namespaces: report.namespaces.iter().map(|(namespace, _)| namespace.to_string()).collect(),
+        links: report.links.clone(),
+        errors: report.errors.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn tell(name: &TopologyName, report: &Report, printer: &mut Printer) -> io::Result<()> {
+    let name = printer.paint(print::NAME, name.as_str());
+    if report.is_empty() {
+        return printer.remark(&format!("{name} is not up: nothing to do"));
+    }
+    let mut removed = Vec::new();
+    match report.namespaces.len() {
+        0 => {}
+        1 => removed.push("1 namespace".to_owned()),
+        n => removed.push(format!("{n} namespaces")),
+    }
+    match report.links.len() {
+        0 => {}
+        1 => removed.push("1 link on the host".to_owned()),
+        n => removed.push(format!("{n} links on the host")),
+    }
+    if report.nat {
+        removed.push("its NAT".to_owned());
+    }
+    let removed = if removed.is_empty() { "its record".to_owned() } else { removed.join(", ") };
+    printer.remark(&format!("{name} is down: removed {removed}"))
+}

@@ -1,0 +1,64 @@
+//! What went wrong, with the next step and the exit status that go with it.
+
+use std::{io, path::PathBuf};
+
+use netctl::{down, model, netns::NetnsError, show, state, up};
+
+use super::Exit;
+
+/// Everything that a verb can fail with.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    #[error("read `{}`: {source}", path.display())]
+    File { path: PathBuf, source: io::Error },
+    #[error("`{}` gives the topology no name: {source}", path.display())]
+    Name { path: PathBuf, source: model::NameError },
+    #[error("`{text}` is neither a topology's name nor a file: {source}")]
+    Argument { text: String, source: model::NameError },
+    #[error(transparent)]
+    Spec(#[from] model::FileError),
+    #[error(transparent)]
+    Up(#[from] up::Error),
+    #[error(transparent)]
+    Down(#[from] down::Error),
+    #[error(transparent)]
+    Show(#[from] show::Error),
+    #[error(transparent)]
+    State(#[from] state::Error),
+    #[error(transparent)]
+    Netns(#[from] NetnsError),
+    #[error("run `{command}`: {source}")]
+    Command { command: String, source: io::Error },
+    #[error("write the output: {0}")]
+    Output(#[from] io::Error),
+}
+
+impl Failure {
+    /// The next step, where there is one.
+    pub(super) fn hint(&self) -> Option<String> {
+        match self {
+            Self::Name { .. } => Some("begin the file with `name = \"NAME\"`".to_owned()),
+            Self::Spec(error) => error.hint(),
+            Self::Up(error) | Self::Show(show::Error::Up(error)) | Self::Down(down::Error::Up(error)) => {
+                error.hint()
+            }
+            Self::Show(show::Error::NotUp(_)) => {
+                Some("`netctl ls` lists the topologies that are up".to_owned())
+            }
+            Self::Netns(NetnsError::NotFound { .. }) => {
+                Some("`netctl show` lists the namespaces of a topology".to_owned())
+            }
+            _ => None,
+        }
+    }
+
+    pub(super) fn exit(&self) -> Exit {
+        match self {
+            Self::File { .. } | Self::Name { .. } | Self::Argument { .. } | Self::Spec(_) => Exit::Usage,
+            // As shells have it: not found, or found and not to be run.
+            Self::Command { source, .. } if source.kind() == io::ErrorKind::NotFound => Exit::Command(127),
+            Self::Command { .. } => Exit::Command(126),
+            _ => Exit::Failed,
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! `netctl plan`: what `up` would change.
+
+use std::path::PathBuf;
+
+use netctl::{
+    op::{Change, Op},
+    state::Directories,
+    up::preview,
+};
+use serde::Serialize;
+
+use super::{Exit, Failure, Printer, print, source};
+
+/// What to plan.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The topology file [default: ./netctl.toml, else the built-in quickstart]
+    file: Option<PathBuf>,
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    topology: &'a str,
+    changes: Vec<Line<'a>>,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    change: Option<Change>,
+    text: String,
+    #[serde(flatten)]
+    op: &'a Op,
+}
+
+pub(super) fn run(args: &Args, directories: &Directories, printer: &mut Printer) -> Result<Exit, Failure> {
+    let topology = source::topology(args.file.as_deref())?;
+    let ops = preview(&topology, directories)?;
+    print(topology.name.as_str(), &ops, printer)?;
+    Ok(if ops.is_empty() { Exit::Done } else { Exit::NotHeld })
+}
+
+/// A line an operation, with its sign.
+pub(super) fn print(topology: &str, ops: &[Op], printer: &mut Printer) -> Result<(), Failure> {
+    let changes = ops.iter().map(|op| Line { change: op.change(), text: op.to_string(), op }).collect();
+    printer.show(&Document { topology, changes }, |printer| {
+        if ops.is_empty() {
+            return printer.remark(&format!("{topology} is up and as the file says: nothing to change"));
+        }
+        for op in ops {
+            let (sign, style) = match op.change() {
+                Some(Change::Add) => ('+', print::GOOD),
+                Some(Change::Modify) => ('~', print::CHANGED),
+                Some(Change::Remove) => ('-', print::BAD),
+                None => (' ', print::FAINT),
+            };
+            printer.line(&printer.paint(style, &format!("{sign} {op}")))?;
+        }
+        Ok(())
+    })
+}

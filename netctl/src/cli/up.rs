@@ -1,0 +1,172 @@
+//! `netctl up`: make the kernel match the file.
+
+use std::{
+    env, io,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use netctl::{
+    model::{Place, Protocol, Topology},
+    op::Op,
+    state::Directories,
+    up,
+};
+use serde::Serialize;
+
+use super::{Exit, Failure, Printer, plan, print, source};
+
+/// Shown below the help.
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  netctl up                     the topology in ./netctl.toml, else the built-in quickstart
+  netctl up office.toml
+  netctl up --explain           the ip, sysctl and iptables commands that it equals";
+
+/// What to bring up, and how.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The topology file [default: ./netctl.toml, else the built-in quickstart]
+    file: Option<PathBuf>,
+    /// Print the steps without doing them
+    #[arg(long)]
+    dry_run: bool,
+    /// Print the command that each step equals, without doing it
+    #[arg(long, conflicts_with = "dry_run")]
+    explain: bool,
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    topology: &'a str,
+    changed: bool,
+    operations: usize,
+    milliseconds: u64,
+}
+
+pub(super) fn run(args: &Args, directories: &Directories, printer: &mut Printer) -> Result<Exit, Failure> {
+    let topology = source::topology(args.file.as_deref())?;
+    if args.dry_run || args.explain {
+        let ops = up::preview(&topology, directories)?;
+        if args.explain {
+            explain(&ops, printer)?
+        } else {
+            plan::print(topology.name.as_str(), &ops, printer)?
+        }
+        return Ok(Exit::Done);
+    }
+    let start = Instant::now();
+    let ops = up::up(&topology, directories)?;
+    let elapsed = start.elapsed();
+    let document = Document {
+        topology: topology.name.as_str(),
+        changed: !ops.is_empty(),
+        operations: ops.len(),
+        milliseconds: elapsed.as_millis().try_into().unwrap_or(u64::MAX),
+    };
+    printer.show(&document, |printer| report(&topology, ops.len(), elapsed, printer))?;
+    Ok(Exit::Done)
+}
+
+fn explain(ops: &[Op], printer: &mut Printer) -> Result<(), Failure> {
+    let commands: Vec<String> = ops.iter().flat_map(Op::commands).collect();
+    printer.show(&commands, |printer| commands.iter().try_for_each(|command| printer.line(command)))
+}
+
+fn report(
+    topology: &Topology,
+    operations: usize,
+    elapsed: Duration,
+    printer: &mut Printer,
+) -> io::Result<()> {
+    let name = printer.paint(print::NAME, topology.name.as_str());
+    if operations == 0 {
+        return printer.remark(&format!("{name} is up and as the file says: nothing to change"));
+    }
+    let state = printer.paint(print::GOOD, "up");
+    let steps = count(operations, "operation");
+    let time = format!("{:.0} ms", elapsed.as_secs_f64() * 1000.0);
+    printer.remark(&format!("{name} is {state}: {} ({steps} in {time})", contents(topology)))?;
+    let ideas = suggestions(topology);
+    if !ideas.is_empty() {
+        printer.remark("")?;
+        printer.remark("try:")?;
+    }
+    ideas.iter().try_for_each(|idea| printer.remark(&format!("  {idea}")))
+}
+
+/// `4 namespaces, 1 bridge, 3 cables, 2 masquerade rules, 2 forwards`
+fn contents(topology: &Topology) -> String {
+    let rules =
+        |count: fn(&netctl::model::Gateway) -> usize| topology.gateways.iter().map(count).sum::<usize>();
+    let parts = [
+        (topology.namespaces.len(), "namespace"),
+        (topology.bridges.len(), "bridge"),
+        (topology.cables.len(), "cable"),
+        (rules(|gateway| gateway.masquerades.len()), "masquerade rule"),
+        (rules(|gateway| gateway.forwards.len()), "forward"),
+    ];
+    let present: Vec<String> =
+        parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| count(*n, what)).collect();
+    present.join(", ")
+}
+
+fn count(n: usize, what: &str) -> String {
+    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
+}
+
+/// Three commands that show what was built.
+fn suggestions(topology: &Topology) -> Vec<String> {
+    let netctl = invocation();
+    let mut ideas = Vec::new();
+    ideas.extend(ping(topology).map(|words| format!("{netctl} {words}")));
+    ideas.extend(forwarded_server(topology).into_iter().flatten().map(|words| format!("{netctl} {words}")));
+    for words in [format!("show {}", topology.name), format!("down {}", topology.name)] {
+        if ideas.len() < 3 {
+            ideas.push(format!("{netctl} {words}"));
+        }
+    }
+    ideas
+}
+
+/// The first namespace pings the last one.
+fn ping(topology: &Topology) -> Option<String> {
+    let ends = topology.cables.iter().flat_map(|cable| [&cable.a, &cable.b]);
+    let address = |place: &Place| {
+        let own = ends.clone().filter(|end| end.place == *place).flat_map(|end| &end.addresses);
+        own.map(ipnet::IpNet::addr).min_by_key(|address| address.is_ipv6())
+    };
+    let [first, .., last] = topology.namespaces.as_slice() else { return None };
+    let to = address(&Place::Netns(last.name.clone()))?;
+    Some(format!("exec {} -- ping -c 3 {to}", first.name))
+}
+
+/// A web server behind the first forward, and somebody outside who calls it.
+fn forwarded_server(topology: &Topology) -> Option<[String; 2]> {
+    let ends = || topology.cables.iter().flat_map(|cable| [(&cable.a, &cable.b), (&cable.b, &cable.a)]);
+    topology.gateways.iter().find_map(|gateway| {
+        let forward = gateway.forwards.iter().find(|forward| forward.protocol == Protocol::Tcp)?;
+        let is_server = |end: &netctl::model::End| end.addresses.iter().any(|a| a.addr() == forward.to);
+        let (server, _) = ends().find(|(end, _)| is_server(end))?;
+        let is_uplink =
+            |end: &netctl::model::End| end.place == gateway.place && gateway.uplinks.contains(&end.interface);
+        let (uplink, client) = ends().find(|(end, _)| is_uplink(end))?;
+        let own = uplink.addresses.iter().map(ipnet::IpNet::addr);
+        let address = forward.address.or_else(|| own.min_by_key(|a| a.is_ipv6()))?;
+        let host = if address.is_ipv6() { format!("[{address}]") } else { address.to_string() };
+        Some([
+            format!("exec {} -- python3 -m http.server {} &", server.place, forward.to_port),
+            format!("exec {} -- curl http://{host}:{}", client.place, forward.ports.0),
+        ])
+    })
+}
+
+/// How this program was called: by its name if the shell finds it so, else by its path.
+fn invocation() -> String {
+    let Ok(this) = env::current_exe() else { return "netctl".to_owned() };
+    let on_path =
+        env::var_os("PATH").is_some_and(|path| env::split_paths(&path).any(|dir| dir.join("netctl") == this));
+    let here = env::current_dir().ok();
+    let shown = here.as_deref().and_then(|here| this.strip_prefix(here).ok()).map_or(&*this, Path::new);
+    if on_path { "netctl".to_owned() } else { shown.display().to_string() }
+}

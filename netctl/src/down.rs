@@ -1,0 +1,190 @@
+//! Taking a topology down: everything that it made and nothing else, however far it had come.
+//!
+//! Failures are collected and do not stop it. Pins go last: what still forwards meanwhile is still translated.
+
+use std::{collections::BTreeSet, path::Path};
+
+use crate::{
+    model::{NetnsName, Place, TopologyName},
+    nat::ebpf::{self, Pins},
+    netlink::{self, Refusal, link},
+    netns::{Netns, NetnsError},
+    place::{self, Places, mark},
+    state::{self, Directories, Record},
+    sysctl,
+    up::{owned_namespaces, owner_of, require_root},
+};
+
+/// What could not be removed, or not be looked at.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The lasting state could not be read or written, or this process may not.
+    #[error(transparent)]
+    Up(#[from] crate::up::Error),
+    /// The lasting state could not be read or written.
+    #[error(transparent)]
+    State(#[from] state::Error),
+    /// A link stays.
+    #[error("delete link `{interface}` on the host: {refusal}")]
+    Link {
+        /// Its name.
+        interface: String,
+        /// The kernel's reason.
+        refusal: Refusal,
+    },
+    /// The host could not be looked at.
+    #[error("netlink: {0}")]
+    Netlink(#[from] netlink::Error),
+    /// The host could not be looked at.
+    #[error(transparent)]
+    Place(#[from] place::Error),
+    /// A namespace stays.
+    #[error(transparent)]
+    Netns(#[from] NetnsError),
+    /// A sysctl stays as it is.
+    #[error("on the host: {0}")]
+    Sysctl(#[from] sysctl::SysctlError),
+    /// Pins stay.
+    #[error(transparent)]
+    Nat(#[from] ebpf::Error),
+}
+
+/// What `down` did.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Namespaces removed, with the processes that still live in them.
+    pub namespaces: Vec<(NetnsName, Vec<u32>)>,
+    /// Links removed from the host.
+    pub links: Vec<String>,
+    /// Whether programs and maps were removed.
+    pub nat: bool,
+    /// The host's sysctls put back.
+    pub sysctls: Vec<String>,
+    /// Whether there was a record.
+    pub record: bool,
+    /// What failed.
+    pub errors: Vec<Error>,
+}
+
+impl Report {
+    /// Whether there was nothing to do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.namespaces.is_empty()
+            && self.links.is_empty()
+            && self.sysctls.is_empty()
+            && self.errors.is_empty()
+            && !(self.nat || self.record)
+    }
+
+    fn note<T>(&mut self, result: Result<T, impl Into<Error>>) -> Option<T> {
+        result.map_err(|error| self.errors.push(error.into())).ok()
+    }
+}
+
+/// Removes what `topology` made.
+///
+/// # Errors
+/// If nothing could be tried at all; what fails later is in the report.
+pub fn down(topology: &TopologyName, directories: &Directories) -> Result<Report, Error> {
+    require_root()?;
+    let lock = directories.lock()?;
+    let mut report = Report::default();
+    let record = report.note(directories.record(topology)).flatten();
+    report.record = record.is_some();
+
+    remove_host_links(topology, &mut report);
+    for name in namespaces_of(topology, record.as_ref(), &mut report) {
+        remove_namespace(&name, &mut report);
+    }
+    if let Some(record) = &record {
+        restore_sysctls(record, &lock, directories, &mut report);
+    }
+    remove_pins(&directories.bpffs, topology, &mut report);
+    if report.errors.is_empty() {
+        report.note(lock.forget(directories, topology));
+    }
+    Ok(report)
+}
+
+/// Those that carry the mark, and files that a killed `up` left where a namespace was to be.
+fn namespaces_of(
+    topology: &TopologyName,
+    record: Option<&Record>,
+    report: &mut Report,
+) -> BTreeSet<NetnsName> {
+    let Some(record) = record else { return report.note(owned_namespaces(topology)).unwrap_or_default() };
+    let stale = report.note(Netns::list_stale()).unwrap_or_default();
+    let is_ours = |name: &&NetnsName, report: &mut Report| {
+        stale.contains(name) || report.note(owner_of(name)).flatten().as_ref() == Some(topology)
+    };
+    record.namespaces.iter().filter(|name| is_ours(name, report)).cloned().collect()
+}
+
+fn remove_host_links(topology: &TopologyName, report: &mut Report) {
+    let result = host_links(topology).and_then(|(mut places, links)| {
+        let requests = links.iter().map(|link| link::delete(link.index)).collect();
+        let answers = places.socket(&Place::Host)?.execute(requests)?;
+        Ok(links.into_iter().map(|link| link.name).zip(answers).collect::<Vec<_>>())
+    });
+    for (interface, answer) in report.note(result).unwrap_or_default() {
+        match answer {
+            Ok(()) => report.links.push(interface),
+            // The other end of one that went just before.
+            Err(Refusal { errno: nix::errno::Errno::ENODEV, .. }) => {}
+            Err(refusal) => report.errors.push(Error::Link { interface, refusal }),
+        }
+    }
+}
+
+fn host_links(topology: &TopologyName) -> Result<(Places, Vec<link::Link>), Error> {
+    let mut places = Places::default();
+    places.open(&Place::Host)?;
+    let mut links = link::dump(places.socket(&Place::Host)?)?;
+    let mark = mark(topology);
+    links.retain(|link| link.alias.as_deref() == Some(&mark));
+    Ok((places, links))
+}
+
+fn remove_namespace(name: &NetnsName, report: &mut Report) {
+    let holders = Netns::open(name).and_then(|netns| netns.processes()).unwrap_or_default();
+    if report.note(Netns::delete(name)).is_some() {
+        report.namespaces.push((name.clone(), holders));
+    }
+}
+
+/// Puts the host's sysctls back, but for those that another topology wants too: that one takes over how they were
+/// found.
+fn restore_sysctls(record: &Record, lock: &state::Lock, directories: &Directories, report: &mut Report) {
+    let others = report.note(other_records(record, directories)).unwrap_or_default();
+    for (key, value) in &record.host_sysctls {
+        let wants =
+            |other: &&Record| other.topology.sysctls.get(&Place::Host).is_some_and(|s| s.contains_key(key));
+        if let Some(other) = others.iter().find(wants) {
+            let mut other = other.clone();
+            other.host_sysctls.entry(key.clone()).or_insert_with(|| value.clone());
+            report.note(lock.save(directories, &other));
+        } else if report.note(write_sysctl(key, value)).is_some() {
+            report.sysctls.push(key.clone());
+        }
+    }
+}
+
+fn other_records(record: &Record, directories: &Directories) -> Result<Vec<Record>, Error> {
+    let mut others = Vec::new();
+    for name in directories.topologies()?.into_iter().filter(|name| *name != record.topology.name) {
+        others.extend(directories.record(&name)?);
+    }
+    Ok(others)
+}
+
+fn write_sysctl(key: &str, value: &str) -> Result<(), Error> {
+    let key = key.parse()?;
+    Ok(sysctl::write(&Netns::current()?, &[(key, value.to_owned())])?)
+}
+
+fn remove_pins(bpffs: &Path, topology: &TopologyName, report: &mut Report) {
+    if Pins::topology(bpffs, topology).exists() {
+        report.nat = report.note(ebpf::remove_topology(bpffs, topology)).is_some();
+    }
+}

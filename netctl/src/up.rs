@@ -1,0 +1,199 @@
+//! Bringing a topology up: look, plan, do, remember.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    apply::{self, apply},
+    model::{NetnsName, Place, Topology, TopologyName},
+    nat,
+    netlink::link,
+    netns::{Netns, NetnsError},
+    observe::{self, Observed, observe},
+    op::Op,
+    place::{self, Places, owner},
+    plan::{self, plan},
+    state::{self, Directories, Record},
+};
+
+/// Why a topology is not up, or not planned.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Only root may.
+    #[error("netctl needs root: it makes namespaces and loads eBPF programs")]
+    NotRoot,
+    /// Something foreign is in the way.
+    #[error(transparent)]
+    Conflict(#[from] plan::Conflict),
+    /// What is there could not be read.
+    #[error(transparent)]
+    Observe(#[from] observe::Error),
+    /// An operation failed; what was done before it has been undone.
+    #[error(transparent)]
+    Apply(#[from] apply::Failure),
+    /// The lasting state could not be read or written.
+    #[error(transparent)]
+    State(#[from] state::Error),
+    /// The namespaces could not be listed.
+    #[error(transparent)]
+    Netns(#[from] NetnsError),
+    /// A place could not be entered.
+    #[error(transparent)]
+    Place(#[from] place::Error),
+    /// The gateways could not be told their addresses.
+    #[error("tell the gateways their addresses: {0}")]
+    Addresses(nat::Error),
+}
+
+impl Error {
+    /// What to do about it, where that is known.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NotRoot => Some("run it with sudo".to_owned()),
+            Self::Conflict(conflict) => Some(conflict.hint()),
+            Self::Apply(failure) => failure.hint(),
+            _ => None,
+        }
+    }
+}
+
+/// What [`up`] would do now.
+///
+/// # Errors
+/// If what is there cannot be read, or something foreign is in the way.
+pub fn preview(topology: &Topology, directories: &Directories) -> Result<Vec<Op>, Error> {
+    require_root()?;
+    let record = directories.record(&topology.name)?;
+    Ok(prepare(topology, record.as_ref(), directories)?.ops)
+}
+
+/// Makes the kernel match `topology`, all of it or nothing, and returns what had to be done for that.
+///
+/// # Errors
+/// If something is in the way or the kernel refuses; everything is then as before, unless the failure says otherwise.
+pub fn up(topology: &Topology, directories: &Directories) -> Result<Vec<Op>, Error> {
+    require_root()?;
+    let lock = directories.lock()?;
+    let before = directories.record(&topology.name)?;
+    let Prepared { mut places, ops, record } = prepare(topology, before.as_ref(), directories)?;
+    if !ops.is_empty() || before.as_ref() != Some(&record) {
+        lock.save(directories, &record.underway(before.as_ref()))?;
+        if let Err(failure) = apply(&ops, &topology.name, &mut places, directories) {
+            match (&before, failure.left.is_empty()) {
+                (Some(before), true) => lock.save(directories, before)?,
+                (None, true) => lock.forget(directories, &topology.name)?,
+                (_, false) => {}
+            }
+            return Err(failure.into());
+        }
+        lock.save(directories, &record)?;
+    }
+    nat::tell_addresses(topology, &mut places, directories).map_err(Error::Addresses)?;
+    Ok(ops)
+}
+
+/// Whether this process may do it at all.
+///
+/// # Errors
+/// [`Error::NotRoot`].
+pub fn require_root() -> Result<(), Error> {
+    if nix::unistd::geteuid().is_root() { Ok(()) } else { Err(Error::NotRoot) }
+}
+
+struct Prepared {
+    places: Places,
+    ops: Vec<Op>,
+    /// What to remember when they are done.
+    record: Record,
+}
+
+fn prepare(
+    topology: &Topology,
+    before: Option<&Record>,
+    directories: &Directories,
+) -> Result<Prepared, Error> {
+    let owned = match before {
+        Some(record) => record.namespaces.clone(),
+        None => owned_namespaces(&topology.name)?,
+    };
+    let mut places = Places::default();
+    let observed = observe(topology, &owned, &mut places, directories)?;
+    let mut ops = plan(topology, &observed)?;
+    let host_sysctls = settle_host_sysctls(topology, before, &observed, &mut ops);
+    let namespaces = topology.namespaces.iter().map(|namespace| namespace.name.clone()).collect();
+    let record = Record { topology: topology.clone(), complete: true, namespaces, host_sysctls };
+    Ok(Prepared { places, ops, record })
+}
+
+/// Which of the host's sysctls were found how: what an earlier run found counts, and what this topology no longer sets
+/// goes back.
+fn settle_host_sysctls(
+    topology: &Topology,
+    before: Option<&Record>,
+    observed: &Observed,
+    ops: &mut Vec<Op>,
+) -> BTreeMap<String, String> {
+    let mut found = before.map(|record| record.host_sysctls.clone()).unwrap_or_default();
+    for op in &*ops {
+        if let Op::SetSysctl { place: Place::Host, key, before: Some(before), .. } = op {
+            found.entry(key.clone()).or_insert_with(|| before.clone());
+        }
+    }
+    let none = BTreeMap::new();
+    let wanted = topology.sysctls.get(&Place::Host).unwrap_or(&none);
+    let seen = observed.places.get(&Place::Host).map(|host| &host.sysctls);
+    found.retain(|key, value| {
+        let stays = wanted.contains_key(key);
+        if !stays {
+            ops.push(Op::SetSysctl {
+                place: Place::Host,
+                key: key.clone(),
+                value: value.clone(),
+                before: seen.and_then(|seen| seen.get(key)).cloned().flatten(),
+            });
+        }
+        stays
+    });
+    found
+}
+
+impl Record {
+    /// The record to keep while this one is being reached from `before`: after a kill, `down` then finds both.
+    fn underway(&self, before: Option<&Self>) -> Self {
+        let mut record = self.clone();
+        record.complete = false;
+        if let Some(before) = before {
+            record.namespaces.extend(before.namespaces.iter().cloned());
+            for (key, value) in &before.host_sysctls {
+                record.host_sysctls.insert(key.clone(), value.clone());
+            }
+        }
+        record
+    }
+}
+
+/// The namespaces that carry the topology's mark: what a lost record would have said.
+///
+/// # Errors
+/// If a namespace cannot be looked into.
+pub(crate) fn owned_namespaces(topology: &TopologyName) -> Result<BTreeSet<NetnsName>, Error> {
+    let mut owned = BTreeSet::new();
+    for name in Netns::list()? {
+        if owner_of(&name)?.as_ref() == Some(topology) {
+            owned.insert(name);
+        }
+    }
+    Ok(owned)
+}
+
+/// Whose namespace it is, by the mark on its loopback; `None` also if it is not there.
+pub(crate) fn owner_of(name: &NetnsName) -> Result<Option<TopologyName>, Error> {
+    let mut places = Places::default();
+    let place = Place::Netns(name.clone());
+    if !places.open(&place)? {
+        return Ok(None);
+    }
+    let links = link::dump(places.socket(&place)?).map_err(place::Error::from)?;
+    let loopback = links.iter().find(|link| link.kind.is_none() && link.name == "lo");
+    Ok(loopback.and_then(|link| link.alias.as_deref()).and_then(owner))
+}
