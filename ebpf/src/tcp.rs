@@ -26,10 +26,7 @@ pub const fn remembered(flags: u8) -> u8 {
 #[inline(always)]
 #[must_use]
 pub const fn may_open(flags: u8) -> bool {
-    match flags & (flag::SYN | flag::FIN | flag::RST | flag::ACK) {
-        flag::SYN | flag::ACK => true,
-        _ => false,
-    }
+    matches!(flags & (flag::SYN | flag::FIN | flag::RST | flag::ACK), flag::SYN | flag::ACK)
 }
 
 /// Whether the connection is over: reset by either side, or closed by both.

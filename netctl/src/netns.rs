@@ -473,7 +473,7 @@ pub(crate) mod tests {
     fn processes_are_found_by_their_namespace() {
         isolated(|| {
             let netns = create(&name("red"));
-            assert_eq!(netns.processes().unwrap(), []);
+            assert!(netns.processes().unwrap().is_empty());
             let mut holder = netns
                 .run(|| {
                     let mut sleep = std::process::Command::new("sleep");

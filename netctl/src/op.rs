@@ -4,6 +4,7 @@
 //! that equals it. Plan, apply, rollback, `--dry-run` and `--explain` all read the same list. Pure.
 
 mod command;
+mod mac;
 mod request;
 
 use std::fmt;
@@ -11,7 +12,7 @@ use std::fmt;
 use ipnet::IpNet;
 use serde::Serialize;
 
-pub use self::request::Lookup;
+pub use self::{mac::Mac, request::Lookup};
 use crate::{
     model::{Forward, IfName, Masquerade, NetnsName, Place, Route},
     nat::ebpf::Side,
@@ -39,6 +40,8 @@ pub enum Op {
         interface: IfName,
         /// Bytes; the kernel's default when `None`.
         mtu: Option<u32>,
+        /// Its MAC address.
+        mac: Mac,
     },
     /// Makes a veth pair, each end born in its place; `a` is up, `b` still down.
     CreateCable {
@@ -213,6 +216,8 @@ pub struct CableEnd {
     pub mtu: Option<u32>,
     /// The bridge it is plugged into.
     pub master: Option<IfName>,
+    /// Its MAC address.
+    pub mac: Mac,
 }
 
 /// Whether an operation adds, changes or removes.
@@ -476,7 +481,12 @@ mod tests {
 
     #[test]
     fn an_operation_names_object_and_place() {
-        let op = Op::CreateBridge { place: red(), interface: "br0".parse().unwrap(), mtu: None };
+        let op = Op::CreateBridge {
+            place: red(),
+            interface: "br0".parse().unwrap(),
+            mtu: None,
+            mac: Mac([2, 0, 0, 0, 0, 1]),
+        };
         assert_eq!(op.to_string(), "create bridge `br0` in namespace `red`");
         let op = Op::SetUp { place: Place::Host, interface: "br0".parse().unwrap() };
         assert_eq!(op.to_string(), "set link `br0` on the host up");

@@ -59,6 +59,11 @@ fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Erro
     move |source| Error::Io { action, path: path.to_owned(), source }
 }
 
+/// Whether a directory went, or came back, between two calls.
+fn is_vanishing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists)
+}
+
 /// What is remembered of a topology that is up, or was on its way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
@@ -84,13 +89,15 @@ impl Directories {
     /// # Errors
     /// If `/run/netctl` cannot be made or locked.
     pub fn lock(&self) -> Result<Lock, Error> {
+        /// How often others' last `down`s may take the directory away meanwhile.
+        const TRIES: u32 = 1000;
         let path = self.run.join("lock");
+        let mut tries = 0;
         loop {
-            fs::create_dir_all(&self.run).map_err(io_error("make the directory", &self.run))?;
-            let file = match File::options().create(true).truncate(false).write(true).open(&path) {
+            tries += 1;
+            let file = match self.open_lock(&path) {
                 Ok(file) => file,
-                // The last `down` took the directory between the two calls.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) if tries < TRIES && is_vanishing(&error) => continue,
                 Err(error) => return Err(io_error("open", &path)(error)),
             };
             let file = Flock::lock(file, FlockArg::LockExclusive)
@@ -101,6 +108,11 @@ impl Directories {
                 return Ok(Lock { _file: file, directory: self.run.clone() });
             }
         }
+    }
+
+    fn open_lock(&self, path: &Path) -> io::Result<File> {
+        fs::create_dir_all(&self.run)?;
+        File::options().create(true).truncate(false).write(true).open(path)
     }
 
     /// The names of all topologies with a record, sorted.
@@ -208,7 +220,7 @@ mod tests {
         let lock = directories.lock().unwrap();
         lock.save(&directories, &record).unwrap();
         drop(lock);
-        assert_eq!(directories.topologies().unwrap(), [record.topology.name.clone()]);
+        assert_eq!(directories.topologies().unwrap(), std::slice::from_ref(&record.topology.name));
         assert_eq!(directories.record(&record.topology.name).unwrap(), Some(record.clone()));
         let lock = directories.lock().unwrap();
         lock.forget(&directories, &record.topology.name).unwrap();

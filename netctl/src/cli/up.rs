@@ -49,9 +49,9 @@ pub(super) fn run(args: &Args, directories: &Directories, printer: &mut Printer)
     if args.dry_run || args.explain {
         let ops = up::preview(&topology, directories)?;
         if args.explain {
-            explain(&ops, printer)?
+            explain(&ops, printer)?;
         } else {
-            plan::print(topology.name.as_str(), &ops, printer)?
+            plan::print(topology.name.as_str(), &ops, printer)?;
         }
         return Ok(Exit::Done);
     }
@@ -134,7 +134,7 @@ fn ping(topology: &Topology) -> Option<String> {
     let ends = topology.cables.iter().flat_map(|cable| [&cable.a, &cable.b]);
     let address = |place: &Place| {
         let own = ends.clone().filter(|end| end.place == *place).flat_map(|end| &end.addresses);
-        own.map(ipnet::IpNet::addr).min_by_key(|address| address.is_ipv6())
+        own.map(ipnet::IpNet::addr).min_by_key(std::net::IpAddr::is_ipv6)
     };
     let [first, .., last] = topology.namespaces.as_slice() else { return None };
     let to = address(&Place::Netns(last.name.clone()))?;
@@ -152,7 +152,7 @@ fn forwarded_server(topology: &Topology) -> Option<[String; 2]> {
             |end: &netctl::model::End| end.place == gateway.place && gateway.uplinks.contains(&end.interface);
         let (uplink, client) = ends().find(|(end, _)| is_uplink(end))?;
         let own = uplink.addresses.iter().map(ipnet::IpNet::addr);
-        let address = forward.address.or_else(|| own.min_by_key(|a| a.is_ipv6()))?;
+        let address = forward.address.or_else(|| own.min_by_key(std::net::IpAddr::is_ipv6))?;
         let host = if address.is_ipv6() { format!("[{address}]") } else { address.to_string() };
         Some([
             format!("exec {} -- python3 -m http.server {} &", server.place, forward.to_port),

@@ -16,10 +16,10 @@ impl Op {
                 vec![format!("ip netns add {name}"), format!("ip -n {name} link set lo up")]
             }
             Self::DeleteNamespace { name } => vec![format!("ip netns delete {name}")],
-            Self::CreateBridge { interface, mtu, .. } => vec![
-                format!("{} link add {interface}{} type bridge", super::command::ip(&place), mtu_words(*mtu)),
-                format!("{} link set {interface} up", super::command::ip(&place)),
-            ],
+            Self::CreateBridge { interface, mtu, mac, .. } => {
+                let create = format!("link add {interface}{} address {mac} type bridge", mtu_words(*mtu));
+                [create, format!("link set {interface} up")].into_iter().flat_map(ip).collect()
+            }
             Self::CreateCable { a, b } => create_cable(a, b),
             Self::DeleteLink { interface, .. } => ip(format!("link delete {interface}")),
             Self::SetUp { interface, .. } => ip(format!("link set {interface} up")),
@@ -98,10 +98,12 @@ fn create_cable(a: &CableEnd, b: &CableEnd) -> Vec<String> {
     let netns = if a.place == b.place { String::new() } else { netns };
     let (near, far) = (&a.interface, &b.interface);
     let mut commands = vec![format!(
-        "{} link add {near}{} type veth peer name {far}{}{netns}",
+        "{} link add {near}{} address {} type veth peer name {far}{} address {}{netns}",
         ip(&a.place),
         mtu_words(a.mtu),
-        mtu_words(b.mtu)
+        a.mac,
+        mtu_words(b.mtu),
+        b.mac
     )];
     if let Some(master) = &a.master {
         commands.push(format!("{} link set {near} master {master}", ip(&a.place)));
@@ -175,7 +177,7 @@ fn quote(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Protocol;
+    use crate::{model::Protocol, op::Mac};
 
     fn router() -> Place {
         Place::Netns("router".parse().unwrap())
@@ -188,6 +190,7 @@ mod tests {
             interface: interface.parse().unwrap(),
             mtu: None,
             master: master.map(|name| name.parse().unwrap()),
+            mac: Mac([2, 0, 0, 0, 0, 1]),
         };
         let red = Place::Netns("red".parse().unwrap());
         let op =
@@ -195,7 +198,7 @@ mod tests {
         assert_eq!(
             op.commands(),
             [
-                "ip -n router link add veth-red-br type veth peer name eth0 netns red",
+                "ip -n router link add veth-red-br address 02:00:00:00:00:01 type veth peer name eth0 address 02:00:00:00:00:01 netns red",
                 "ip -n router link set veth-red-br master br0",
                 "ip -n router link set veth-red-br up",
             ]

@@ -71,12 +71,16 @@ impl Op {
     #[must_use]
     pub fn request(&self, lookup: &impl Lookup) -> Option<Request> {
         Some(match self {
-            Self::CreateBridge { interface, mtu, .. } => {
-                link::create_bridge(&NewLink { mtu: *mtu, up: true, ..NewLink::named(interface) })
-            }
+            Self::CreateBridge { interface, mtu, mac, .. } => link::create_bridge(&NewLink {
+                mtu: *mtu,
+                address: Some(mac.0),
+                up: true,
+                ..NewLink::named(interface)
+            }),
             Self::CreateCable { a, b } => link::create_veth(
                 &NewLink {
                     mtu: a.mtu,
+                    address: Some(a.mac.0),
                     master: match &a.master {
                         Some(master) => Some(lookup.index(&a.place, master)?),
                         None => None,
@@ -88,7 +92,7 @@ impl Op {
                     name: &b.interface,
                     index: None,
                     mtu: b.mtu,
-                    address: None,
+                    address: Some(b.mac.0),
                     netns: lookup.netns(&b.place)?,
                 },
             ),

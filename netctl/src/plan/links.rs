@@ -6,7 +6,7 @@ use super::{Conflict, Given, Planner, wanted_addresses};
 use crate::{
     model::{Bridge, Cable, End, IfName, Place},
     observe::{ObservedLink, ObservedPlace},
-    op::{CableEnd, Op},
+    op::{CableEnd, Mac, Op},
     place::mark,
 };
 
@@ -67,14 +67,11 @@ impl<'a> Given<'a> {
             interface: interface.clone(),
             mtu: Some(link.mtu),
             master: link.master.clone(),
+            mac: Mac::of(&self.topology.name, place, interface),
         };
         match ends.as_slice() {
             [a, b] => ops.push(Op::CreateCable { a: end(a), b: end(b) }),
-            _ if link.kind == "bridge" => ops.push(Op::CreateBridge {
-                place: place.clone(),
-                interface: interface.clone(),
-                mtu: Some(link.mtu),
-            }),
+            _ if link.kind == "bridge" => ops.push(self.create_bridge(place, interface, Some(link.mtu))),
             _ => return ops,
         }
         for (index, (place, interface, link)) in ends.iter().enumerate() {
@@ -95,6 +92,21 @@ impl<'a> Given<'a> {
             }));
         }
         ops
+    }
+
+    fn create_bridge(self, place: &Place, interface: &IfName, mtu: Option<u32>) -> Op {
+        let mac = Mac::of(&self.topology.name, place, interface);
+        Op::CreateBridge { place: place.clone(), interface: interface.clone(), mtu, mac }
+    }
+
+    fn cable_end(self, end: &End) -> CableEnd {
+        CableEnd {
+            place: end.place.clone(),
+            interface: end.interface.clone(),
+            mtu: end.mtu,
+            master: end.master.clone(),
+            mac: Mac::of(&self.topology.name, &end.place, &end.interface),
+        }
     }
 
     fn mark(self, place: &Place, interface: &IfName) -> Op {
@@ -152,7 +164,7 @@ impl Planner<'_> {
                 continue;
             }
             self.given.refuse_foreign_link(place, name)?;
-            self.ops.push(Op::CreateBridge { place: place.clone(), interface: name.clone(), mtu: *mtu });
+            self.ops.push(self.given.create_bridge(place, name, *mtu));
             self.ops.push(self.given.mark(place, name));
             self.fresh.insert((place.clone(), name.clone()));
         }
@@ -176,7 +188,7 @@ impl Planner<'_> {
                 self.given.refuse_foreign_link(&end.place, &end.interface)?;
                 self.fresh.insert((end.place.clone(), end.interface.clone()));
             }
-            self.ops.push(Op::CreateCable { a: cable_end(near), b: cable_end(far) });
+            self.ops.push(Op::CreateCable { a: self.given.cable_end(near), b: self.given.cable_end(far) });
             self.ops.push(self.given.mark(&near.place, &near.interface));
             far_ends.push(far);
         }
@@ -242,13 +254,4 @@ impl Planner<'_> {
 
 fn addresses<'a>(there: &'a ObservedPlace, interface: &IfName) -> &'a [ipnet::IpNet] {
     there.links.get(interface).map_or(&[], |link| &link.addresses)
-}
-
-fn cable_end(end: &End) -> CableEnd {
-    CableEnd {
-        place: end.place.clone(),
-        interface: end.interface.clone(),
-        mtu: end.mtu,
-        master: end.master.clone(),
-    }
 }

@@ -173,7 +173,7 @@ impl Tables {
     /// If the map cannot be read.
     pub fn masquerades(&self, names: &BTreeMap<u32, IfName>) -> Result<Vec<Numbered<Masquerade>>, Error> {
         let mut rules = BTreeMap::new();
-        for entry in self.masquerades.iter() {
+        for entry in &self.masquerades {
             let (key, value) = entry.map_err(failed("MASQUERADES"))?;
             let MasqueradeKey { ifindex, source } = key.data();
             let Some(source) = network(&source, key.prefix_len() - MasqueradeKey::prefix(0)) else {
@@ -203,7 +203,7 @@ impl Tables {
     /// on by itself (a loopback address beside another comes from [`Self::listen_on_loopback`]).
     fn forward_entries(&self) -> Result<Vec<(Numbered<Forward>, ForwardRule)>, Error> {
         let mut pieces: BTreeMap<u32, Vec<(ForwardKey, u16, ForwardRule)>> = BTreeMap::new();
-        for entry in self.forwards.iter() {
+        for entry in &self.forwards {
             let (key, value) = entry.map_err(failed("FORWARDS"))?;
             let covered = 1_u32 << (ForwardKey::FULL - key.prefix_len()).min(16);
             let last = (u32::from(u16::from_be_bytes(key.data().port)) + covered - 1) as u16;
@@ -251,7 +251,7 @@ impl Tables {
     /// If the map cannot be read.
     pub fn flows(&self) -> Result<Vec<Flow>, Error> {
         let mut flows = Vec::new();
-        for entry in self.flows.iter() {
+        for entry in &self.flows {
             let (original, there) = entry.map_err(failed("FLOWS"))?;
             if there.direction == direction::ORIGINAL
                 && self.generations.get(&there.rule, 0).is_ok_and(|live| live == there.generation)

@@ -1,0 +1,71 @@
+//! MAC addresses that are the same from run to run.
+//!
+//! A bridge without an address of its own takes the lowest of its ports' and changes it as they come and go
+//! (`br_stp_recalculate_bridge_id`), which breaks its neighbours' caches; and udev gives a link that came with a random
+//! one another a moment later.
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+use crate::model::{IfName, Place, TopologyName};
+
+/// A MAC address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Mac(pub [u8; 6]);
+
+impl Mac {
+    /// The address of an interface, drawn from its names: locally administered, unicast.
+    #[must_use]
+    pub fn of(topology: &TopologyName, place: &Place, interface: &IfName) -> Self {
+        let names = [topology.as_str(), &place.to_string(), interface.as_str()].join("/");
+        let [_, _, a, b, c, d, e, f] = fnv1a(names.as_bytes()).to_be_bytes();
+        Self([a & 0xfc | 0x02, b, c, d, e, f])
+    }
+}
+
+/// Fowler, Noll and Vo's hash (draft-eastlake-fnv): no protection against anyone who wants a collision, but the same on
+/// every machine and in every version.
+fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+impl fmt::Display for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+impl Serialize for Mac {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interface_keeps_its_address_and_shares_it_with_none() {
+        let of = |topology: &str, place: &str, interface: &str| {
+            let place = Place::try_from(place.to_owned()).unwrap();
+            Mac::of(&topology.parse().unwrap(), &place, &interface.parse().unwrap())
+        };
+        assert_eq!(of("office", "red", "eth0").to_string(), of("office", "red", "eth0").to_string());
+        let others = [of("office", "red", "eth1"), of("office", "blue", "eth0"), of("lab", "red", "eth0")];
+        assert!(!others.contains(&of("office", "red", "eth0")));
+        for mac in others {
+            assert_eq!(mac.0[0] & 0x03, 0x02, "{mac} is not a locally administered unicast address");
+        }
+    }
+
+    #[test]
+    fn the_hash_is_the_published_one() {
+        assert_eq!(fnv1a(b""), 0xcbf2_9ce4_8422_2325);
+        assert_eq!(fnv1a(b"foobar"), 0x8594_4171_f739_67e8);
+    }
+}
