@@ -3,9 +3,10 @@
 use core::ffi::c_void;
 
 use aya_ebpf::{
-    bindings::{BPF_NOEXIST, bpf_timer as KernelTimer},
+    bindings::{__sk_buff, BPF_NOEXIST, bpf_timer as KernelTimer},
     helpers::generated::{
-        bpf_get_prandom_u32, bpf_ktime_get_coarse_ns, bpf_timer_init, bpf_timer_set_callback, bpf_timer_start,
+        bpf_get_prandom_u32, bpf_ktime_get_coarse_ns, bpf_loop, bpf_timer_init, bpf_timer_set_callback,
+        bpf_timer_start,
     },
     programs::TcContext,
 };
@@ -116,24 +117,48 @@ pub(crate) fn open(ctx: &TcContext, work: &mut Work) -> Result<(), DropReason> {
     if work.packet.key.proto == proto::TCP && !tcp::may_open(transport.tcp_flags) {
         return Err(DropReason::NoConnection);
     }
-    let wish = u16::from_be_bytes(work.to.src_port);
-    // SAFETY: a helper without arguments.
-    let random = unsafe { bpf_get_prandom_u32() };
-    for attempt in 0..ports::TRIES {
-        work.to.src_port = work.plan.pool.candidate(attempt, wish, random).to_be_bytes();
-        work.other = work.to.reversed();
-        if work.plan.own_source && is_taken(ctx, &work.other) {
-            continue;
-        }
-        fill(work, direction::REPLY, 0);
-        work.half.to = work.packet.key.reversed();
-        match FLOWS.insert(&work.other, &work.half, u64::from(BPF_NOEXIST)) {
-            Ok(()) => return open_original(ctx, work, transport),
-            Err(EEXIST) => {}
-            Err(_) => return Err(DropReason::TableFull),
-        }
+    let mut search = Search {
+        skb: ctx.skb.skb,
+        wish: u16::from_be_bytes(work.to.src_port),
+        // SAFETY: a helper without arguments.
+        random: unsafe { bpf_get_prandom_u32() },
+        found: Err(DropReason::NoPort),
+        work,
+    };
+    // A helper's loop: the verifier reads its body once, not once a try.
+    // SAFETY: `try_port` has the signature that the helper calls, and `search` outlives the call.
+    unsafe { bpf_loop(ports::TRIES, try_port as *mut c_void, (&raw mut search).cast(), 0) };
+    search.found?;
+    open_original(ctx, search.work, transport)
+}
+
+/// The search for a free port.
+struct Search<'a> {
+    skb: *mut __sk_buff,
+    work: &'a mut Work,
+    wish: u16,
+    random: u32,
+    found: Result<(), DropReason>,
+}
+
+/// One try; returns whether to stop.
+extern "C" fn try_port(attempt: u64, search: *mut Search<'_>) -> i64 {
+    // SAFETY: `bpf_loop` passes on the pointer that `open` gave it.
+    let search = unsafe { &mut *search };
+    let work = &mut *search.work;
+    work.to.src_port = work.plan.pool.candidate(attempt as u32, search.wish, search.random).to_be_bytes();
+    work.other = work.to.reversed();
+    if work.plan.own_source && is_taken(&TcContext::new(search.skb), &work.other) {
+        return 0;
     }
-    Err(DropReason::NoPort)
+    fill(work, direction::REPLY, 0);
+    work.half.to = work.packet.key.reversed();
+    search.found = match FLOWS.insert(&work.other, &work.half, u64::from(BPF_NOEXIST)) {
+        Ok(()) => Ok(()),
+        Err(EEXIST) => return 0,
+        Err(_) => Err(DropReason::TableFull),
+    };
+    1
 }
 
 /// Puts the original half beside its reply half and sets its timer. Where another CPU was faster, its flow is the one.
