@@ -10,7 +10,7 @@ use crate::{
     nat,
     netlink::{self, Refusal, Request},
     netns::{Netns, NetnsError},
-    op::{Lookup as _, Op},
+    op::{At, Lookup as _, Op},
     place::{self, Places, mark},
     state::Directories,
     sysctl,
@@ -55,7 +55,7 @@ impl fmt::Display for Fault {
     /// ``create bridge `v-net-0` in namespace `router`: File exists``; where the cause tells all of it, it alone.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.cause {
-            Cause::Sysctl(cause) => write!(f, "{}: {cause}", self.op.place_words()),
+            Cause::Sysctl(cause) => write!(f, "{}: {cause}", At(&self.op.place())),
             Cause::Netns(cause) | Cause::Place(place::Error::Netns(cause)) => cause.fmt(f),
             cause => write!(f, "{}: {cause}", self.op),
         }

@@ -13,7 +13,7 @@ use crate::{
     model::{IfName, Masquerade, Place, Topology, TopologyName},
     netlink::{self, addr},
     netns::{Netns, NetnsError},
-    op::{Lookup as _, Op},
+    op::{At, Lookup as _, Op},
     place::{self, Places},
     state::Directories,
 };
@@ -75,7 +75,7 @@ pub fn perform(
         Op::AttachLocal { .. } => {
             // Worth a warning, not worth the network: only the gateway's own processes miss something.
             if let Err(error) = attach::attach_local(&pins) {
-                tracing::warn!("processes {} cannot reach its forwarded ports: {error}", op.place_words());
+                tracing::warn!("processes {} cannot reach its forwarded ports: {error}", At(&place));
             }
         }
         Op::DetachLocal { .. } => attach::detach_local(&pins)?,

@@ -274,12 +274,6 @@ impl Op {
         }
     }
 
-    /// Where it acts, in the words of messages.
-    #[must_use]
-    pub fn place_words(&self) -> String {
-        At(&self.place()).to_string()
-    }
-
     /// Whether it adds, changes or removes; `None` for the small steps that belong to another one.
     #[must_use]
     pub const fn change(&self) -> Option<Change> {
@@ -358,7 +352,7 @@ impl Op {
 }
 
 /// `` `eth0` in namespace `red` ``, `` `br0` on the host ``
-struct At<'a>(&'a Place);
+pub(crate) struct At<'a>(pub(crate) &'a Place);
 
 impl fmt::Display for At<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

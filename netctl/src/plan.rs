@@ -14,7 +14,7 @@ use ipnet::IpNet;
 use crate::{
     model::{IfName, NetnsName, Place, Route, Topology, TopologyName},
     observe::{Observed, ObservedPlace},
-    op::Op,
+    op::{At, Op},
 };
 
 /// Why a topology cannot be brought up: something that is not its own is in its way.
@@ -29,7 +29,7 @@ pub enum Conflict {
         owner: Option<TopologyName>,
     },
     /// An interface of that name exists.
-    #[error("create link `{interface}` in {place}: it exists already and {}", whose(owner.as_ref()))]
+    #[error("create link `{interface}` {}: it exists already and {}", At(place), whose(owner.as_ref()))]
     Link {
         /// Where.
         place: Place,

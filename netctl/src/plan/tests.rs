@@ -1,1 +1,354 @@
-//! What plans look like; under construction.
+//! Plans are tried on a kernel of paper: a simulation that does what the operations say to an [`Observed`].
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::{
+    model::{Route, Topology},
+    observe::{ObservedLink, ObservedNat, ObservedPlace},
+    op::CableEnd,
+    place::owner,
+    spec,
+};
+
+fn parse(text: &str) -> Topology {
+    Topology::parse(text, "office.toml", "office".parse().unwrap()).unwrap()
+}
+
+fn quickstart() -> Topology {
+    parse(spec::QUICKSTART)
+}
+
+fn netns(name: &str) -> Place {
+    Place::Netns(name.parse().unwrap())
+}
+
+/// An empty machine.
+fn machine() -> Observed {
+    Observed { places: BTreeMap::from([(Place::Host, ObservedPlace::default())]) }
+}
+
+/// Plans and does it.
+fn up(topology: &Topology, observed: &mut Observed) -> Vec<Op> {
+    let ops = plan(topology, observed).unwrap();
+    for op in &ops {
+        run(op, topology, observed);
+    }
+    ops
+}
+
+fn place<'a>(observed: &'a mut Observed, place: &Place) -> &'a mut ObservedPlace {
+    observed.places.get_mut(place).unwrap_or_else(|| panic!("no {place}"))
+}
+
+fn link<'a>(observed: &'a mut Observed, at: &Place, interface: &IfName) -> &'a mut ObservedLink {
+    place(observed, at).links.get_mut(interface).unwrap_or_else(|| panic!("no {interface} in {at}"))
+}
+
+fn add_link(observed: &mut Observed, end: &CableEnd, kind: &str, up: bool) -> u32 {
+    let place = place(observed, &end.place);
+    let index = place.links.values().map(|link| link.index).max().unwrap_or(1) + 1;
+    let link = ObservedLink {
+        index,
+        kind: kind.to_owned(),
+        owner: None,
+        mtu: end.mtu.unwrap_or(1500),
+        up,
+        master: end.master.clone(),
+        peer_index: None,
+        addresses: Vec::new(),
+    };
+    assert!(place.links.insert(end.interface.clone(), link).is_none(), "{} exists", end.interface);
+    index
+}
+
+/// What the kernel does for one operation; impossible ones panic.
+fn run(op: &Op, topology: &Topology, observed: &mut Observed) {
+    let at = op.place();
+    match op.clone() {
+        Op::CreateNamespace { .. } => {
+            let fresh = ObservedPlace { owner: Some(topology.name.clone()), ..ObservedPlace::default() };
+            assert!(observed.places.insert(at, fresh).is_none());
+        }
+        Op::DeleteNamespace { .. } => assert!(observed.places.remove(&at).is_some()),
+        Op::CreateBridge { place, interface, mtu, mac } => {
+            add_link(observed, &CableEnd { place, interface, mtu, master: None, mac }, "bridge", true);
+        }
+        Op::CreateCable { a, b } => {
+            let (near, far) = (add_link(observed, &a, "veth", true), add_link(observed, &b, "veth", false));
+            link(observed, &a.place, &a.interface).peer_index = Some(far);
+            link(observed, &b.place, &b.interface).peer_index = Some(near);
+        }
+        Op::DeleteLink { interface, .. } => delete_link(observed, &at, &interface),
+        Op::MarkLink { interface, alias, .. } => link(observed, &at, &interface).owner = owner(&alias),
+        Op::SetUp { interface, .. } => link(observed, &at, &interface).up = true,
+        Op::SetMaster { interface, master, before, .. } => {
+            let link = link(observed, &at, &interface);
+            assert_eq!(link.master, before);
+            link.master = master;
+        }
+        Op::SetMtu { interface, mtu, before, .. } => {
+            let link = link(observed, &at, &interface);
+            assert_eq!(link.mtu, before);
+            link.mtu = mtu;
+        }
+        Op::AddAddress { interface, address, .. } => link(observed, &at, &interface).addresses.push(address),
+        Op::DeleteAddress { interface, address, .. } => {
+            link(observed, &at, &interface).addresses.retain(|own| *own != address);
+            forget_lost_routes(observed, &at);
+        }
+        Op::AddRoute { route } => {
+            let routes = &mut place(observed, &at).routes;
+            assert!(!routes.contains(&route), "File exists: {route:?}");
+            routes.push(route);
+        }
+        Op::DeleteRoute { route } => {
+            let routes = &mut place(observed, &at).routes;
+            let index = routes.iter().position(|other| *other == route).expect("No such process");
+            routes.remove(index);
+        }
+        Op::SetSysctl { key, value, .. } => {
+            place(observed, &at).sysctls.insert(key, Some(value));
+        }
+        op => run_nat(op, place(observed, &at)),
+    }
+}
+
+fn run_nat(op: Op, place: &mut ObservedPlace) {
+    if let Op::LoadNat { .. } = op {
+        assert!(place.nat.replace(ObservedNat::default()).is_none());
+        return;
+    }
+    if let Op::UnloadNat { .. } = op {
+        assert!(place.nat.take().is_some());
+        return;
+    }
+    let nat = place.nat.as_mut().expect("the programs are loaded");
+    match op {
+        Op::AttachNat { interface, side, .. } => assert!(nat.attached.insert((interface, side))),
+        Op::DetachNat { interface, side, .. } => assert!(nat.attached.remove(&(interface, side))),
+        Op::AttachLocal { .. } => nat.local = true,
+        Op::DetachLocal { .. } => nat.local = false,
+        Op::AddMasquerade { rule, .. } => nat.masquerades.push(rule),
+        Op::RemoveMasquerade { rule, .. } => nat.masquerades.retain(|other| !other.is_same(&rule)),
+        Op::AddForward { rule, .. } => nat.forwards.push(rule),
+        Op::RemoveForward { rule, .. } => nat.forwards.retain(|other| *other != rule),
+        op => panic!("{op}"),
+    }
+}
+
+/// A cable's other end and the routes through both go too; a bridge's ports are free; TCX links end with the device.
+fn delete_link(observed: &mut Observed, at: &Place, interface: &IfName) {
+    let gone = place(observed, at).links.remove(interface).expect("the link exists");
+    let is_far =
+        |link: &ObservedLink| gone.peer_index == Some(link.index) && link.peer_index == Some(gone.index);
+    for there in observed.places.values_mut() {
+        there.links.retain(|_, link| !is_far(link));
+    }
+    for link in place(observed, at).links.values_mut() {
+        link.master.take_if(|master| master == interface);
+    }
+    let places: Vec<Place> = observed.places.keys().cloned().collect();
+    for place in places {
+        forget_lost_routes(observed, &place);
+        let there = observed.places.get_mut(&place).unwrap();
+        if let Some(nat) = &mut there.nat {
+            nat.attached.retain(|(interface, _)| there.links.contains_key(interface));
+        }
+    }
+}
+
+fn forget_lost_routes(observed: &mut Observed, at: &Place) {
+    let place = place(observed, at);
+    let addresses: Vec<_> = place.links.values().flat_map(|link| link.addresses.clone()).collect();
+    place.routes.retain(|route| addresses.iter().any(|address| address.contains(&route.via)));
+}
+
+#[test]
+fn what_was_brought_up_needs_nothing_more() {
+    let (topology, mut observed) = (quickstart(), machine());
+    assert!(!up(&topology, &mut observed).is_empty());
+    assert_eq!(plan(&topology, &observed).unwrap(), []);
+}
+
+#[test]
+fn translation_is_in_force_before_anything_is_forwarded() {
+    let ops = plan(&quickstart(), &machine()).unwrap();
+    let last_nat =
+        ops.iter().rposition(|op| matches!(op, Op::AttachNat { .. } | Op::AddMasquerade { .. })).unwrap();
+    let first_forwarding =
+        ops.iter().position(|op| matches!(op, Op::SetSysctl { key, .. } if is_forwarding(key))).unwrap();
+    assert!(last_nat < first_forwarding);
+    let first_attach = ops.iter().position(|op| matches!(op, Op::AttachNat { .. })).unwrap();
+    let last_rule = ops.iter().rposition(|op| matches!(op, Op::AddMasquerade { .. })).unwrap();
+    assert!(last_rule < first_attach);
+}
+
+/// Two versions of a file, and what may be planned between them.
+#[test]
+fn a_changed_file_changes_what_differs_and_nothing_else() {
+    let base = spec::QUICKSTART;
+    let cases: &[(&str, &str, &str, &[&str])] = &[
+        (
+            "an address",
+            "192.168.15.2/24",
+            "192.168.15.3/24",
+            &[
+                "remove forward 203.0.113.1:8080/tcp to 192.168.15.2:80 in namespace `router`",
+                "delete address 192.168.15.2/24 of `eth0` in namespace `blue`",
+                "add address 192.168.15.3/24 to `eth0` in namespace `blue`",
+                "add forward 203.0.113.1:8080/tcp to 192.168.15.3:80 in namespace `router`",
+                "add route default via 192.168.15.5 in namespace `blue`",
+            ],
+        ),
+        (
+            "a forwarded port",
+            "203.0.113.1:8080",
+            "203.0.113.1:9090",
+            &[
+                "remove forward 203.0.113.1:8080/tcp to 192.168.15.2:80 in namespace `router`",
+                "add forward 203.0.113.1:9090/tcp to 192.168.15.2:80 in namespace `router`",
+            ],
+        ),
+    ];
+    for (what, old, new, expected) in cases {
+        let mut observed = machine();
+        up(&parse(base), &mut observed);
+        let text = base.replace(old, new).replace("192.168.15.2:80", &new_target(new));
+        let changed = parse(&text);
+        let ops: Vec<String> = up(&changed, &mut observed).iter().map(ToString::to_string).collect();
+        assert_eq!(ops, *expected, "{what}");
+        assert_eq!(plan(&changed, &observed).unwrap(), [], "{what}: not settled");
+    }
+}
+
+/// The forward follows where its server went.
+fn new_target(new: &str) -> String {
+    let address = new.strip_suffix("/24").unwrap_or("192.168.15.2");
+    format!("{address}:80")
+}
+
+#[test]
+fn a_smaller_file_removes_the_rest_and_ends_where_a_fresh_one_would() {
+    let small = parse(
+        "name = \"quickstart\"\n[namespaces.red]\n[namespaces.blue]\n[bridges.br0]\nnamespace = \"blue\"\n",
+    );
+    let (mut changed, mut fresh) = (machine(), machine());
+    up(&quickstart(), &mut changed);
+    up(&small, &mut changed);
+    up(&small, &mut fresh);
+    for observed in [&mut changed, &mut fresh] {
+        // Left as they were set: namespaces that stay keep sysctls that are no longer spoken of.
+        observed.places.values_mut().for_each(|place| place.sysctls.clear());
+        observed
+            .places
+            .values_mut()
+            .flat_map(|place| place.links.values_mut())
+            .for_each(|link| link.index = 0);
+    }
+    assert_eq!(changed, fresh);
+}
+
+#[test]
+fn a_cable_whose_other_end_is_another_one_is_made_again() {
+    let (topology, mut observed) = (quickstart(), machine());
+    up(&topology, &mut observed);
+    link(&mut observed, &netns("red"), &"eth0".parse().unwrap()).peer_index = Some(99);
+    let ops = up(&topology, &mut observed);
+    assert!(ops.iter().any(|op| matches!(op, Op::CreateCable { .. })));
+    assert!(ops.iter().all(|op| op.place() != netns("internet")), "what is sound stays: {ops:#?}");
+    assert_eq!(plan(&topology, &observed).unwrap(), []);
+}
+
+#[test]
+fn an_uplink_made_again_gets_its_programs_and_its_rules_index_anew() {
+    let (topology, mut observed) = (quickstart(), machine());
+    up(&topology, &mut observed);
+    delete_link(&mut observed, &netns("router"), &"wan0".parse().unwrap());
+    let ops = up(&topology, &mut observed);
+    let count = |wanted: fn(&Op) -> bool| ops.iter().filter(|op| wanted(op)).count();
+    assert_eq!(count(|op| matches!(op, Op::AttachNat { side: crate::nat::ebpf::Side::Uplink, .. })), 1);
+    assert_eq!(count(|op| matches!(op, Op::RemoveMasquerade { .. })), 2);
+    assert_eq!(count(|op| matches!(op, Op::AddMasquerade { .. })), 2);
+    assert_eq!(plan(&topology, &observed).unwrap(), []);
+}
+
+/// Something done by hand to an interface.
+type Damage = fn(&mut Observed, &Place, &IfName);
+
+#[test]
+fn changes_by_hand_are_repaired() {
+    let topology = quickstart();
+    let (red, eth0) = (netns("red"), "eth0".parse::<IfName>().unwrap());
+    let damages: &[(&str, Damage)] = &[
+        ("set down", |observed, at, interface| link(observed, at, interface).up = false),
+        ("address removed", |observed, at, interface| {
+            link(observed, at, interface).addresses.remove(0);
+            forget_lost_routes(observed, at);
+        }),
+        ("address added", |observed, at, interface| {
+            link(observed, at, interface).addresses.push("192.0.2.1/24".parse().unwrap());
+        }),
+        ("route added", |observed, at, _| {
+            let (to, via) = ("198.51.100.0/24".parse().unwrap(), "192.168.15.5".parse().unwrap());
+            place(observed, at).routes.push(Route { place: at.clone(), to, via });
+        }),
+        ("namespace removed", |observed, at, interface| {
+            delete_link(observed, at, interface);
+            observed.places.remove(at);
+        }),
+    ];
+    for (what, damage) in damages {
+        let mut observed = machine();
+        up(&topology, &mut observed);
+        damage(&mut observed, &red, &eth0);
+        assert!(!up(&topology, &mut observed).is_empty(), "{what}: not noticed");
+        assert_eq!(plan(&topology, &observed).unwrap(), [], "{what}: not repaired");
+    }
+}
+
+#[test]
+fn what_is_foreign_is_refused_and_named() {
+    let mut observed = machine();
+    observed.places.insert(netns("red"), ObservedPlace::default());
+    let conflict = plan(&quickstart(), &observed).unwrap_err();
+    assert_eq!(conflict.to_string(), "create namespace `red`: it exists already and was not made by netctl");
+    assert!(conflict.hint().contains("ip netns delete red"));
+
+    let other = ObservedPlace { owner: Some("lab".parse().unwrap()), ..ObservedPlace::default() };
+    observed.places.insert(netns("red"), other);
+    let conflict = plan(&quickstart(), &observed).unwrap_err();
+    assert_eq!(
+        conflict.to_string(),
+        "create namespace `red`: it exists already and belongs to the topology `lab`"
+    );
+    assert_eq!(conflict.hint(), "`netctl down lab` removes that topology");
+
+    let mut observed = machine();
+    let mac = crate::op::Mac([2; 6]);
+    let interface: IfName = "br0".parse().unwrap();
+    add_link(
+        &mut observed,
+        &CableEnd { place: Place::Host, interface, mtu: None, master: None, mac },
+        "bridge",
+        true,
+    );
+    let conflict = plan(&parse("[bridges.br0]\n"), &observed).unwrap_err();
+    assert_eq!(
+        conflict.to_string(),
+        "create link `br0` on the host: it exists already and was not made by netctl"
+    );
+}
+
+#[test]
+fn undoing_a_plan_leads_back() {
+    let (topology, mut observed) = (quickstart(), machine());
+    let ops = up(&topology, &mut observed);
+    for op in ops.iter().rev().flat_map(Op::inverse) {
+        // As `apply` does: what is in a namespace goes with it.
+        if matches!(op, Op::DeleteNamespace { .. }) {
+            run(&op, &topology, &mut observed);
+        }
+    }
+    assert_eq!(observed, machine());
+}
