@@ -1,2 +1,4 @@
-//! under construction
-fn main() {}
+//! The tests that need a kernel and root.
+#![expect(clippy::unwrap_used, reason = "tests panic")]
+
+mod nat_prog;
