@@ -1,7 +1,10 @@
-//! Fixtures of the tests that need a kernel: gateways to run single packets through, labs of namespaces, captures.
+//! Fixtures of the tests that need a kernel: packets, gateways to run them through, labs of namespaces, captures.
 //!
 //! They belong to tests, so what goes wrong in them panics.
-#![expect(clippy::expect_used, clippy::unwrap_used, reason = "fixtures fail the test by panicking")]
+#![expect(clippy::expect_used, clippy::unwrap_used, clippy::print_stderr, reason = "fixtures fail the test")]
 
+pub mod capture;
+pub mod lab;
 pub mod packet;
+pub mod pcap;
 pub mod prog;

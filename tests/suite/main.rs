@@ -1,4 +1,6 @@
 //! The tests that need a kernel and root.
 #![expect(clippy::unwrap_used, reason = "tests panic")]
 
+mod lab;
 mod nat_prog;
+mod quickstart;
