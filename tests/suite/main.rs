@@ -1,2 +1,6 @@
-//! under construction
-fn main() {}
+//! The tests that need a kernel and root.
+#![expect(clippy::unwrap_used, reason = "tests panic")]
+
+mod lab;
+mod nat_prog;
+mod quickstart;

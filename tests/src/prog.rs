@@ -1,0 +1,214 @@
+//! The real programs on single packets: a [`Nat`] is a gateway in a network namespace of its own, through whose
+//! programs packets are run with `BPF_PROG_TEST_RUN`.
+//!
+//! It looks as the quickstart's router does, with veth pairs in the place of its bridge and its cable. Nothing is
+//! attached and nothing is sent; the namespace is there for what the programs ask the kernel: routes and sockets.
+
+mod gateway;
+mod outcome;
+
+use std::{collections::HashMap, net::IpAddr, process::Command};
+
+use aya::{
+    maps::MapData,
+    programs::{SchedClassifier, TestRun as _, TestRunOptions},
+};
+use netctl::{
+    model::{Forward, Masquerade, Protocol},
+    nat::ebpf::maps::Tables,
+    netns::{Netns, NetnsError},
+};
+use netctl_ebpf::{
+    flow::{FlowKey, Half, hook},
+    reason::DropReason,
+};
+
+pub use self::outcome::{Change, Outcome};
+use crate::packet::{Endpoint, Packet};
+
+/// The uplink's index.
+pub const UPLINK_INDEX: u32 = 10;
+const UPLINK: &str = "wan0";
+const INSIDE_INDEX: u32 = 11;
+const INSIDE: &str = "v-net-0";
+
+/// What can be run: a packet, or bytes that no packet has.
+pub trait Frame {
+    /// From the Ethernet header on.
+    fn bytes(&self) -> Vec<u8>;
+}
+
+impl Frame for Packet {
+    fn bytes(&self) -> Vec<u8> {
+        self.frame()
+    }
+}
+
+impl Frame for Vec<u8> {
+    fn bytes(&self) -> Vec<u8> {
+        self.clone()
+    }
+}
+
+/// A gateway whose programs are run by hand.
+pub struct Nat {
+    /// Its rules, flows and counters.
+    pub tables: Tables,
+    netns: Netns,
+    flows: aya::maps::HashMap<MapData, FlowKey, Half>,
+    programs: HashMap<&'static str, SchedClassifier>,
+}
+
+impl Nat {
+    /// A gateway without rules. Its own addresses are 203.0.113.1/24 and 2001:db8:113::1/64 outside, 192.168.15.5/24
+    /// and fd15::5/64 inside.
+    #[must_use]
+    pub fn new() -> Self {
+        gateway::make()
+    }
+
+    /// A gateway that masquerades 192.168.15.0/24 and fd15::/64.
+    #[must_use]
+    pub fn masquerading() -> Self {
+        let mut nat = Self::new();
+        nat.masquerade(&masquerade("192.168.15.0/24"));
+        nat.masquerade(&masquerade("fd15::/64"));
+        nat
+    }
+
+    /// Puts a masquerade rule in force.
+    pub fn masquerade(&mut self, rule: &Masquerade) {
+        self.tables.add_masquerade(rule, &[UPLINK_INDEX], None).unwrap();
+    }
+
+    /// Puts a forward rule in force.
+    pub fn forward(&mut self, rule: &Forward) {
+        self.tables.add_forward(rule).unwrap();
+    }
+
+    /// What the uplink does to a packet on its way out.
+    pub fn egress(&self, frame: &impl Frame) -> Outcome {
+        self.run("uplink_egress", UPLINK_INDEX, frame)
+    }
+
+    /// What the uplink does to a packet on its way in.
+    pub fn ingress(&self, frame: &impl Frame) -> Outcome {
+        self.run("uplink_ingress", UPLINK_INDEX, frame)
+    }
+
+    /// What the inside interface does to a packet from inside.
+    pub fn inside_ingress(&self, frame: &impl Frame) -> Outcome {
+        self.run("inside_ingress", INSIDE_INDEX, frame)
+    }
+
+    /// What the inside interface does to a packet to the inside.
+    pub fn inside_egress(&self, frame: &impl Frame) -> Outcome {
+        self.run("inside_egress", INSIDE_INDEX, frame)
+    }
+
+    /// Runs `f` on a thread in the gateway's namespace, to open sockets there.
+    pub fn within<T: Send>(&self, f: impl FnOnce() -> T + Send) -> T {
+        self.netns.run(|| Ok::<_, NetnsError>(f())).unwrap()
+    }
+
+    /// `ip ARGUMENTS` in the gateway's namespace.
+    pub fn ip(&self, arguments: &str) {
+        let arguments = arguments.split(' ');
+        let output =
+            self.within(|| Command::new("ip").args(arguments).output()).expect("these tests need `ip`");
+        assert!(output.status.success(), "{output:?}");
+    }
+
+    fn run(&self, program: &str, ifindex: u32, frame: &impl Frame) -> Outcome {
+        let sent = frame.bytes();
+        let before = self.drops();
+        let (action, frame) = self.within(|| self.test_run(program, ifindex, &sent));
+        let after = self.drops();
+        let count = |drops: &[(DropReason, u64)], reason| {
+            drops.iter().find(|(counted, _)| *counted == reason).map_or(0, |(_, count)| *count)
+        };
+        let dropped = DropReason::ALL
+            .iter()
+            .flat_map(|&reason| (count(&before, reason)..count(&after, reason)).map(move |_| reason))
+            .collect();
+        Outcome::new(program, sent, frame, action, dropped)
+    }
+
+    /// One run of a program in the calling thread's namespace, which has to be the gateway's: its verdict and the frame
+    /// as it left it.
+    pub fn test_run(&self, program: &str, ifindex: u32, frame: &[u8]) -> (i32, Vec<u8>) {
+        // struct __sk_buff (include/uapi/linux/bpf.h), up to `ifindex`.
+        let mut context = [0_u8; 44];
+        context[40..].copy_from_slice(&ifindex.to_ne_bytes());
+        let mut out = vec![0; frame.len() + 256];
+        let result = self.programs[program].test_run(TestRunOptions {
+            data_in: Some(frame),
+            data_out: Some(&mut out),
+            ctx_in: Some(&context),
+            ..TestRunOptions::new()
+        });
+        let result = result.unwrap_or_else(|error| panic!("run {program}: {error:?}"));
+        out.truncate(result.data_size_out as usize);
+        (result.return_value.cast_signed(), out)
+    }
+
+    /// Packets dropped so far, by reason.
+    #[must_use]
+    pub fn drops(&self) -> Vec<(DropReason, u64)> {
+        self.tables.drops().unwrap()
+    }
+
+    /// The table's entries, two a flow.
+    #[must_use]
+    pub fn entries(&self) -> HashMap<FlowKey, Half> {
+        self.flows.iter().collect::<Result<_, _>>().unwrap()
+    }
+
+    /// There are `count` flows, each of two halves that find each other.
+    #[track_caller]
+    pub fn assert_flows(&self, count: usize) {
+        let entries = self.entries();
+        assert_eq!(entries.len(), 2 * count, "entries of {count} flows: {entries:#?}");
+        for (key, half) in &entries {
+            let other = entries.get(&half.to.reversed()).unwrap_or_else(|| panic!("{key:?} is alone"));
+            assert_eq!(other.to, key.reversed(), "the halves of {key:?} undo each other");
+            let both = [half, other];
+            assert_eq!(both.map(|half| half.direction).iter().sum::<u8>(), 1, "one half a direction");
+            assert_eq!(both.map(|half| half.hook).iter().sum::<u8>(), hook::EGRESS, "one half a hook");
+            let made_by = both.map(|half| (half.kind, half.rule, half.generation));
+            assert_eq!(made_by[0], made_by[1], "one rule made both");
+        }
+    }
+}
+
+impl Default for Nat {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The uplink's masquerade rule for `source`, with the file's defaults.
+#[must_use]
+pub fn masquerade(source: &str) -> Masquerade {
+    Masquerade {
+        source: source.parse().unwrap(),
+        out: vec![UPLINK.parse().unwrap()],
+        address: None,
+        ports: None,
+        routed: false,
+    }
+}
+
+/// A forward rule in the words of the file: `ADDRESS:PORT/PROTOCOL`, the address 0.0.0.0 or `::` for all of a family.
+#[must_use]
+pub fn forward(listen: &str, to: impl Endpoint) -> Forward {
+    let (endpoint, protocol) = listen.split_once('/').expect("ADDRESS:PORT/PROTOCOL");
+    let (listen, to) = (endpoint.endpoint(), to.endpoint());
+    Forward {
+        address: Some(listen.ip()).filter(|address: &IpAddr| !address.is_unspecified()),
+        ports: (listen.port(), listen.port()),
+        protocol: if protocol == "tcp" { Protocol::Tcp } else { Protocol::Udp },
+        to: to.ip(),
+        to_port: to.port(),
+    }
+}

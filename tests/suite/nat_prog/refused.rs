@@ -1,0 +1,179 @@
+//! What a rule covers and cannot be translated: dropped under its reason, never passed with its inside source.
+
+use netctl_ebpf::reason::DropReason;
+use netctl_tests::{
+    packet::{Packet, flag, icmp, other, ping, proto, tcp, udp},
+    prog::{Change::Src, Nat},
+};
+
+use super::{FAMILIES, openings};
+
+#[test]
+fn a_segment_that_opens_nothing_is_dropped() {
+    let nat = Nat::masquerading();
+    let segments = [
+        flag::RST,
+        flag::RST | flag::ACK,
+        flag::FIN,
+        flag::FIN | flag::ACK,
+        flag::SYN | flag::ACK,
+        flag::SYN | flag::FIN,
+        flag::SYN | flag::RST,
+        flag::PSH,
+        0,
+        0xff,
+    ];
+    for family in &FAMILIES {
+        for flags in segments {
+            let packet = tcp((family.red, 4321), (family.server, 80)).flags(flags);
+            nat.egress(&packet).assert_dropped(DropReason::NoConnection);
+        }
+    }
+    nat.assert_flows(0);
+}
+
+#[test]
+fn a_connection_whose_state_was_lost_is_picked_up() {
+    let nat = Nat::masquerading();
+    for family in &FAMILIES {
+        let packet = tcp((family.red, 4321), (family.server, 80)).flags(flag::ACK | flag::PSH);
+        nat.egress(&packet).assert_only_changed(Src((family.gateway, 4321))).assert_checksums_valid();
+    }
+    nat.assert_flows(2);
+}
+
+#[test]
+fn fragments_are_dropped_the_first_like_the_others() {
+    let nat = Nat::masquerading();
+    for family in &FAMILIES {
+        for packet in openings(family.red, 4321, family.server) {
+            nat.egress(&packet).assert_passed();
+            for (offset, more) in [(0, true), (2, true), (2, false), (0x1fff, false)] {
+                let fragment = packet.clone().fragment(offset, more);
+                nat.egress(&fragment).assert_dropped(DropReason::Fragment);
+            }
+        }
+    }
+    nat.assert_flows(6);
+}
+
+#[test]
+fn icmp_that_is_no_query_is_dropped_even_if_it_quotes_a_flow() {
+    let nat = Nat::masquerading();
+    for (family, kinds) in FAMILIES.iter().zip([
+        &[(3, 3), (3, 4), (11, 0), (12, 0), (5, 1), (13, 0), (10, 0), (30, 0), (200, 0)][..],
+        &[(1, 4), (2, 0), (3, 0), (4, 0), (135, 0), (200, 0)],
+    ]) {
+        let quoted = udp((family.server, 53), (family.red, 4321));
+        nat.egress(&quoted.answer()).assert_passed();
+        for &(kind, code) in kinds {
+            let packet = icmp((family.red, 0), (family.server, 0), kind, code, &quoted.frame()[14..]);
+            nat.egress(&packet).assert_dropped(DropReason::Icmp);
+        }
+    }
+    nat.assert_flows(2);
+}
+
+/// Protocol 1 has no meaning over IPv6, nor has 58 over IPv4.
+#[test]
+fn protocols_without_ports_are_dropped() {
+    const IPIP: u8 = 4;
+    const ESP: u8 = 50;
+    const AUTHENTICATION: u8 = 51;
+    const SCTP: u8 = 132;
+    const UDP_LITE: u8 = 136;
+    let nat = Nat::masquerading();
+    for family in &FAMILIES {
+        let foreign_icmp = if family.red.contains(':') { proto::ICMP } else { proto::ICMPV6 };
+        for protocol in [IPIP, proto::GRE, ESP, AUTHENTICATION, SCTP, UDP_LITE, 253, foreign_icmp] {
+            // Where it might be taken for an ICMP query, it is one.
+            let payload = [if foreign_icmp == proto::ICMP { 8 } else { 128 }, 0, 0, 0, 16, 225, 0, 1];
+            let packet = other(protocol, (family.red, 0), (family.server, 0)).payload(&payload);
+            nat.egress(&packet).assert_dropped(DropReason::Protocol);
+        }
+    }
+    nat.assert_flows(0);
+}
+
+/// The frame of `packet` with some bytes replaced, counted from the transport header on.
+fn with(packet: &Packet, offset: usize, bytes: &[u8]) -> Vec<u8> {
+    let mut frame = packet.frame();
+    let at = if packet.src.is_ipv4() { 34 } else { 54 } + offset;
+    frame[at..at + bytes.len()].copy_from_slice(bytes);
+    frame
+}
+
+/// The frame of `packet` cut short after so many bytes of transport, the IP header still promising all of it.
+fn cut(packet: &Packet, length: usize) -> Vec<u8> {
+    let mut frame = packet.frame();
+    frame.truncate(if packet.src.is_ipv4() { 34 } else { 54 } + length);
+    frame
+}
+
+#[test]
+fn headers_cut_short_or_contradicting_themselves_are_dropped() {
+    let nat = Nat::masquerading();
+    for family in &FAMILIES {
+        let (client, server) = ((family.red, 4321), (family.server, 80));
+        let (syn, datagram, echo) = (tcp(client, server).syn(), udp(client, server), ping(client, server));
+        let mut frames = vec![
+            with(&syn, 12, &[0x40]), // a header of 16 bytes
+            with(&syn, 12, &[0x00]),
+            with(&syn, 12, &[0xf0]), // of 60 bytes, in a datagram of 24
+            with(&datagram, 4, &[0, 7]),
+            with(&datagram, 4, &[0, 1]),
+            with(&datagram, 4, &[0xff, 0xff]),
+            with(&datagram, 4, &25_u16.to_be_bytes()), // 8 + 16 bytes are there
+        ];
+        frames.extend([0, 1, 4, 8, 13, 19, 20].map(|length| cut(&syn, length)));
+        frames.extend([0, 1, 4, 7].map(|length| cut(&datagram, length)));
+        frames.extend([0, 1, 4, 7].map(|length| cut(&echo, length)));
+        for frame in &frames {
+            nat.egress(frame).assert_dropped(DropReason::Malformed);
+        }
+    }
+    nat.assert_flows(0);
+}
+
+#[test]
+fn ipv4_options_that_end_after_the_packet_are_dropped() {
+    let nat = Nat::masquerading();
+    for packet in openings("192.168.15.1", 4321, "203.0.113.2") {
+        let mut frame = packet.payload(b"").frame();
+        frame[14] = 0x4f; // a header of 60 bytes
+        nat.egress(&frame).assert_dropped(DropReason::Malformed);
+    }
+    nat.assert_flows(0);
+}
+
+#[test]
+fn extension_headers_without_end_are_dropped() {
+    let nat = Nat::masquerading();
+    for packet in openings("fd15::1", 4321, "2001:db8:113::2") {
+        let options = [0, 0, 1, 4, 0, 0, 0, 0];
+        let many = (0..9).fold(packet.clone(), |packet, _| packet.extension(proto::DESTINATION, &options));
+        nat.egress(&many).assert_dropped(DropReason::Protocol);
+
+        let mut too_long = packet.extension(proto::DESTINATION, &options).frame();
+        too_long[55] = 255; // 2048 bytes of options
+        nat.egress(&too_long).assert_dropped(DropReason::Malformed);
+        too_long.truncate(56);
+        nat.egress(&too_long).assert_dropped(DropReason::Protocol);
+    }
+    nat.assert_flows(0);
+}
+
+#[test]
+fn without_an_outside_address_nothing_leaves() {
+    let nat = Nat::masquerading();
+    for address in ["203.0.113.1/24", "2001:db8:113::1/64"] {
+        nat.ip(&format!("addr del {address} dev wan0"));
+    }
+    nat.ip("link set far-wan0 down");
+    for family in &FAMILIES {
+        for packet in openings(family.red, 4321, family.server) {
+            nat.egress(&packet).assert_dropped(DropReason::NoAddress);
+        }
+    }
+    nat.assert_flows(0);
+}
