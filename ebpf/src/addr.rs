@@ -52,6 +52,18 @@ pub const fn is_loopback(addr: &Addr) -> bool {
     if is_v4(addr) { addr[12] == 127 } else { eq(addr, &LOOPBACK_V6) }
 }
 
+/// Whether `addr` can be nobody's source: unspecified, loopback, multicast or broadcast (RFC 1812 section 5.3.7,
+/// RFC 4291 section 2.7).
+#[inline(always)]
+#[must_use]
+pub const fn is_no_source(addr: &Addr) -> bool {
+    if is_v4(addr) {
+        addr[12] == 0 || addr[12] == 127 || addr[12] >= 224
+    } else {
+        addr[0] == 0xff || is_loopback(addr) || eq(addr, &NONE)
+    }
+}
+
 /// The address that stands for all of a family in a forward's key: 0.0.0.0 or `::`.
 #[inline(always)]
 #[must_use]
@@ -101,6 +113,26 @@ mod tests {
             ("::fffe:7f00:1", false, false),
         ] {
             assert_eq!((is_v4(&addr(text)), is_loopback(&addr(text))), (v4, loopback), "{text}");
+        }
+    }
+
+    #[test]
+    fn nobody_sends_from_these() {
+        for (text, none) in [
+            ("0.0.0.0", true),
+            ("0.1.2.3", true),
+            ("127.0.0.1", true),
+            ("224.0.0.1", true),
+            ("255.255.255.255", true),
+            ("::", true),
+            ("::1", true),
+            ("ff02::1", true),
+            ("223.255.255.255", false),
+            ("10.0.0.1", false),
+            ("fe80::1", false),
+            ("2001:db8::1", false),
+        ] {
+            assert_eq!(is_no_source(&addr(text)), none, "{text}");
         }
     }
 

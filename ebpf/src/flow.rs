@@ -82,6 +82,10 @@ pub mod kind {
     pub const HAIRPIN: u8 = 2;
     /// The source part of a [`HAIRPIN`], which sends the answer back through the gateway (RFC 4787 REQ-9).
     pub const HAIRPIN_SOURCE: u8 = 3;
+    /// From outside straight to an inside address, where a rule lets it: remembered so that the answers are left alone.
+    pub const ROUTED: u8 = 4;
+    /// The gateway's own packets, whose tuple a client's flow already had.
+    pub const OWN: u8 = 5;
 }
 
 /// Which of the two halves.

@@ -22,6 +22,13 @@ impl Pool {
         Self { first, last, keep: false }
     }
 
+    /// This port and no other.
+    #[inline(always)]
+    #[must_use]
+    pub const fn only(port: u16) -> Self {
+        Self { first: port, last: port, keep: true }
+    }
+
     /// Any port of the class of `port` (RFC 4787 REQ-3a: system ports stay below 1024) that the gateway's own sockets
     /// do not draw from: `local` is its `ip_local_port_range`. The larger part beside that range is taken.
     #[inline(always)]

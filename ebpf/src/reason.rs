@@ -50,6 +50,10 @@ reasons! {
     Unsolicited = 8: "unsolicited", "from outside straight to an inside address";
     /// The kernel refused to change the packet.
     Rewrite = 9: "rewrite", "the kernel refused to change the packet";
+    /// A source address that cannot come from there: an inside one from outside, the gateway's own, or none at all.
+    Spoofed = 10: "spoofed", "source address that cannot come from there";
+    /// Its rule is being put in force or ended at this moment.
+    Changing = 11: "changing", "while its rule was being changed";
 }
 
 /// Counters in the map: room for reasons to come.

@@ -6,6 +6,7 @@
 use std::{collections::BTreeSet, fmt, slice};
 
 use crate::{
+    fault, interrupt,
     model::{Place, TopologyName},
     nat,
     netlink::{self, Refusal, Request},
@@ -40,6 +41,9 @@ pub enum Cause {
     /// Translation cannot be set up.
     #[error(transparent)]
     Nat(#[from] nat::Error),
+    /// The user thought better of it.
+    #[error("interrupted")]
+    Interrupted,
 }
 
 /// One operation's failure.
@@ -57,6 +61,7 @@ impl fmt::Display for Fault {
         match &self.cause {
             Cause::Sysctl(cause) => write!(f, "{}: {cause}", At(&self.op.place())),
             Cause::Netns(cause) | Cause::Place(place::Error::Netns(cause)) => cause.fmt(f),
+            Cause::Interrupted => write!(f, "interrupted before: {}", self.op),
             cause => write!(f, "{}: {cause}", self.op),
         }
     }
@@ -96,7 +101,7 @@ pub fn apply(
     places: &mut Places,
     directories: &Directories,
 ) -> Result<(), Failure> {
-    let mut worker = Worker { topology, places, directories };
+    let mut worker = Worker { topology, places, directories, heeds_interrupts: true };
     let mut journal = Vec::new();
     worker.run(ops, &mut journal).map_err(|fault| Failure { fault, left: worker.undo(&journal) })
 }
@@ -105,6 +110,8 @@ struct Worker<'a> {
     topology: &'a TopologyName,
     places: &'a mut Places,
     directories: &'a Directories,
+    /// Not while undoing.
+    heeds_interrupts: bool,
 }
 
 impl Worker<'_> {
@@ -115,6 +122,9 @@ impl Worker<'_> {
             let _span = tracing::debug_span!("op", place = %op.place(), %op).entered();
             let prepared = self.prepare(op, &mut batch, journal);
             let fault = |cause| Fault { op: Box::new(op.clone()), cause };
+            if self.heeds_interrupts && interrupt::is_requested() {
+                return Err(fault(Cause::Interrupted));
+            }
             match prepared? {
                 Some(request) => batch.push(op, request),
                 None if op.is_message() => return Err(fault(Cause::NoSuchInterface)),
@@ -122,6 +132,7 @@ impl Worker<'_> {
                     tracing::debug!("perform");
                     self.perform(op).map_err(fault)?;
                     journal.push(op.clone());
+                    fault::point();
                 }
             }
         }
@@ -137,7 +148,7 @@ impl Worker<'_> {
     ) -> Result<Option<Request>, Fault> {
         let unknown =
             op.needs_index().filter(|(place, interface)| self.places.index(place, interface).is_none());
-        if !op.is_message() || unknown.is_some() || batch.place != Some(op.place()) {
+        if !op.is_message() || unknown.is_some() || batch.place != Some(op.place()) || fault::EVERY_MESSAGE {
             self.send(batch, journal)?;
         }
         if let Some((place, _)) = unknown {
@@ -170,6 +181,7 @@ impl Worker<'_> {
                 }
             }
         }
+        fault::point();
         fault.map_or(Ok(()), Err)
     }
 
@@ -192,6 +204,7 @@ impl Worker<'_> {
     /// Undoes a journal; what stays behind is returned. What is in a namespace that was made goes with it, but for the
     /// pins, which are elsewhere.
     fn undo(&mut self, journal: &[Op]) -> Vec<Fault> {
+        self.heeds_interrupts = false;
         let made: BTreeSet<Place> =
             journal.iter().filter(|op| matches!(op, Op::CreateNamespace { .. })).map(Op::place).collect();
         let mut left = Vec::new();

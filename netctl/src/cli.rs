@@ -95,6 +95,7 @@ pub(crate) fn main() -> impl Into<ExitCode> {
     let cli = Cli::parse();
     let mut printer = Printer::new(cli.global.json, cli.global.quiet, cli.global.color);
     trace(&cli.global);
+    heed_signals();
     match run(&cli, &mut printer) {
         Ok(exit) => exit,
         // The reader of a pipe has seen enough.
@@ -115,6 +116,16 @@ fn run(cli: &Cli, printer: &mut Printer) -> Result<Exit, Failure> {
         Verb::Ls => ls::run(&directories, printer),
         Verb::Show(args) => show::run(args, &directories, printer),
         Verb::Exec(args) => exec::run(args),
+    }
+}
+
+/// Ctrl-C and its like ask for an orderly end: what was done is undone first.
+fn heed_signals() {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        if let Err(error) = signal_hook::flag::register(signal, netctl::interrupt::flag()) {
+            tracing::debug!("signal {signal} cannot be heeded: {error}");
+        }
     }
 }
 

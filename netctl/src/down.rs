@@ -5,6 +5,7 @@
 use std::{collections::BTreeSet, path::Path};
 
 use crate::{
+    fault,
     model::{NetnsName, Place, TopologyName},
     nat::ebpf::{self, Pins},
     netlink::{self, Refusal, link},
@@ -94,13 +95,17 @@ pub fn down(topology: &TopologyName, directories: &Directories) -> Result<Report
     report.record = record.is_some();
 
     remove_host_links(topology, &mut report);
+    fault::point();
     for name in namespaces_of(topology, record.as_ref(), &mut report) {
         remove_namespace(&name, &mut report);
+        fault::point();
     }
     if let Some(record) = &record {
         restore_sysctls(record, &lock, directories, &mut report);
+        fault::point();
     }
     remove_pins(&directories.bpffs, topology, &mut report);
+    fault::point();
     if report.errors.is_empty() {
         report.note(lock.forget(directories, topology));
     }

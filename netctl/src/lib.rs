@@ -13,6 +13,8 @@
 
 pub mod apply;
 pub mod down;
+mod fault;
+pub mod interrupt;
 pub mod model;
 pub mod nat;
 pub mod netlink;

@@ -10,12 +10,20 @@ use std::{
     io::{self, Write as _},
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
+    thread,
+    time::Duration,
 };
 
-use nix::fcntl::{Flock, FlockArg};
+use nix::{
+    errno::Errno,
+    fcntl::{Flock, FlockArg},
+};
 use serde::{Deserialize, Serialize};
 
-use crate::model::{NetnsName, Topology, TopologyName};
+use crate::{
+    interrupt,
+    model::{NetnsName, Topology, TopologyName},
+};
 
 /// Where lasting things go.
 #[derive(Debug, Clone)]
@@ -45,6 +53,9 @@ pub enum Error {
         /// Why not.
         source: io::Error,
     },
+    /// The user thought better of waiting.
+    #[error("interrupted while another netctl was at work")]
+    Interrupted,
     /// A record is not what this version writes.
     #[error("read the record `{}`: {source}", path.display())]
     Record {
@@ -57,6 +68,15 @@ pub enum Error {
 
 fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
     move |source| Error::Io { action, path: path.to_owned(), source }
+}
+
+/// The lock, if nobody else holds it.
+fn try_lock(file: File) -> io::Result<Option<Flock<File>>> {
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => Ok(Some(lock)),
+        Err((_, Errno::EWOULDBLOCK)) => Ok(None),
+        Err((_, errno)) => Err(errno.into()),
+    }
 }
 
 /// Whether a directory went, or came back, between two calls.
@@ -91,6 +111,8 @@ impl Directories {
     pub fn lock(&self) -> Result<Lock, Error> {
         /// How often others' last `down`s may take the directory away meanwhile.
         const TRIES: u32 = 1000;
+        /// Between two looks at a lock that another holds.
+        const PAUSE: Duration = Duration::from_millis(10);
         let path = self.run.join("lock");
         let mut tries = 0;
         loop {
@@ -100,8 +122,14 @@ impl Directories {
                 Err(error) if tries < TRIES && is_vanishing(&error) => continue,
                 Err(error) => return Err(io_error("open", &path)(error)),
             };
-            let file = Flock::lock(file, FlockArg::LockExclusive)
-                .map_err(|(_, errno)| io_error("lock", &path)(errno.into()))?;
+            let Some(file) = try_lock(file).map_err(io_error("lock", &path))? else {
+                if interrupt::is_requested() {
+                    return Err(Error::Interrupted);
+                }
+                thread::sleep(PAUSE);
+                tries -= 1;
+                continue;
+            };
             // The one who held it may have removed the file: then this lock keeps nobody out.
             let held = file.metadata().map_err(io_error("look at", &path))?;
             if fs::metadata(&path).is_ok_and(|there| there.ino() == held.ino()) {
@@ -190,10 +218,7 @@ impl Drop for Lock {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        sync::atomic::{AtomicU32, Ordering},
-        thread,
-    };
+    use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
     use crate::spec;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     apply::{self, apply},
+    fault,
     model::{NetnsName, Place, Topology, TopologyName},
     nat,
     netlink::link,
@@ -78,6 +79,7 @@ pub fn up(topology: &Topology, directories: &Directories) -> Result<Vec<Op>, Err
     let Prepared { mut places, ops, record } = prepare(topology, before.as_ref(), directories)?;
     if !ops.is_empty() || before.as_ref() != Some(&record) {
         lock.save(directories, &record.underway(before.as_ref()))?;
+        fault::point();
         if let Err(failure) = apply(&ops, &topology.name, &mut places, directories) {
             match (&before, failure.left.is_empty()) {
                 (Some(before), true) => lock.save(directories, before)?,
@@ -87,6 +89,7 @@ pub fn up(topology: &Topology, directories: &Directories) -> Result<Vec<Op>, Err
             return Err(failure.into());
         }
         lock.save(directories, &record)?;
+        fault::point();
     }
     nat::tell_addresses(topology, &mut places, directories).map_err(Error::Addresses)?;
     Ok(ops)

@@ -19,7 +19,7 @@ use netctl_ebpf::{
 };
 
 use super::{
-    Work, forward, kernel,
+    Verdict, Work, forward, kernel,
     maps::{self, FLOWS},
     parse::{Packet, Transport},
 };
@@ -30,9 +30,10 @@ const CLOCK_MONOTONIC: u64 = 1;
 /// The half that translates this packet at `hook`, if there is one and its rule is still in force.
 #[inline(always)]
 fn find(work: &mut Work, hook: u8) -> Option<*mut Half> {
-    let Ok(transport) = work.packet.transport else {
+    let transport = work.packet.transport;
+    if transport.refusal.is_some() {
         return None;
-    };
+    }
     let half_ptr = FLOWS.get_ptr_mut(&work.packet.key)?;
     // SAFETY: the verifier has checked the pointer, and RCU keeps the entry until this program ends.
     let half = unsafe { &*half_ptr };
@@ -66,22 +67,24 @@ fn is_reopened(half: &Half, proto: u8, transport: Transport, other: &FlowKey) ->
     }
 }
 
-/// Takes the translation of a known flow's packet into `work.to` and notes that it passed; false if there is none.
+/// What becomes of a known flow's packet, and notes that it passed; `None` if it belongs to no flow.
 #[inline(always)]
-pub(crate) fn follow(ctx: &TcContext, work: &mut Work, hook: u8) -> bool {
-    let Some(half) = find(work, hook) else {
-        return false;
-    };
+pub(crate) fn follow(ctx: &TcContext, work: &mut Work, hook: u8) -> Option<Verdict> {
+    let half = find(work, hook)?;
     touch(ctx, half, &work.packet);
     // SAFETY: as in `find`.
-    work.to = unsafe { (*half).to };
-    true
+    let half = unsafe { &*half };
+    if half.kind == flow::kind::ROUTED {
+        return Some(Verdict::NotOurs);
+    }
+    work.to = half.to;
+    Some(Verdict::Translate)
 }
 
 /// Notes in `half` that `packet` passed.
 #[inline(always)]
 fn touch(ctx: &TcContext, half: *mut Half, packet: &Packet) {
-    let flags = packet.transport.map_or(0, |transport| tcp::remembered(transport.tcp_flags));
+    let flags = tcp::remembered(packet.transport.tcp_flags);
     // SAFETY: a live entry; a direction that runs on two CPUs at once may lose a count, nothing else.
     unsafe {
         (*half).last_seen_ns = bpf_ktime_get_coarse_ns();
@@ -113,8 +116,8 @@ pub(crate) struct Plan {
 /// The reply half goes in first: its key, not there yet, is the reservation of the port.
 #[inline(always)]
 pub(crate) fn open(ctx: &TcContext, work: &mut Work) -> Result<(), DropReason> {
-    let transport = work.packet.transport?;
-    if work.packet.key.proto == proto::TCP && !tcp::may_open(transport.tcp_flags) {
+    work.packet.transport.check()?;
+    if work.packet.key.proto == proto::TCP && !tcp::may_open(work.packet.transport.tcp_flags) {
         return Err(DropReason::NoConnection);
     }
     let mut search = Search {
@@ -129,7 +132,7 @@ pub(crate) fn open(ctx: &TcContext, work: &mut Work) -> Result<(), DropReason> {
     // SAFETY: `try_port` has the signature that the helper calls, and `search` outlives the call.
     unsafe { bpf_loop(ports::TRIES, try_port as *mut c_void, (&raw mut search).cast(), 0) };
     search.found?;
-    open_original(ctx, search.work, transport)
+    open_original(ctx, search.work)
 }
 
 /// The search for a free port.
@@ -153,7 +156,11 @@ extern "C" fn try_port(attempt: u64, search: *mut Search<'_>) -> i64 {
     }
     fill(work, direction::REPLY, 0);
     work.half.to = work.packet.key.reversed();
-    search.found = match FLOWS.insert(&work.other, &work.half, u64::from(BPF_NOEXIST)) {
+    let mut inserted = insert_new(&work.other, &work.half);
+    if inserted == Err(EEXIST) && reap(&work.other) {
+        inserted = insert_new(&work.other, &work.half);
+    }
+    search.found = match inserted {
         Ok(()) => Ok(()),
         Err(EEXIST) => return 0,
         Err(_) => Err(DropReason::TableFull),
@@ -161,12 +168,31 @@ extern "C" fn try_port(attempt: u64, search: *mut Search<'_>) -> i64 {
     1
 }
 
+#[inline(always)]
+fn insert_new(key: &FlowKey, half: &Half) -> Result<(), i32> {
+    FLOWS.insert(key, half, u64::from(BPF_NOEXIST))
+}
+
+/// Removes the flow that has `key` if it is what an ended rule left; false if it is alive.
+#[inline(always)]
+fn reap(key: &FlowKey) -> bool {
+    let Some(half) = FLOWS.get_ptr(key) else { return true };
+    // SAFETY: as in `find`.
+    let half = unsafe { &*half };
+    if maps::is_live(half.rule, half.generation) {
+        return false;
+    }
+    let _ = FLOWS.remove(half.to.reversed());
+    let _ = FLOWS.remove(key);
+    true
+}
+
 /// Puts the original half beside its reply half and sets its timer. Where another CPU was faster, its flow is the one.
 #[inline(always)]
-fn open_original(ctx: &TcContext, work: &mut Work, transport: Transport) -> Result<(), DropReason> {
-    fill(work, direction::ORIGINAL, tcp::remembered(transport.tcp_flags));
+fn open_original(ctx: &TcContext, work: &mut Work) -> Result<(), DropReason> {
+    fill(work, direction::ORIGINAL, tcp::remembered(work.packet.transport.tcp_flags));
     work.half.to = work.to;
-    let inserted = FLOWS.insert(&work.packet.key, &work.half, u64::from(BPF_NOEXIST));
+    let inserted = insert_new(&work.packet.key, &work.half);
     if inserted.is_err() {
         let _ = FLOWS.remove(&work.other);
     }
@@ -174,6 +200,10 @@ fn open_original(ctx: &TcContext, work: &mut Work, transport: Transport) -> Resu
         return Err(DropReason::TableFull);
     }
     let half = FLOWS.get_ptr_mut(&work.packet.key).ok_or(DropReason::TableFull)?;
+    // SAFETY: as in `find`.
+    if unsafe { (*half).hook } != work.plan.hook {
+        return Err(DropReason::NoPort); // The tuple is another flow's, at another hook.
+    }
     if inserted.is_ok() {
         start_timer(half);
     }

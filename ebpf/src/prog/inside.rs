@@ -21,17 +21,20 @@ use super::{
 /// From inside, before routing.
 #[inline(always)]
 pub(crate) fn ingress(ctx: &TcContext, work: &mut Work) -> Result<Verdict, DropReason> {
-    if is_for_us(ctx) && (flows::follow(ctx, work, hook::INGRESS) || forwarded(ctx, work, kind::HAIRPIN)?) {
-        return Ok(Verdict::Translate);
+    if !is_for_us(ctx) {
+        return Ok(Verdict::NotOurs);
     }
-    Ok(Verdict::NotOurs)
+    if let Some(verdict) = flows::follow(ctx, work, hook::INGRESS) {
+        return Ok(verdict);
+    }
+    Ok(if forwarded(ctx, work, kind::HAIRPIN)? { Verdict::Translate } else { Verdict::NotOurs })
 }
 
 /// Back to the inside, after routing.
 #[inline(always)]
 pub(crate) fn egress(ctx: &TcContext, work: &mut Work) -> Result<Verdict, DropReason> {
-    if flows::follow(ctx, work, hook::EGRESS) {
-        return Ok(Verdict::Translate);
+    if let Some(verdict) = flows::follow(ctx, work, hook::EGRESS) {
+        return Ok(verdict);
     }
     if !called_by_outside_address(work) {
         return Ok(Verdict::NotOurs);

@@ -3,7 +3,7 @@
 use aya_ebpf::{btf_maps::lpm_trie::Key, programs::TcContext};
 use netctl_ebpf::{
     addr::{self, Addr},
-    flow::{hook, kind},
+    flow::{direction, hook, kind},
     ports::Pool,
     reason::DropReason,
     rule::{MasqueradeKey, MasqueradeRule},
@@ -13,14 +13,19 @@ use super::{
     Work,
     flows::{self, Plan},
     kernel,
-    maps::{self, MASQUERADES},
+    maps::{self, FLOWS, MASQUERADES},
 };
 
-/// The rule in force for what leaves (or would leave) `source` by the uplink `ifindex`.
+/// The rule for what leaves (or would leave) `source` by the uplink `ifindex`, in force or not.
 #[inline(always)]
 pub(crate) fn rule(ifindex: u32, source: &Addr) -> Option<&'static MasqueradeRule> {
-    let key = Key::new(MasqueradeKey::FULL, MasqueradeKey { ifindex, source: *source });
-    MASQUERADES.get(&key).filter(|rule| maps::is_live(rule.id, rule.generation))
+    MASQUERADES.get(&Key::new(MasqueradeKey::FULL, MasqueradeKey { ifindex, source: *source }))
+}
+
+/// Whether a rule keeps the inside network of `address` to itself: nobody outside may send from there or to there.
+#[inline(always)]
+pub(crate) fn is_closed_inside(ifindex: u32, address: &Addr) -> bool {
+    rule(ifindex, address).is_some_and(|rule| rule.routed == 0)
 }
 
 /// Makes the flow that the packet opens from inside to outside by `rule`.
@@ -31,6 +36,9 @@ pub(crate) fn open(
     ifindex: u32,
     rule: &MasqueradeRule,
 ) -> Result<(), DropReason> {
+    if !maps::is_live(rule.id, rule.generation) {
+        return Err(DropReason::Changing);
+    }
     let key = &work.packet.key;
     let source = if !addr::eq(&rule.address, &addr::NONE) {
         rule.address
@@ -56,4 +64,48 @@ pub(crate) fn open(
         generation: rule.generation,
     };
     flows::open(ctx, work)
+}
+
+/// Plans the flow of a packet of the gateway's own whose tuple a client's flow already has: the answers could not be told
+/// apart. False if it has none such.
+#[inline(always)]
+pub(crate) fn is_taken_from_gateway(work: &mut Work) -> bool {
+    let key = &work.packet.key;
+    if work.packet.transport.refusal.is_some() {
+        return false;
+    }
+    work.other = key.reversed();
+    let Some(answer) = FLOWS.get_ptr(&work.other) else { return false };
+    // SAFETY: the verifier has checked the pointer, and RCU keeps the entry until this program ends.
+    let answer = unsafe { &*answer };
+    let is_clients = answer.hook == hook::INGRESS && answer.direction == direction::REPLY;
+    if !is_clients || !maps::is_live(answer.rule, answer.generation) {
+        return false;
+    }
+    work.to = *key;
+    work.plan = Plan {
+        pool: Pool::beside(maps::local_ports(), u16::from_be_bytes(key.src_port)),
+        own_source: true,
+        kind: kind::OWN,
+        hook: hook::EGRESS,
+        rule: answer.rule,
+        generation: answer.generation,
+    };
+    true
+}
+
+/// Remembers a packet that a rule lets through from outside to inside, so that its answers are not taken for something
+/// to translate. Where there is nothing to remember it by, or no room, it passes all the same.
+#[inline(always)]
+pub(crate) fn remember_routed(ctx: &TcContext, work: &mut Work, rule: &MasqueradeRule) {
+    work.to = work.packet.key;
+    work.plan = Plan {
+        pool: Pool::only(u16::from_be_bytes(work.packet.key.src_port)),
+        own_source: false,
+        kind: kind::ROUTED,
+        hook: hook::INGRESS,
+        rule: rule.id,
+        generation: rule.generation,
+    };
+    let _ = flows::open(ctx, work);
 }

@@ -9,15 +9,18 @@ const ETH_P_IPV6: u32 = 0x86dd_u16.to_be() as u32;
 
 /// What the programs need to know of a packet.
 pub(crate) struct Packet {
-    /// Its tuple; ports are zero where [`Packet::transport`] is an error.
+    /// Its tuple; ports are zero where [`Transport::refusal`] is set.
     pub(crate) key: FlowKey,
     /// Where the IP header starts.
     pub(crate) l3_off: u32,
-    /// The transport header, or why there is none to translate.
-    pub(crate) transport: Result<Transport, DropReason>,
+    /// The transport header.
+    pub(crate) transport: Transport,
 }
 
 /// The header whose ports are translated.
+///
+/// All plain fields, each always written: an enum's unused bytes would be copied from registers that were never set,
+/// which the verifier refuses.
 #[derive(Clone, Copy)]
 pub(crate) struct Transport {
     /// Where it starts.
@@ -26,6 +29,19 @@ pub(crate) struct Transport {
     pub(crate) tcp_flags: u8,
     /// An ICMP query that asks, rather than one that answers.
     pub(crate) is_request: bool,
+    /// Why there is nothing to translate.
+    pub(crate) refusal: Option<DropReason>,
+}
+
+impl Transport {
+    /// Whether the packet can be translated.
+    #[inline(always)]
+    pub(crate) fn check(&self) -> Result<(), DropReason> {
+        match self.refusal {
+            Some(reason) => Err(reason),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Reads the headers of `ctx`'s packet; false if it is no IP packet that the gateway's IP layer would see.
@@ -44,8 +60,9 @@ pub(crate) fn parse(ctx: &TcContext, packet: &mut Packet) -> bool {
         _ => None,
     };
     let Some(datagram) = datagram else { return false };
-    packet.transport =
-        if datagram.is_fragment { Err(DropReason::Fragment) } else { ports(ctx, &mut packet.key, &datagram) };
+    packet.transport = Transport { off: datagram.off, tcp_flags: 0, is_request: false, refusal: None };
+    let read = if datagram.is_fragment { Err(DropReason::Fragment) } else { ports(ctx, packet, &datagram) };
+    packet.transport.refusal = read.err();
     true
 }
 
@@ -123,8 +140,9 @@ fn ipv6(ctx: &TcContext, key: &mut FlowKey) -> Option<Datagram> {
 }
 
 #[inline(always)]
-fn ports(ctx: &TcContext, key: &mut FlowKey, datagram: &Datagram) -> Result<Transport, DropReason> {
+fn ports(ctx: &TcContext, packet: &mut Packet, datagram: &Datagram) -> Result<(), DropReason> {
     let Datagram { off, len, .. } = *datagram;
+    let Packet { key, transport, .. } = packet;
     match key.proto {
         proto::TCP => {
             let header: [u8; 14] = load(ctx, off)?;
@@ -135,7 +153,7 @@ fn ports(ctx: &TcContext, key: &mut FlowKey, datagram: &Datagram) -> Result<Tran
             }
             key.src_port = [header[0], header[1]];
             key.dst_port = [header[2], header[3]];
-            Ok(Transport { off, tcp_flags: header[13], is_request: false })
+            transport.tcp_flags = header[13];
         }
         proto::UDP => {
             let header: [u8; 8] = load(ctx, off)?;
@@ -146,25 +164,24 @@ fn ports(ctx: &TcContext, key: &mut FlowKey, datagram: &Datagram) -> Result<Tran
             }
             key.src_port = [header[0], header[1]];
             key.dst_port = [header[2], header[3]];
-            Ok(Transport { off, tcp_flags: 0, is_request: false })
         }
-        proto::ICMP | proto::ICMPV6 => {
+        proto::ICMP | proto::ICMPV6 if (key.proto == proto::ICMP) == addr::is_v4(&key.src) => {
             let header: [u8; 8] = load(ctx, off)?;
-            let is_request = match (key.proto, header[0]) {
+            transport.is_request = match (key.proto, header[0]) {
                 (proto::ICMP, 8) | (proto::ICMPV6, 128) => true,
                 (proto::ICMP, 0) | (proto::ICMPV6, 129) => false,
                 _ => return Err(DropReason::Icmp),
             };
             let id = [header[4], header[5]];
-            if is_request {
+            if transport.is_request {
                 key.src_port = id;
             } else {
                 key.dst_port = id;
             }
-            Ok(Transport { off, tcp_flags: 0, is_request })
         }
-        _ => Err(DropReason::Protocol),
+        _ => return Err(DropReason::Protocol),
     }
+    Ok(())
 }
 
 #[inline(always)]

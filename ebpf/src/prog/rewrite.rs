@@ -24,8 +24,8 @@ const BPF_F_IPV6: u64 = 1 << 7;
 /// Gives the packet the tuple `to`.
 #[inline(always)]
 pub(crate) fn rewrite(ctx: &TcContext, packet: &Packet, to: &FlowKey) -> Result<(), DropReason> {
-    let transport = packet.transport?;
-    change(ctx, packet, transport, to).map_err(|_| DropReason::Rewrite)
+    packet.transport.check()?;
+    change(ctx, packet, packet.transport, to).map_err(|_| DropReason::Rewrite)
 }
 
 #[inline(always)]

@@ -27,46 +27,62 @@ pub(crate) fn is_for_us(ctx: &TcContext) -> bool {
 /// Outwards, after routing: a known flow's packet, or one that a masquerade rule covers, gets its outside source.
 #[inline(always)]
 pub(crate) fn egress(ctx: &TcContext, work: &mut Work) -> Result<Verdict, DropReason> {
-    if flows::follow(ctx, work, hook::EGRESS) {
-        return Ok(Verdict::Translate);
+    if let Some(verdict) = flows::follow(ctx, work, hook::EGRESS) {
+        return Ok(verdict);
     }
     let ifindex = ifindex(ctx);
-    let Some(rule) = masquerade::rule(ifindex, &work.packet.key.src) else {
-        return Ok(Verdict::NotOurs);
-    };
-    masquerade::open(ctx, work, ifindex, rule)?;
-    Ok(Verdict::Translate)
+    if let Some(rule) = masquerade::rule(ifindex, &work.packet.key.src) {
+        masquerade::open(ctx, work, ifindex, rule)?;
+        return Ok(Verdict::Translate);
+    }
+    if masquerade::is_taken_from_gateway(work) {
+        flows::open(ctx, work)?;
+        return Ok(Verdict::Translate);
+    }
+    Ok(Verdict::NotOurs)
 }
 
 /// Inwards, before routing: an answer gets its inside destination, and a forward rule makes a flow. What comes for an
-/// inside network without being either is refused.
+/// inside network without being either is refused, or remembered where its rule lets it in.
 #[inline(always)]
 pub(crate) fn ingress(ctx: &TcContext, work: &mut Work) -> Result<Verdict, DropReason> {
     if !is_for_us(ctx) {
         return Ok(Verdict::NotOurs);
     }
-    if flows::follow(ctx, work, hook::INGRESS) || forwarded(ctx, work, kind::FORWARD)? {
+    if let Some(verdict) = flows::follow(ctx, work, hook::INGRESS) {
+        return Ok(verdict);
+    }
+    if forwarded(ctx, work, kind::FORWARD)? {
         return Ok(Verdict::Translate);
     }
     match masquerade::rule(ifindex(ctx), &work.packet.key.dst) {
         Some(rule) if rule.routed == 0 => Err(DropReason::Unsolicited),
-        _ => Ok(Verdict::NotOurs),
+        Some(rule) => {
+            masquerade::remember_routed(ctx, work, rule);
+            Ok(Verdict::NotOurs)
+        }
+        None => Ok(Verdict::NotOurs),
     }
 }
 
 /// Makes the flow of a packet that comes to a forwarded port; false if it does not. Only what is addressed to the
-/// gateway itself does: never transit, and never 127.0.0.0/8 from a wire.
+/// gateway itself does: never transit, and never 127.0.0.0/8 from a wire. And only from a source that can be there.
 #[inline(always)]
 pub(crate) fn forwarded(ctx: &TcContext, work: &mut Work, kind: u8) -> Result<bool, DropReason> {
     let key = &work.packet.key;
-    if work.packet.transport.is_err() || addr::is_loopback(&key.dst) {
+    if work.packet.transport.refusal.is_some() || addr::is_loopback(&key.dst) {
         return Ok(false);
     }
-    let Some(rule) = forward::rule(&key.dst, key.proto, key.dst_port) else {
+    let Some(rule) = forward::rule(&key.dst, key.proto, key.dst_port) else { return Ok(false) };
+    let ifindex = ifindex(ctx);
+    if !kernel::is_local(ctx, key, ifindex) {
         return Ok(false);
-    };
-    if !kernel::is_local(ctx, key, ifindex(ctx)) {
-        return Ok(false);
+    }
+    let is_spoofed = addr::is_no_source(&key.src)
+        || kernel::is_known_local(&key.src)
+        || masquerade::is_closed_inside(ifindex, &key.src);
+    if is_spoofed {
+        return Err(DropReason::Spoofed);
     }
     forward::open(ctx, work, rule, kind)?;
     Ok(true)
