@@ -36,8 +36,12 @@ pub(crate) fn egress(ctx: &TcContext, work: &mut Work) -> Result<Verdict, DropRe
         return Ok(Verdict::Translate);
     }
     if masquerade::is_taken_from_gateway(work) {
-        flows::open(ctx, work)?;
-        return Ok(Verdict::Translate);
+        return match flows::open(ctx, work) {
+            Ok(()) => Ok(Verdict::Translate),
+            // A reset that its stack sends to whom it does not know.
+            Err(DropReason::NoConnection) => Ok(Verdict::NotOurs),
+            Err(reason) => Err(reason),
+        };
     }
     Ok(Verdict::NotOurs)
 }
