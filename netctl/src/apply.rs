@@ -44,6 +44,9 @@ pub enum Cause {
     /// The user thought better of it.
     #[error("interrupted")]
     Interrupted,
+    /// Translation was to be set up by a single command.
+    #[error("only a topology has translation")]
+    NoTopology,
 }
 
 /// One operation's failure.
@@ -101,13 +104,27 @@ pub fn apply(
     places: &mut Places,
     directories: &Directories,
 ) -> Result<(), Failure> {
-    let mut worker = Worker { topology, places, directories, heeds_interrupts: true };
+    let mut worker = Worker { topology: Some(topology), places, directories, heeds_interrupts: true };
     let mut journal = Vec::new();
     worker.run(ops, &mut journal).map_err(|fault| Failure { fault, left: worker.undo(&journal) })
 }
 
+/// Does `ops` one after the other, for nobody: what is made carries no mark. Nothing is tried after a failure, not even
+/// what a batch would have done with it, since not everything that single commands do can be undone.
+///
+/// # Errors
+/// Those of [`apply`].
+pub fn apply_singly(ops: &[Op], places: &mut Places, directories: &Directories) -> Result<(), Failure> {
+    let mut worker = Worker { topology: None, places, directories, heeds_interrupts: true };
+    let mut journal = Vec::new();
+    ops.iter()
+        .try_for_each(|op| worker.run(slice::from_ref(op), &mut journal))
+        .map_err(|fault| Failure { fault, left: worker.undo(&journal) })
+}
+
 struct Worker<'a> {
-    topology: &'a TopologyName,
+    /// For whom; `None` of a single command.
+    topology: Option<&'a TopologyName>,
     places: &'a mut Places,
     directories: &'a Directories,
     /// Not while undoing.
@@ -155,10 +172,11 @@ impl Worker<'_> {
             let refreshed = self.places.refresh(place);
             refreshed.map_err(|cause| Fault { op: Box::new(op.clone()), cause: cause.into() })?;
         }
+        let request = op.request(self.places);
         for (place, interface) in op.renumbers() {
             self.places.unlearn(place, interface);
         }
-        Ok(op.request(self.places))
+        Ok(request)
     }
 
     fn send(&mut self, batch: &mut Batch, journal: &mut Vec<Op>) -> Result<(), Fault> {
@@ -188,7 +206,9 @@ impl Worker<'_> {
     /// Does what is not a netlink message.
     fn perform(&mut self, op: &Op) -> Result<(), Cause> {
         match op {
-            Op::CreateNamespace { name } => self.places.create(name, &mark(self.topology))?,
+            Op::CreateNamespace { name } => {
+                self.places.create(name, &self.topology.map(mark).unwrap_or_default())?;
+            }
             Op::DeleteNamespace { name } => {
                 self.places.close(&Place::Netns(name.clone()));
                 Netns::delete(name)?;
@@ -196,7 +216,10 @@ impl Worker<'_> {
             Op::SetSysctl { place, key, value, .. } => {
                 sysctl::write(self.places.netns(place)?, &[(key.parse()?, value.clone())])?;
             }
-            _ => nat::perform(op, self.topology, self.places, self.directories)?,
+            _ => {
+                let topology = self.topology.ok_or(Cause::NoTopology)?;
+                nat::perform(op, topology, self.places, self.directories)?;
+            }
         }
         Ok(())
     }

@@ -8,6 +8,7 @@
 mod exec;
 
 use std::{
+    collections::HashMap,
     fs::{self, DirBuilder, File},
     io,
     os::{
@@ -156,7 +157,8 @@ impl Netns {
         })
     }
 
-    /// Runs `f` on a new thread inside this namespace; the thread ends with `f`, so nothing has to be restored.
+    /// Runs `f` on a new thread inside this namespace; the thread ends with `f`, so nothing has to be restored. To run
+    /// in the namespace that the caller is in already takes no right.
     ///
     /// # Errors
     /// What `f` returns, and a failing `setns`.
@@ -166,7 +168,10 @@ impl Netns {
         E: From<NetnsError> + Send,
     {
         on_a_thread(|| {
-            setns(&self.fd, CloneFlags::CLONE_NEWNET).map_err(thread_error("enter a network namespace"))?;
+            if Self::current()?.identity != self.identity {
+                setns(&self.fd, CloneFlags::CLONE_NEWNET)
+                    .map_err(thread_error("enter a network namespace"))?;
+            }
             f()
         })
     }
@@ -217,16 +222,26 @@ impl Netns {
     /// # Errors
     /// When `/proc` cannot be read.
     pub fn processes(&self) -> Result<Vec<u32>, NetnsError> {
+        Ok(Self::all_processes()?.remove(&self.identity).unwrap_or_default())
+    }
+
+    /// [`Netns::processes`] of every namespace that has any, in one pass over `/proc`.
+    ///
+    /// # Errors
+    /// When `/proc` cannot be read.
+    pub fn all_processes() -> Result<HashMap<Identity, Vec<u32>>, NetnsError> {
         let proc = Path::new("/proc");
         let entries = fs::read_dir(proc).map_err(|error| path_error("read", proc)(errno_of(&error)))?;
-        let mut pids: Vec<u32> = entries
-            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-            .filter(|pid| {
-                Identity::of(&proc.join(format!("{pid}/ns/net"))).is_ok_and(|its| its == self.identity)
-            })
-            .collect();
+        let mut pids: Vec<u32> =
+            entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
         pids.sort_unstable();
-        Ok(pids)
+        let mut found: HashMap<Identity, Vec<u32>> = HashMap::new();
+        for pid in pids {
+            if let Ok(identity) = Identity::of(&proc.join(format!("{pid}/ns/net"))) {
+                found.entry(identity).or_default().push(pid);
+            }
+        }
+        Ok(found)
     }
 
     fn open_path(path: &Path) -> Result<Self, NetnsError> {

@@ -6,13 +6,18 @@
 mod command;
 mod mac;
 mod request;
+mod single;
 
 use std::fmt;
 
 use ipnet::IpNet;
 use serde::Serialize;
 
-pub use self::{mac::Mac, request::Lookup};
+pub use self::{
+    mac::Mac,
+    request::Lookup,
+    single::{End, RouteBy, Single},
+};
 use crate::{
     model::{Forward, IfName, Masquerade, NetnsName, Place, Route},
     nat::ebpf::Side,
@@ -203,6 +208,9 @@ pub enum Op {
         /// The rule.
         rule: Forward,
     },
+    /// What only single commands do.
+    #[serde(untagged)]
+    Single(Single),
 }
 
 /// One end of a cable to make.
@@ -271,6 +279,7 @@ impl Op {
             | Self::RemoveMasquerade { place, .. }
             | Self::AddForward { place, .. }
             | Self::RemoveForward { place, .. } => place.clone(),
+            Self::Single(single) => single.place().clone(),
         }
     }
 
@@ -299,6 +308,7 @@ impl Op {
             | Self::DetachLocal { .. }
             | Self::RemoveMasquerade { .. }
             | Self::RemoveForward { .. } => Some(Change::Remove),
+            Self::Single(single) => Some(single.change()),
         }
     }
 
@@ -341,6 +351,7 @@ impl Op {
             Self::RemoveMasquerade { place, rule } => Self::AddMasquerade { place, rule },
             Self::AddForward { place, rule } => Self::RemoveForward { place, rule },
             Self::RemoveForward { place, rule } => Self::AddForward { place, rule },
+            Self::Single(single) => return single.inverse(),
             Self::DeleteNamespace { .. }
             | Self::MarkLink { .. }
             | Self::SetUp { .. }
@@ -421,6 +432,7 @@ impl fmt::Display for Op {
             Self::RemoveMasquerade { place, rule } => write!(f, "remove masquerade {rule} {}", At(place)),
             Self::AddForward { place, rule } => write!(f, "add forward {rule} {}", At(place)),
             Self::RemoveForward { place, rule } => write!(f, "remove forward {rule} {}", At(place)),
+            Self::Single(single) => single.fmt(f),
         }
     }
 }
