@@ -10,6 +10,7 @@
 //! our own.
 
 pub mod addr;
+mod family;
 pub mod fdb;
 pub mod link;
 pub mod message;

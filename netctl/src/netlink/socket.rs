@@ -5,6 +5,8 @@
 //! has been sent all its acknowledgements are already there, each in a datagram of its own. A batch is kept so small
 //! that they cannot overrun the receive buffer, which would lose them (`ENOBUFS`).
 
+#[cfg(test)]
+mod live;
 mod reply;
 
 use std::{
@@ -60,6 +62,11 @@ impl Socket {
     /// # Errors
     /// Failing system calls: too many open files, or a kernel older than 4.20.
     pub fn open() -> Result<Self, Error> {
+        Self::with_receive_buffer(RECEIVE_BUFFER)
+    }
+
+    /// Opens one and asks for a receive buffer of so many bytes.
+    fn with_receive_buffer(bytes: usize) -> Result<Self, Error> {
         let fd =
             socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkRoute)
                 .map_err(failed("open"))?;
@@ -67,8 +74,8 @@ impl Socket {
             enable(&fd, option).map_err(failed("set an option of"))?;
         }
         // Beyond net.core.rmem_max only with CAP_NET_ADMIN in the initial user namespace; less will do as well.
-        setsockopt(&fd, sockopt::RcvBufForce, &RECEIVE_BUFFER)
-            .or_else(|_| setsockopt(&fd, sockopt::RcvBuf, &RECEIVE_BUFFER))
+        setsockopt(&fd, sockopt::RcvBufForce, &bytes)
+            .or_else(|_| setsockopt(&fd, sockopt::RcvBuf, &bytes))
             .and_then(|()| setsockopt(&fd, sockopt::ReceiveTimeout, &TimeVal::new(PATIENCE, 0)))
             .map_err(failed("set an option of"))?;
         Ok(Self { fd, sequence: 1, buffer: vec![0; 32 * 1024] })
