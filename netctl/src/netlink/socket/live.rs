@@ -1,4 +1,4 @@
-//! Sockets against a kernel that changes while it answers.
+//! Sockets against a kernel that changes while it answers, and with next to no room for its answers.
 
 use std::{
     cell::{Cell, RefCell},
@@ -174,5 +174,23 @@ fn what_stays_is_once_in_every_dump_whatever_comes_and_goes_meanwhile() {
                 assert!(names.is_superset(&staying), "one is missing: {names:?}");
             }
         });
+    });
+}
+
+#[test]
+fn no_answer_is_lost_however_small_the_receive_buffer_is() {
+    isolated(|| {
+        for bytes in [0, 4_000, 10_000, 50_000] {
+            let mut socket = Socket::with_receive_buffer(bytes).unwrap();
+            let br0 = "br0".parse().unwrap();
+            // Refusals with a text and an offset are the longest answers.
+            let request = |number| link::set_mtu(&br0, if number % 2 == 0 { 1_000_000 } else { 1500 });
+            if bytes == 0 {
+                execute(&mut socket, vec![link::create_bridge(&NewLink::named(&br0))]);
+            }
+            let answers = socket.execute((0..500).map(request).collect()).unwrap();
+            let refused: Vec<_> = answers.iter().map(Result::is_err).collect();
+            assert_eq!(refused, [true, false].repeat(250), "{bytes} bytes");
+        }
     });
 }
