@@ -16,6 +16,8 @@ pub mod link;
 pub mod message;
 pub mod neigh;
 pub mod nsid;
+#[cfg(test)]
+mod recorded;
 pub mod route;
 pub mod socket;
 

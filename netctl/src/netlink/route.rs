@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv6_default_route_is_iproute2s_but_for_the_destination_it_need_not_name() {
+    fn an_ipv6_default_route_is_iproute2s() {
         let route = NewRoute { device: Some(3), metric: Some(7), ..new("::/0", Some("fd00::2")) };
         #[rustfmt::skip]
         let golden = [
