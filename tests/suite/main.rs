@@ -4,3 +4,4 @@
 mod lab;
 mod nat_prog;
 mod quickstart;
+mod tutorials;
