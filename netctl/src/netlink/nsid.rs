@@ -30,7 +30,7 @@ pub fn of(socket: &mut Socket, other: BorrowedFd<'_>) -> Result<Option<i32>, Err
 }
 
 /// Reads an `RTM_NEWNSID`; `None` for any other message.
-fn parse(message: &Message<'_>) -> Result<Option<i32>, Malformed> {
+pub(super) fn parse(message: &Message<'_>) -> Result<Option<i32>, Malformed> {
     if !message.is(Rtm::Newnsid) {
         return Ok(None);
     }

@@ -5,6 +5,8 @@
 //! has been sent all its acknowledgements are already there, each in a datagram of its own. A batch is kept so small
 //! that they cannot overrun the receive buffer that the socket was granted, which would lose them (`ENOBUFS`).
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 #[cfg(test)]
 mod live;
 mod reply;

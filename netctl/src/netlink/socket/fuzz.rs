@@ -1,0 +1,128 @@
+//! What must hold of whatever comes back on a socket: called by the fuzz target `replies` of tests/fuzz with all that it
+//! thinks of, and by a test with its seeds, which are replies of Linux 6.18 and every input that once failed.
+
+use std::fmt::Debug;
+
+use super::{
+    super::{Malformed, addr, fdb, link, message::Message, message::messages, neigh, nsid, route},
+    reply::{Acks, Dump},
+};
+
+/// The number of the first request of a batch, and of a dump.
+const SEQUENCE: u32 = 5;
+
+/// Takes the input as two datagrams, the first as long as the first byte says, in units of four bytes: as the answers
+/// to a batch, and as dumps of everything.
+pub fn replies(input: &[u8]) {
+    let Some((&length, bytes)) = input.split_first() else { return };
+    let datagrams: [&[u8]; 2] = bytes.split_at(bytes.len().min(usize::from(length) * 4)).into();
+    batch(datagrams);
+    for link in dump(datagrams, link::parse) {
+        assert!(!link.name.contains('\0') && !link.alias.is_some_and(|alias| alias.contains('\0')));
+    }
+    for address in dump(datagrams, addr::parse) {
+        assert_ne!(address.peer, Some(address.address.addr()));
+    }
+    dump(datagrams, route::parse);
+    dump(datagrams, neigh::parse);
+    dump(datagrams, fdb::parse);
+    dump(datagrams, nsid::parse);
+}
+
+fn batch(datagrams: [&[u8]; 2]) {
+    let mut acks = Acks::new(SEQUENCE, &vec![link::set_up(1); 3]);
+    for datagram in datagrams {
+        if acks.take(datagram).is_err() {
+            break;
+        }
+    }
+    let open = acks.answers.iter().filter(|answer| answer.is_none()).count();
+    assert_eq!((acks.missing, acks.answers.len()), (open, 3));
+}
+
+/// What a dump makes of them: nothing that no message gave, and the same again.
+fn dump<T: Debug + PartialEq>(
+    datagrams: [&[u8]; 2],
+    parse: impl Fn(&Message<'_>) -> Result<Option<T>, Malformed>,
+) -> Vec<T> {
+    let take = || {
+        let mut dump = Dump::new(SEQUENCE);
+        let malformed = datagrams.iter().find_map(|datagram| dump.take(datagram, &parse).err());
+        (dump, malformed)
+    };
+    let ((dump, malformed), (same, same_malformed)) = (take(), take());
+    assert_eq!((&dump.items, malformed), (&same.items, same_malformed));
+    let ours = |message: &Message<'_>| message.sequence == SEQUENCE;
+    let given = datagrams.iter().flat_map(|datagram| messages(datagram)).flatten().filter(ours).count();
+    assert!(dump.items.len() + usize::from(dump.done) <= given);
+    dump.items
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, fs, net::IpAddr};
+
+    use super::*;
+
+    /// The target's seeds by name.
+    fn seeds() -> BTreeMap<String, Vec<u8>> {
+        let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fuzz/seeds/replies");
+        let files = fs::read_dir(directory).unwrap().map(Result::unwrap);
+        files.map(|file| (file.file_name().into_string().unwrap(), fs::read(file.path()).unwrap())).collect()
+    }
+
+    #[test]
+    fn every_seed_holds_also_when_it_is_cut_anywhere() {
+        for seed in seeds().values() {
+            for end in 0..=seed.len() {
+                replies(&seed[..end]);
+            }
+        }
+    }
+
+    #[test]
+    fn recorded_replies_are_read_in_full() {
+        let seeds = seeds();
+        let of = |name: &str| [&seeds[name][1..], &[]];
+        let links = dump(of("links"), link::parse);
+        let (bridge, port) = (&links[1], &links[2]);
+        assert_eq!((links.len(), &*bridge.name, bridge.kind.as_deref()), (3, "br0", Some("bridge")));
+        assert_eq!((&*port.name, port.alias.as_deref()), ("v0", Some("mark")));
+        assert_eq!((port.master, port.address), (Some(bridge.index), Some([2, 0, 0, 0, 0, 8])));
+        assert_eq!((port.peer_index, port.peer_netnsid), (Some(2), Some(0)));
+
+        let addresses = dump(of("addresses-4"), addr::parse);
+        let texts: Vec<_> = addresses.iter().map(|its| (its.address.to_string(), its.peer)).collect();
+        let peer = Some(IpAddr::from([10, 0, 0, 9]));
+        assert!(
+            texts.contains(&("10.0.0.2/24".into(), None)) && texts.contains(&("10.0.0.1/32".into(), peer))
+        );
+        assert_eq!(dump(of("addresses-6"), addr::parse)[0].address.to_string(), "fd00::2/64");
+
+        let routes = dump(of("routes-4"), route::parse);
+        let to = |to: &str| routes.iter().find(|its| its.destination.to_string() == to).unwrap();
+        assert_eq!(to("0.0.0.0/0").gateway, Some([10, 0, 0, 254].into()));
+        assert_eq!(to("10.8.0.0/16").gateway, Some("fd00::1".parse().unwrap()));
+        assert!(to("10.7.0.0/16").multipath);
+        assert!(dump(of("routes-6"), route::parse).iter().any(|its| its.metric == Some(7)));
+        let neighbours = dump(of("neighbours"), neigh::parse);
+        assert_eq!(neighbours.iter().filter(|its| its.mac == Some([2, 0, 0, 0, 0, 7])).count(), 2);
+        assert!(dump(of("bridge-entries"), fdb::parse).iter().any(|its| its.mac == [2, 0, 0, 0, 0, 8]));
+    }
+
+    #[test]
+    fn recorded_refusals_are_in_the_kernels_words() {
+        let seeds = seeds();
+        let mut acks = Acks::new(SEQUENCE, &[link::set_up(1)]);
+        acks.take(&seeds["refused-name"][1..]).unwrap();
+        let refusal = acks.answers[0].clone().unwrap().unwrap_err().to_string();
+        assert_eq!(refusal, "Math result not representable (kernel: Attribute failed policy validation)");
+        let mut dump = Dump::new(SEQUENCE);
+        dump.take(&seeds["refused-dump"][1..], link::parse).unwrap();
+        let failure = dump.failure.unwrap().to_string();
+        assert!(
+            failure.ends_with("(kernel: Filter by device index not supported for link dumps)"),
+            "{failure}"
+        );
+    }
+}
