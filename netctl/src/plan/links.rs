@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use super::{Conflict, Given, Planner, wanted_addresses};
 use crate::{
-    model::{Bridge, Cable, End, IfName, Place},
+    model::{Bridge, Cable, End, FullName, IfName, Place},
     observe::{ObservedLink, ObservedPlace},
     op::{CableEnd, Mac, Op},
-    place::mark,
+    place::{mark, mark_in_full},
 };
 
 impl<'a> Given<'a> {
@@ -15,7 +15,7 @@ impl<'a> Given<'a> {
         self.there(place)?.links.get(interface)
     }
 
-    fn is_ours(self, link: &ObservedLink) -> bool {
+    pub(super) fn is_ours(self, link: &ObservedLink) -> bool {
         link.owner.as_ref() == Some(&self.topology.name)
     }
 
@@ -23,28 +23,14 @@ impl<'a> Given<'a> {
         self.link(&bridge.place, &bridge.name).is_some_and(|link| link.kind == "bridge" && self.is_ours(link))
     }
 
-    /// Both ends are there and each is the other's.
     fn has_cable(self, cable: &Cable) -> bool {
-        let end = |end: &End| {
-            self.link(&end.place, &end.interface).filter(|link| link.kind == "veth" && self.is_ours(link))
-        };
-        match (end(&cable.a), end(&cable.b)) {
-            (Some(a), Some(b)) => a.peer_index == Some(b.index) && b.peer_index == Some(a.index),
-            _ => false,
-        }
+        self.observed.has_cable(&self.topology.name, cable)
     }
 
-    /// The other end of an observed cable of ours.
-    fn far_end(self, place: &Place, link: &ObservedLink) -> Option<(&'a Place, &'a IfName)> {
-        let is_far = |there: &Place, far: &ObservedLink| {
-            (there != place || far.index != link.index)
-                && self.is_ours(far)
-                && link.peer_index == Some(far.index)
-                && far.peer_index == Some(link.index)
-        };
-        self.observed.places.iter().find_map(|(there, seen)| {
-            seen.links.iter().find(|(_, far)| is_far(there, far)).map(|(name, _)| (there, name))
-        })
+    /// The other end of a cable that goes.
+    fn far_end(self, place: &Place, interface: &IfName) -> Option<(&'a Place, &'a IfName)> {
+        let (place, interface) = self.observed.peers.get(&(place.clone(), interface.clone()))?;
+        Some((place, interface))
     }
 
     /// What makes a link again that a failing plan had deleted.
@@ -75,7 +61,7 @@ impl<'a> Given<'a> {
             _ => return ops,
         }
         for (index, (place, interface, link)) in ends.iter().enumerate() {
-            ops.push(self.mark(place, interface));
+            ops.push(self.mark(place, interface, link.full_name.as_deref()));
             if index > 0 {
                 ops.push(Op::SetUp { place: (*place).clone(), interface: (*interface).clone() });
                 ops.extend(link.master.iter().map(|master| Op::SetMaster {
@@ -109,9 +95,14 @@ impl<'a> Given<'a> {
         }
     }
 
-    fn mark(self, place: &Place, interface: &IfName) -> Op {
-        let (place, interface) = (place.clone(), interface.clone());
-        Op::MarkLink { place, interface, alias: mark(&self.topology.name) }
+    fn mark(self, place: &Place, interface: &IfName, full_name: Option<&str>) -> Op {
+        let topology = &self.topology.name;
+        let alias = full_name.map_or_else(|| mark(topology), |full_name| mark_in_full(topology, full_name));
+        Op::MarkLink { place: place.clone(), interface: interface.clone(), alias }
+    }
+
+    fn mark_end(self, end: &End) -> Op {
+        self.mark(&end.place, &end.interface, end.full_name.as_ref().map(FullName::as_str))
     }
 
     /// A name that something foreign has cannot be had.
@@ -135,15 +126,15 @@ impl Planner<'_> {
         let mut kept: BTreeSet<(&Place, &IfName)> = BTreeSet::new();
         let bridges = given.topology.bridges.iter().filter(|bridge| given.has_bridge(bridge));
         kept.extend(bridges.map(|bridge| (&bridge.place, &bridge.name)));
-        let cables = given.topology.cables.iter().filter(|cable| given.has_cable(cable));
-        kept.extend(cables.flat_map(|cable| [&cable.a, &cable.b]).map(|end| (&end.place, &end.interface)));
+        let wanted = given.topology.cables.iter().filter(|cable| given.has_cable(cable));
+        kept.extend(wanted.flat_map(|cable| [&cable.a, &cable.b]).map(|end| (&end.place, &end.interface)));
         for (place, there) in given.kept_places() {
             for (interface, link) in there.links.iter().filter(|(_, link)| given.is_ours(link)) {
                 let key = (place.clone(), interface.clone());
                 if kept.contains(&(place, interface)) || self.gone.contains(&key) {
                     continue;
                 }
-                let far = given.far_end(place, link);
+                let far = given.far_end(place, interface);
                 self.ops.push(Op::DeleteLink {
                     place: place.clone(),
                     interface: interface.clone(),
@@ -158,14 +149,14 @@ impl Planner<'_> {
 
     pub(super) fn bridges(&mut self) -> Result<(), Conflict> {
         for bridge in &self.given.topology.bridges {
-            let Bridge { place, name, mtu, .. } = bridge;
+            let Bridge { place, name, full_name, mtu, .. } = bridge;
             if self.given.has_bridge(bridge) {
                 self.settle(place, name, *mtu, None);
                 continue;
             }
             self.given.refuse_foreign_link(place, name)?;
             self.ops.push(self.given.create_bridge(place, name, *mtu));
-            self.ops.push(self.given.mark(place, name));
+            self.ops.push(self.given.mark(place, name, full_name.as_ref().map(FullName::as_str)));
             self.fresh.insert((place.clone(), name.clone()));
         }
         Ok(())
@@ -189,12 +180,12 @@ impl Planner<'_> {
                 self.fresh.insert((end.place.clone(), end.interface.clone()));
             }
             self.ops.push(Op::CreateCable { a: self.given.cable_end(near), b: self.given.cable_end(far) });
-            self.ops.push(self.given.mark(&near.place, &near.interface));
+            self.ops.push(self.given.mark_end(near));
             far_ends.push(far);
         }
         for far in far_ends {
             let (place, interface) = (far.place.clone(), far.interface.clone());
-            self.ops.push(self.given.mark(&place, &interface));
+            self.ops.push(self.given.mark_end(far));
             if let Some(master) = far.master.clone() {
                 let (place, interface) = (place.clone(), interface.clone());
                 self.ops.push(Op::SetMaster { place, interface, master: Some(master), before: None });
@@ -239,11 +230,9 @@ impl Planner<'_> {
                 .filter(|_| !is_fresh)
                 .map_or(&[][..], |there| addresses(there, interface));
             for &address in found.iter().filter(|address| !wanted.contains(address)) {
-                self.ops.push(Op::DeleteAddress {
-                    place: place.clone(),
-                    interface: interface.clone(),
-                    address,
-                });
+                let (place, interface) = (place.clone(), interface.clone());
+                self.lost.insert((place.clone(), interface.clone(), address));
+                self.ops.push(Op::DeleteAddress { place, interface, address });
             }
             for &address in wanted.iter().filter(|address| !found.contains(address)) {
                 self.ops.push(Op::AddAddress { place: place.clone(), interface: interface.clone(), address });

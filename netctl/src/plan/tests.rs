@@ -1,6 +1,8 @@
 //! Plans are tried on a kernel of paper: a simulation that does what the operations say to an [`Observed`].
 
-use std::collections::BTreeMap;
+mod settled;
+
+use std::{collections::BTreeMap, convert::Infallible};
 
 use super::*;
 use crate::{
@@ -25,12 +27,15 @@ fn netns(name: &str) -> Place {
 
 /// An empty machine.
 fn machine() -> Observed {
-    Observed { places: BTreeMap::from([(Place::Host, ObservedPlace::default())]) }
+    let places = BTreeMap::from([(Place::Host, ObservedPlace::default())]);
+    Observed { places, ..Observed::default() }
 }
 
 /// Plans and does it.
 fn up(topology: &Topology, observed: &mut Observed) -> Vec<Op> {
+    let Ok(()) = observed.pair(topology, |_, _, _| Ok::<_, Infallible>(true));
     let ops = plan(topology, observed).unwrap();
+    observed.peers.clear();
     for op in &ops {
         run(op, topology, observed);
     }
@@ -52,10 +57,12 @@ fn add_link(observed: &mut Observed, end: &CableEnd, kind: &str, up: bool) -> u3
         index,
         kind: kind.to_owned(),
         owner: None,
+        full_name: None,
         mtu: end.mtu.unwrap_or(1500),
         up,
         master: end.master.clone(),
         peer_index: None,
+        peer_netnsid: None,
         addresses: Vec::new(),
     };
     assert!(place.links.insert(end.interface.clone(), link).is_none(), "{} exists", end.interface);
