@@ -63,8 +63,10 @@ pub struct ObservedLink {
     pub index: u32,
     /// The driver's word: `veth`, `bridge`, ..
     pub kind: String,
-    /// Whose it is, if it carries an owner's mark.
+    /// Whose it is, by its mark or, if netctl was killed before it wrote that, by its MAC address.
     pub owner: Option<TopologyName>,
+    /// Whether it carries an owner's mark.
+    pub marked: bool,
     /// What the mark has as its full name.
     pub full_name: Option<String>,
     /// Bytes.
@@ -139,7 +141,7 @@ pub fn observe(
         if !places.open(&place)? {
             continue;
         }
-        let (mut found, routes) = look(&place, places)?;
+        let (mut found, routes) = look(&topology.name, &place, places)?;
         if place == Place::Host {
             observed.host_routes = routes;
         }
@@ -154,7 +156,11 @@ pub fn observe(
 }
 
 /// A place, and where it sends what.
-fn look(place: &Place, places: &mut Places) -> Result<(ObservedPlace, Vec<HostRoute>), Error> {
+fn look(
+    topology: &TopologyName,
+    place: &Place,
+    places: &mut Places,
+) -> Result<(ObservedPlace, Vec<HostRoute>), Error> {
     let failed = |source| Error::Netlink { place: place.clone(), source };
     let socket = places.socket(place)?;
     let links = link::dump(socket).map_err(failed)?;
@@ -170,16 +176,17 @@ fn look(place: &Place, places: &mut Places) -> Result<(ObservedPlace, Vec<HostRo
     }
     let mut found = ObservedPlace::default();
     for link in &links {
-        let owner = link.alias.as_deref().and_then(place::owner);
+        let mark = link.alias.as_deref().and_then(place::owner);
         if link.kind.is_none() && link.name == "lo" {
-            found.owner = owner.filter(|_| *place != Place::Host);
+            found.owner = mark.filter(|_| *place != Place::Host);
             continue;
         }
         let Some(name) = names.get(&link.index) else { continue };
         let seen = ObservedLink {
             index: link.index,
             kind: link.kind.clone().unwrap_or_default(),
-            owner,
+            owner: place::owner_of(link, place, topology),
+            marked: mark.is_some(),
             full_name: link.alias.as_deref().and_then(place::full_name).map(str::to_owned),
             mtu: link.mtu,
             up: link.up,

@@ -11,7 +11,7 @@ use crate::{
     model::{IfName, NetnsName, Place, TopologyName},
     netlink::{self, Socket, link, nsid},
     netns::{Netns, NetnsError},
-    op::Lookup,
+    op::{Lookup, Mac},
 };
 
 /// Why a place cannot be used.
@@ -59,6 +59,20 @@ pub fn mark_in_full(topology: &TopologyName, full_name: &str) -> String {
 pub fn owner(alias: &str) -> Option<TopologyName> {
     let rest = alias.strip_prefix(MARK)?;
     rest.split_once('/').map_or(rest, |(topology, _)| topology).parse().ok()
+}
+
+/// Whose a link of `place` is: by its mark or, if it has no alias at all, by the MAC address that only `topology` gives a
+/// link of that name. The address travels in the message that creates a link, the mark in the next one: a netctl that is
+/// killed between the two still leaves nothing that it would not know again.
+#[must_use]
+pub fn owner_of(link: &link::Link, place: &Place, topology: &TopologyName) -> Option<TopologyName> {
+    match &link.alias {
+        Some(alias) => owner(alias),
+        None => {
+            let own = Mac::of(topology, place, &link.name.parse().ok()?);
+            (link.address == Some(own.0)).then(|| topology.clone())
+        }
+    }
 }
 
 /// The full name in a link's mark, if there is one.

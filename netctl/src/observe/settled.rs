@@ -70,6 +70,7 @@ impl Scene<'_> {
             index: 0,
             kind: String::new(),
             owner: Some(self.topology.name.clone()),
+            marked: true,
             full_name: full_name.map(ToString::to_string),
             mtu: USUAL_MTU,
             up: true,

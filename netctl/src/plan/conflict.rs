@@ -106,7 +106,7 @@ impl Conflict {
         match (self, owner) {
             (_, Some(owner)) => format!("`netctl down {owner}` removes that topology"),
             (Self::Namespace { name, .. }, None) => {
-                format!("choose another name in the file, or remove it with `ip netns delete {name}`")
+                format!("choose another name in the file, or remove it with `netctl ns del {name}`")
             }
             (Self::Link { .. }, None) => "choose another interface name in the file".to_owned(),
             (Self::Subnet(overlap), None) => match overlap.free {

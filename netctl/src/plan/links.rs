@@ -10,6 +10,15 @@ use crate::{
     place::{mark, mark_in_full},
 };
 
+/// What is wanted of a link that is there.
+struct Wanted<'a> {
+    place: &'a Place,
+    interface: &'a IfName,
+    full_name: Option<&'a FullName>,
+    mtu: Option<u32>,
+    master: Option<&'a IfName>,
+}
+
 impl<'a> Given<'a> {
     fn link(self, place: &Place, interface: &IfName) -> Option<&'a ObservedLink> {
         self.there(place)?.links.get(interface)
@@ -151,7 +160,13 @@ impl Planner<'_> {
         for bridge in &self.given.topology.bridges {
             let Bridge { place, name, full_name, mtu, .. } = bridge;
             if self.given.has_bridge(bridge) {
-                self.settle(place, name, *mtu, None);
+                self.settle(&Wanted {
+                    place,
+                    interface: name,
+                    full_name: bridge.full_name.as_ref(),
+                    mtu: *mtu,
+                    master: None,
+                });
                 continue;
             }
             self.given.refuse_foreign_link(place, name)?;
@@ -168,7 +183,13 @@ impl Planner<'_> {
         for cable in &self.given.topology.cables {
             if self.given.has_cable(cable) {
                 for end in [&cable.a, &cable.b] {
-                    self.settle(&end.place, &end.interface, end.mtu, end.master.as_ref());
+                    self.settle(&Wanted {
+                        place: &end.place,
+                        interface: &end.interface,
+                        full_name: end.full_name.as_ref(),
+                        mtu: end.mtu,
+                        master: end.master.as_ref(),
+                    });
                 }
                 continue;
             }
@@ -196,9 +217,13 @@ impl Planner<'_> {
     }
 
     /// Changes what differs on a link that stays.
-    fn settle(&mut self, place: &Place, interface: &IfName, mtu: Option<u32>, master: Option<&IfName>) {
+    fn settle(&mut self, wanted: &Wanted<'_>) {
+        let &Wanted { place, interface, full_name, mtu, master } = wanted;
         let Some(link) = self.given.link(place, interface) else { return };
         let mut ops = Vec::new();
+        if !link.marked || link.full_name.as_deref() != full_name.map(FullName::as_str) {
+            ops.push(self.given.mark(place, interface, full_name.map(FullName::as_str)));
+        }
         let (place, interface) = (place.clone(), interface.clone());
         if let Some(mtu) = mtu.filter(|&mtu| mtu != link.mtu) {
             let (place, interface) = (place.clone(), interface.clone());
