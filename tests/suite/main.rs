@@ -1,6 +1,8 @@
 //! The tests that need a kernel and root.
 #![expect(clippy::unwrap_used, reason = "tests panic")]
 
+mod contention;
 mod lab;
 mod nat_prog;
 mod quickstart;
+mod udp;
