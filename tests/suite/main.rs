@@ -3,7 +3,9 @@
 
 mod bulk;
 mod contention;
+mod down;
 mod lab;
 mod nat_prog;
 mod quickstart;
 mod udp;
+mod up;
