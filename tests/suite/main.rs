@@ -7,5 +7,6 @@ mod down;
 mod lab;
 mod nat_prog;
 mod quickstart;
+mod refusal;
 mod udp;
 mod up;
