@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, fmt, slice};
 
 use crate::{
     fault, interrupt,
-    model::{Place, TopologyName},
+    model::{NetnsName, Place, TopologyName},
     nat,
     netlink::{self, Refusal, Request},
     netns::{Netns, NetnsError},
@@ -44,6 +44,9 @@ pub enum Cause {
     /// The user thought better of it.
     #[error("interrupted")]
     Interrupted,
+    /// Translation was to be set up by a single command.
+    #[error("only a topology has translation")]
+    NoTopology,
 }
 
 /// One operation's failure.
@@ -101,13 +104,27 @@ pub fn apply(
     places: &mut Places,
     directories: &Directories,
 ) -> Result<(), Failure> {
-    let mut worker = Worker { topology, places, directories, heeds_interrupts: true };
+    let mut worker = Worker { topology: Some(topology), places, directories, heeds_interrupts: true };
     let mut journal = Vec::new();
     worker.run(ops, &mut journal).map_err(|fault| Failure { fault, left: worker.undo(&journal) })
 }
 
+/// Does `ops` one after the other, for nobody: what is made carries no mark. Nothing is tried after a failure, not even
+/// what a batch would have done with it, since not everything that single commands do can be undone.
+///
+/// # Errors
+/// Those of [`apply`].
+pub fn apply_singly(ops: &[Op], places: &mut Places, directories: &Directories) -> Result<(), Failure> {
+    let mut worker = Worker { topology: None, places, directories, heeds_interrupts: true };
+    let mut journal = Vec::new();
+    ops.iter()
+        .try_for_each(|op| worker.run(slice::from_ref(op), &mut journal))
+        .map_err(|fault| Failure { fault, left: worker.undo(&journal) })
+}
+
 struct Worker<'a> {
-    topology: &'a TopologyName,
+    /// For whom; `None` of a single command.
+    topology: Option<&'a TopologyName>,
     places: &'a mut Places,
     directories: &'a Directories,
     /// Not while undoing.
@@ -118,14 +135,21 @@ impl Worker<'_> {
     /// Does operations up to the first failure; those that were done are appended to the journal.
     fn run(&mut self, ops: &[Op], journal: &mut Vec<Op>) -> Result<(), Fault> {
         let mut batch = Batch::default();
-        for op in ops {
+        let mut rest = ops;
+        while let Some((op, later)) = rest.split_first() {
             let _span = tracing::debug_span!("op", place = %op.place(), %op).entered();
-            let prepared = self.prepare(op, &mut batch, journal);
             let fault = |cause| Fault { op: Box::new(op.clone()), cause };
             if self.heeds_interrupts && interrupt::is_requested() {
                 return Err(fault(Cause::Interrupted));
             }
-            match prepared? {
+            let names = leading_namespaces(rest);
+            if !names.is_empty() {
+                self.send(&mut batch, journal)?;
+                self.create_namespaces(&names, journal)?;
+                rest = &rest[names.len()..];
+                continue;
+            }
+            match self.prepare(op, &mut batch, journal)? {
                 Some(request) => batch.push(op, request),
                 None if op.is_message() => return Err(fault(Cause::NoSuchInterface)),
                 None => {
@@ -135,8 +159,29 @@ impl Worker<'_> {
                     fault::point();
                 }
             }
+            rest = later;
         }
         self.send(&mut batch, journal)
+    }
+
+    /// Makes namespaces side by side; those that could be made are in the journal, whatever became of the others.
+    fn create_namespaces(&mut self, names: &[NetnsName], journal: &mut Vec<Op>) -> Result<(), Fault> {
+        let Some(first) = names.first() else { return Ok(()) };
+        let fault = |name: &NetnsName, cause: place::Error| Fault {
+            op: Box::new(Op::CreateNamespace { name: name.clone() }),
+            cause: cause.into(),
+        };
+        let mark = self.topology.map(mark).unwrap_or_default();
+        let made = self.places.create(names, &mark).map_err(|cause| fault(first, cause))?;
+        let mut failed = Ok(());
+        for (name, made) in names.iter().zip(made) {
+            match made {
+                Ok(()) => journal.push(Op::CreateNamespace { name: name.clone() }),
+                Err(cause) => failed = failed.and(Err(fault(name, cause))),
+            }
+        }
+        fault::point();
+        failed
     }
 
     /// The operation's message, if it is one. What it depends on is sent before.
@@ -155,10 +200,11 @@ impl Worker<'_> {
             let refreshed = self.places.refresh(place);
             refreshed.map_err(|cause| Fault { op: Box::new(op.clone()), cause: cause.into() })?;
         }
+        let request = op.request(self.places);
         for (place, interface) in op.renumbers() {
             self.places.unlearn(place, interface);
         }
-        Ok(op.request(self.places))
+        Ok(request)
     }
 
     fn send(&mut self, batch: &mut Batch, journal: &mut Vec<Op>) -> Result<(), Fault> {
@@ -188,7 +234,6 @@ impl Worker<'_> {
     /// Does what is not a netlink message.
     fn perform(&mut self, op: &Op) -> Result<(), Cause> {
         match op {
-            Op::CreateNamespace { name } => self.places.create(name, &mark(self.topology))?,
             Op::DeleteNamespace { name } => {
                 self.places.close(&Place::Netns(name.clone()));
                 Netns::delete(name)?;
@@ -196,7 +241,10 @@ impl Worker<'_> {
             Op::SetSysctl { place, key, value, .. } => {
                 sysctl::write(self.places.netns(place)?, &[(key.parse()?, value.clone())])?;
             }
-            _ => nat::perform(op, self.topology, self.places, self.directories)?,
+            _ => {
+                let topology = self.topology.ok_or(Cause::NoTopology)?;
+                nat::perform(op, topology, self.places, self.directories)?;
+            }
         }
         Ok(())
     }
@@ -217,6 +265,18 @@ impl Worker<'_> {
         }
         left
     }
+}
+
+/// How many namespaces are made between two looks at whether the user thought better of it.
+const NAMESPACES_AT_ONCE: usize = if fault::EVERY_MESSAGE { 1 } else { 256 };
+
+/// The namespaces that `ops` begin with.
+fn leading_namespaces(ops: &[Op]) -> Vec<NetnsName> {
+    let name = |op: &Op| match op {
+        Op::CreateNamespace { name } => Some(name.clone()),
+        _ => None,
+    };
+    ops.iter().map_while(name).take(NAMESPACES_AT_ONCE).collect()
 }
 
 /// Messages for one place that leave together.

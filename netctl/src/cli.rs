@@ -1,19 +1,28 @@
 //! The command line: flags, verbs and exit codes. A file a verb; only `print` prints.
 
+mod addr;
+mod cells;
 mod down;
 mod exec;
 mod failure;
+mod link;
 mod ls;
+mod namespace;
+mod neigh;
+mod ns;
 mod plan;
 mod print;
+mod route;
 mod show;
 mod source;
+mod sysctl;
 mod up;
+mod words;
 
 use std::{io, process::ExitCode};
 
 use clap::{ArgAction, Parser, Subcommand};
-use netctl::state::Directories;
+use netctl::{model::Place, state::Directories};
 use tracing::level_filters::LevelFilter;
 
 use self::{failure::Failure, print::Printer};
@@ -24,6 +33,9 @@ use self::{failure::Failure, print::Printer};
 struct Cli {
     #[command(flatten)]
     global: Global,
+    /// Act in this namespace, as in `ip -n`: for link, addr, route, neigh and sysctl, which take it anywhere
+    #[arg(short = 'n', long = "netns", value_name = "NS", value_parser = namespace::place)]
+    before_verb: Option<Place>,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -61,6 +73,40 @@ enum Verb {
     /// Run a command in a namespace
     #[command(after_help = exec::EXAMPLES)]
     Exec(exec::Args),
+    /// Make, delete and list namespaces
+    #[command(after_help = ns::EXAMPLES)]
+    Ns(ns::Args),
+    /// Make, change, delete and list links
+    #[command(visible_alias = "l", after_help = link::EXAMPLES)]
+    Link(link::Args),
+    /// Give, take and list addresses
+    #[command(visible_aliases = ["a", "address"], after_help = addr::EXAMPLES)]
+    Addr(addr::Args),
+    /// Set, remove and list routes
+    #[command(visible_alias = "r", after_help = route::EXAMPLES)]
+    Route(route::Args),
+    /// List neighbours (the ARP table)
+    #[command(visible_alias = "arp")]
+    Neigh(neigh::Args),
+    /// Show and set `net.*` sysctls
+    #[command(after_help = sysctl::EXAMPLES)]
+    Sysctl(sysctl::Args),
+}
+
+impl Verb {
+    /// Its name, if it has no use for `-n`.
+    fn without_namespace(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Up(_) => "up",
+            Self::Plan(_) => "plan",
+            Self::Down(_) => "down",
+            Self::Ls => "ls",
+            Self::Show(_) => "show",
+            Self::Exec(_) => "exec",
+            Self::Ns(_) => "ns",
+            Self::Link(_) | Self::Addr(_) | Self::Route(_) | Self::Neigh(_) | Self::Sysctl(_) => return None,
+        })
+    }
 }
 
 /// The exit status, as scripts may rely on it. `exec` passes on the command's own.
@@ -109,6 +155,10 @@ pub(crate) fn main() -> impl Into<ExitCode> {
 
 fn run(cli: &Cli, printer: &mut Printer) -> Result<Exit, Failure> {
     let directories = Directories::default();
+    let place = cli.before_verb.as_ref();
+    if let (Some(_), Some(verb)) = (place, cli.verb.without_namespace()) {
+        return Err(words::Error::NoNamespace(verb).into());
+    }
     match &cli.verb {
         Verb::Up(args) => up::run(args, &directories, printer),
         Verb::Plan(args) => plan::run(args, &directories, printer),
@@ -116,6 +166,12 @@ fn run(cli: &Cli, printer: &mut Printer) -> Result<Exit, Failure> {
         Verb::Ls => ls::run(&directories, printer),
         Verb::Show(args) => show::run(args, &directories, printer),
         Verb::Exec(args) => exec::run(args),
+        Verb::Ns(args) => ns::run(args, &directories, printer),
+        Verb::Link(args) => link::run(args, place, &directories, printer),
+        Verb::Addr(args) => addr::run(args, place, &directories, printer),
+        Verb::Route(args) => route::run(args, place, &directories, printer),
+        Verb::Neigh(args) => neigh::run(args, place, printer),
+        Verb::Sysctl(args) => sysctl::run(args, place, &directories, printer),
     }
 }
 

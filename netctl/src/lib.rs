@@ -24,6 +24,7 @@ pub mod op;
 pub mod place;
 pub mod plan;
 pub mod show;
+pub mod single;
 pub mod spec;
 pub mod state;
 pub mod sysctl;

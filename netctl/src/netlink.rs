@@ -1,8 +1,8 @@
 //! The control plane: raw `NETLINK_ROUTE`, one message per builder function, sent in batches.
 //!
 //! [`message`] encodes and reads bytes, [`socket`] sends batches, matches acknowledgements and takes dumps; both know
-//! nothing of links. [`link`], [`addr`], [`route`] and [`neigh`] each own one kernel object: their builders return a
-//! [`Request`] and do no I/O, their `dump` asks a [`Socket`]. Nothing here knows of topologies, and nothing here
+//! nothing of links. [`link`], [`addr`], [`route`], [`neigh`], [`fdb`] and [`nsid`] each own one kernel object: their
+//! builders return a [`Request`] and do no I/O, their `dump` asks a [`Socket`]. Nothing here knows of topologies, and nothing here
 //! enters a namespace: a socket stays in the one it was opened in, so it is opened inside
 //! [`Netns::run`](crate::netns::Netns::run) and used from anywhere.
 //!
@@ -10,9 +10,11 @@
 //! our own.
 
 pub mod addr;
+pub mod fdb;
 pub mod link;
 pub mod message;
 pub mod neigh;
+pub mod nsid;
 pub mod route;
 pub mod socket;
 

@@ -8,6 +8,7 @@
 mod exec;
 
 use std::{
+    collections::HashMap,
     fs::{self, DirBuilder, File},
     io,
     os::{
@@ -94,6 +95,9 @@ impl From<&fs::Metadata> for Identity {
     }
 }
 
+/// One namespace's making: its handle and what was prepared in it.
+pub type Created<T, E> = Result<(Netns, T), E>;
+
 /// An open network namespace; it exists at least as long as this does.
 #[derive(Debug)]
 pub struct Netns {
@@ -144,19 +148,55 @@ impl Netns {
         T: Send,
         E: From<NetnsError> + Send,
     {
-        if is_namespace(&path_of(name)) {
-            return Err(NetnsError::AlreadyExists { name: name.clone() }.into());
-        }
-        on_a_thread(|| {
-            unshare(CloneFlags::CLONE_NEWNET).map_err(thread_error("unshare the network namespace"))?;
-            let netns = Self::current()?;
-            let prepared = prepare()?;
-            publish(name)?;
-            Ok((netns, prepared))
+        let _locked = run_directory()?;
+        on_a_thread(|| Self::create_here(name, prepare))
+    }
+
+    /// Makes many namespaces as [`Netns::create`] does, on as many threads as there are processors. One that fails does
+    /// not keep the others from being made.
+    ///
+    /// # Errors
+    /// Those of [`Netns::create`], each in its place; if no thread can be started, nothing is made.
+    pub fn create_all<T, E>(
+        names: &[NetnsName],
+        prepare: impl Fn() -> Result<T, E> + Sync,
+    ) -> Result<Vec<Created<T, E>>, NetnsError>
+    where
+        T: Send,
+        E: From<NetnsError> + Send,
+    {
+        let _locked = run_directory()?;
+        let workers = thread::available_parallelism().map_or(1, usize::from).min(names.len()).max(1);
+        let failed = |error: io::Error| thread_error("start a thread")(errno_of(&error));
+        thread::scope(|scope| {
+            let mut threads = Vec::with_capacity(workers);
+            for share in names.chunks(names.len().div_ceil(workers).max(1)) {
+                let make = || share.iter().map(|name| Self::create_here(name, &prepare)).collect::<Vec<_>>();
+                threads.push(thread::Builder::new().spawn_scoped(scope, make).map_err(failed)?);
+            }
+            let made =
+                threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
+            Ok(made.flatten().collect())
         })
     }
 
-    /// Runs `f` on a new thread inside this namespace; the thread ends with `f`, so nothing has to be restored.
+    /// Makes a namespace and leaves the calling thread in it. The caller holds the lock on [`RUN_DIR`].
+    fn create_here<T, E>(name: &NetnsName, prepare: impl FnOnce() -> Result<T, E>) -> Result<(Self, T), E>
+    where
+        E: From<NetnsError>,
+    {
+        if is_namespace(&path_of(name)) {
+            return Err(NetnsError::AlreadyExists { name: name.clone() }.into());
+        }
+        unshare(CloneFlags::CLONE_NEWNET).map_err(thread_error("unshare the network namespace"))?;
+        let netns = Self::current()?;
+        let prepared = prepare()?;
+        publish(name)?;
+        Ok((netns, prepared))
+    }
+
+    /// Runs `f` on a new thread inside this namespace; the thread ends with `f`, so nothing has to be restored. To run
+    /// in the namespace that the caller is in already takes no right.
     ///
     /// # Errors
     /// What `f` returns, and a failing `setns`.
@@ -166,7 +206,10 @@ impl Netns {
         E: From<NetnsError> + Send,
     {
         on_a_thread(|| {
-            setns(&self.fd, CloneFlags::CLONE_NEWNET).map_err(thread_error("enter a network namespace"))?;
+            if Self::current()?.identity != self.identity {
+                setns(&self.fd, CloneFlags::CLONE_NEWNET)
+                    .map_err(thread_error("enter a network namespace"))?;
+            }
             f()
         })
     }
@@ -217,16 +260,26 @@ impl Netns {
     /// # Errors
     /// When `/proc` cannot be read.
     pub fn processes(&self) -> Result<Vec<u32>, NetnsError> {
+        Ok(Self::all_processes()?.remove(&self.identity).unwrap_or_default())
+    }
+
+    /// [`Netns::processes`] of every namespace that has any, in one pass over `/proc`.
+    ///
+    /// # Errors
+    /// When `/proc` cannot be read.
+    pub fn all_processes() -> Result<HashMap<Identity, Vec<u32>>, NetnsError> {
         let proc = Path::new("/proc");
         let entries = fs::read_dir(proc).map_err(|error| path_error("read", proc)(errno_of(&error)))?;
-        let mut pids: Vec<u32> = entries
-            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-            .filter(|pid| {
-                Identity::of(&proc.join(format!("{pid}/ns/net"))).is_ok_and(|its| its == self.identity)
-            })
-            .collect();
+        let mut pids: Vec<u32> =
+            entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
         pids.sort_unstable();
-        Ok(pids)
+        let mut found: HashMap<Identity, Vec<u32>> = HashMap::new();
+        for pid in pids {
+            if let Ok(identity) = Identity::of(&proc.join(format!("{pid}/ns/net"))) {
+                found.entry(identity).or_default().push(pid);
+            }
+        }
+        Ok(found)
     }
 
     fn open_path(path: &Path) -> Result<Self, NetnsError> {
@@ -263,9 +316,8 @@ fn names(wanted: impl Fn(&Path) -> bool) -> Result<Vec<NetnsName>, NetnsError> {
     Ok(names)
 }
 
-/// Gives the calling thread's namespace its name.
+/// Gives the calling thread's namespace its name. The caller holds the lock on [`RUN_DIR`].
 fn publish(name: &NetnsName) -> Result<(), NetnsError> {
-    let _locked = run_directory()?;
     let path = path_of(name);
     let flags = OFlag::O_RDONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
     match open(&path, flags, Mode::empty()) {

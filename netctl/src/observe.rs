@@ -160,18 +160,21 @@ fn look(place: &Place, places: &mut Places) -> Result<ObservedPlace, Error> {
 }
 
 /// Not one that the kernel gives an interface by itself: link-local, or from a router's advertisement.
-fn is_administered(address: &addr::Address) -> bool {
+pub(crate) fn is_administered(address: &addr::Address) -> bool {
     const FROM_ADVERTISEMENT: u32 = libc::IFA_F_MANAGETEMPADDR | libc::IFA_F_TEMPORARY;
     address.scope != neli::consts::rtnl::RtScope::Link && address.flags & FROM_ADVERTISEMENT == 0
 }
 
 fn administered_route(place: &Place, route: &route::Route) -> Option<Route> {
-    use neli::consts::rtnl::{Rtn, Rtprot};
-    let administered = matches!(route.protocol, Rtprot::Boot | Rtprot::Static);
-    if !route.is_main() || route.kind != Rtn::Unicast || !administered {
-        return None;
-    }
+    is_set_by_hand(route).then_some(())?;
     Some(Route { place: place.clone(), to: route.destination, via: route.gateway? })
+}
+
+/// A unicast route of the main table that an administrator, or netctl, set.
+pub(crate) fn is_set_by_hand(route: &route::Route) -> bool {
+    use neli::consts::rtnl::{Rtn, Rtprot};
+    let by_hand = matches!(route.protocol, Rtprot::Boot | Rtprot::Static);
+    route.is_main() && route.kind == Rtn::Unicast && by_hand
 }
 
 fn read_sysctls<'a>(

@@ -84,22 +84,28 @@ impl Places {
         Ok(true)
     }
 
-    /// Makes a namespace whose loopback is up and marked before anyone can see it.
+    /// Makes namespaces whose loopbacks are up and marked before anyone can see them; each one's outcome is in its
+    /// place.
     ///
     /// # Errors
-    /// If the name is taken or the kernel refuses.
-    pub fn create(&mut self, name: &NetnsName, mark: &str) -> Result<(), Error> {
-        let (netns, socket) = Netns::create(name, || {
+    /// If none could be tried. Each: if the name is taken or the kernel refuses.
+    pub fn create(&mut self, names: &[NetnsName], mark: &str) -> Result<Vec<Result<(), Error>>, Error> {
+        let prepare = || {
             let mut socket = Socket::open()?;
             // The loopback of every namespace has index 1 (LOOPBACK_IFINDEX).
             for answer in socket.execute(vec![link::set_alias(1, mark), link::set_up(1)])? {
                 answer.map_err(Error::Refused)?;
             }
             Ok::<_, Error>(socket)
-        })?;
-        let open = Open { netns, socket, indexes: BTreeMap::new() };
-        self.0.insert(Place::Netns(name.clone()), open);
-        Ok(())
+        };
+        let made = Netns::create_all(names, prepare)?;
+        let keep = |(name, made): (&NetnsName, Result<(Netns, Socket), Error>)| {
+            made.map(|(netns, socket)| {
+                let open = Open { netns, socket, indexes: BTreeMap::new() };
+                self.0.insert(Place::Netns(name.clone()), open);
+            })
+        };
+        Ok(names.iter().zip(made).map(keep).collect())
     }
 
     /// Closes a place.

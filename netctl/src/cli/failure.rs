@@ -2,9 +2,9 @@
 
 use std::{io, path::PathBuf};
 
-use netctl::{down, model, netns::NetnsError, show, state, up};
+use netctl::{down, model, netns::NetnsError, show, single, state, up};
 
-use super::Exit;
+use super::{Exit, words};
 
 /// Everything that a verb can fail with.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +27,10 @@ pub(super) enum Failure {
     State(#[from] state::Error),
     #[error(transparent)]
     Netns(#[from] NetnsError),
+    #[error(transparent)]
+    Single(#[from] single::Error),
+    #[error(transparent)]
+    Words(#[from] words::Error),
     #[error("run `{command}`: {source}")]
     Command { command: String, source: io::Error },
     #[error("write the output: {0}")]
@@ -42,11 +46,13 @@ impl Failure {
             Self::Up(error) | Self::Show(show::Error::Up(error)) | Self::Down(down::Error::Up(error)) => {
                 error.hint()
             }
+            Self::Single(error) => error.hint(),
+            Self::Words(error) => error.hint(),
             Self::Show(show::Error::NotUp(_)) => {
                 Some("`netctl ls` lists the topologies that are up".to_owned())
             }
             Self::Netns(NetnsError::NotFound { .. }) => {
-                Some("`netctl show` lists the namespaces of a topology".to_owned())
+                Some("`netctl ns ls` lists the namespaces".to_owned())
             }
             _ => None,
         }
@@ -54,7 +60,11 @@ impl Failure {
 
     pub(super) fn exit(&self) -> Exit {
         match self {
-            Self::File { .. } | Self::Name { .. } | Self::Argument { .. } | Self::Spec(_) => Exit::Usage,
+            Self::File { .. }
+            | Self::Name { .. }
+            | Self::Argument { .. }
+            | Self::Spec(_)
+            | Self::Words(_) => Exit::Usage,
             // As shells have it: not found, or found and not to be run.
             Self::Command { source, .. } if source.kind() == io::ErrorKind::NotFound => Exit::Command(127),
             Self::Command { .. } => Exit::Command(126),

@@ -24,12 +24,19 @@ struct Document<'a> {
     changes: Vec<Line<'a>>,
 }
 
+/// An operation, as JSON has it.
 #[derive(Serialize)]
-struct Line<'a> {
+pub(super) struct Line<'a> {
     change: Option<Change>,
     text: String,
     #[serde(flatten)]
     op: &'a Op,
+}
+
+impl<'a> Line<'a> {
+    pub(super) fn new(op: &'a Op) -> Self {
+        Self { change: op.change(), text: op.to_string(), op }
+    }
 }
 
 pub(super) fn run(args: &Args, directories: &Directories, printer: &mut Printer) -> Result<Exit, Failure> {
@@ -41,7 +48,7 @@ pub(super) fn run(args: &Args, directories: &Directories, printer: &mut Printer)
 
 /// A line an operation, with its sign.
 pub(super) fn print(topology: &str, ops: &[Op], printer: &mut Printer) -> Result<(), Failure> {
-    let changes = ops.iter().map(|op| Line { change: op.change(), text: op.to_string(), op }).collect();
+    let changes = ops.iter().map(Line::new).collect();
     printer.show(&Document { topology, changes }, |printer| {
         if ops.is_empty() {
             return printer.remark(&format!("{topology} is up and as the file says: nothing to change"));

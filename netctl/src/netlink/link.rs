@@ -200,6 +200,17 @@ pub fn move_to<'a>(link: impl Into<LinkRef<'a>>, namespace: BorrowedFd<'_>) -> R
     request
 }
 
+/// `ip link set LINK netns NETNS name NAME`: as [`move_to`], and under a new name from the start, so that the old one
+/// may be taken over there.
+///
+/// By index: a name in the message is the new one.
+#[must_use]
+pub fn move_as(index: u32, namespace: BorrowedFd<'_>, name: &IfName) -> Request {
+    let mut request = move_to(index, namespace);
+    request.name(Ifla::Ifname, name.as_str());
+    request
+}
+
 /// A link as the kernel describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {

@@ -54,6 +54,7 @@ impl Op {
             Self::RemoveMasquerade { rule, .. } => masquerade(&place, "-D", rule),
             Self::AddForward { rule, .. } => forward(&place, "-A", rule),
             Self::RemoveForward { rule, .. } => forward(&place, "-D", rule),
+            Self::Single(single) => single.commands(),
             Self::MarkLink { .. }
             | Self::LoadNat { .. }
             | Self::UnloadNat { .. }
@@ -65,7 +66,7 @@ impl Op {
     }
 }
 
-fn ip(place: &Place) -> String {
+pub(super) fn ip(place: &Place) -> String {
     match place {
         Place::Host => "ip".to_owned(),
         Place::Netns(name) => format!("ip -n {name}"),
@@ -81,7 +82,7 @@ fn inside(place: &Place) -> String {
 }
 
 /// `ip route` takes `default` for IPv4 unless told otherwise.
-fn family(address: &IpAddr) -> &'static str {
+pub(super) fn family(address: &IpAddr) -> &'static str {
     if address.is_ipv6() { "-6 " } else { "" }
 }
 
@@ -89,13 +90,18 @@ fn mtu_words(mtu: Option<u32>) -> String {
     mtu.map_or_else(String::new, |mtu| format!(" mtu {mtu}"))
 }
 
-fn create_cable(a: &CableEnd, b: &CableEnd) -> Vec<String> {
-    let netns = match &b.place {
+/// Says where a link goes, if that is not where the command is run.
+pub(super) fn netns_words(from: &Place, to: &Place) -> String {
+    match to {
+        to if to == from => String::new(),
         // `ip -n A` moves into A first: from there, process 1 is in the host's namespace.
         Place::Host => " netns 1".to_owned(),
         Place::Netns(name) => format!(" netns {name}"),
-    };
-    let netns = if a.place == b.place { String::new() } else { netns };
+    }
+}
+
+fn create_cable(a: &CableEnd, b: &CableEnd) -> Vec<String> {
+    let netns = netns_words(&a.place, &b.place);
     let (near, far) = (&a.interface, &b.interface);
     let mut commands = vec![format!(
         "{} link add {near}{} address {} type veth peer name {far}{} address {}{netns}",

@@ -31,6 +31,7 @@ impl Op {
             Self::AddAddress { place, interface, .. } | Self::DeleteAddress { place, interface, .. } => {
                 Some((place, interface))
             }
+            Self::Single(single) => single.needs_index(),
             _ => None,
         }
     }
@@ -43,6 +44,7 @@ impl Op {
                 vec![(place, interface)]
             }
             Self::CreateCable { a, b } => vec![(&a.place, &a.interface), (&b.place, &b.interface)],
+            Self::Single(single) => single.renumbers(),
             _ => Vec::new(),
         }
     }
@@ -63,6 +65,7 @@ impl Op {
                 | Self::DeleteAddress { .. }
                 | Self::AddRoute { .. }
                 | Self::DeleteRoute { .. }
+                | Self::Single(_)
         )
     }
 
@@ -118,6 +121,7 @@ impl Op {
             }
             Self::AddRoute { route } => route::add(&new_route(route)),
             Self::DeleteRoute { route } => route::delete(&new_route(route)),
+            Self::Single(single) => return single.request(lookup),
             _ => return None,
         })
     }

@@ -1,0 +1,61 @@
+//! Cells of the tables that list things, and what single commands that change something print.
+
+use std::io;
+
+use anstyle::Style;
+use netctl::{op::Op, single::link::State};
+use serde::Serialize;
+
+use super::{Exit, Failure, Printer, plan::Line, print};
+
+/// One line of a table.
+pub(super) type Row = Vec<(Style, String)>;
+
+pub(super) fn plain(text: impl Into<String>) -> (Style, String) {
+    (Style::new(), text.into())
+}
+
+pub(super) fn name(text: impl Into<String>) -> (Style, String) {
+    (print::NAME, text.into())
+}
+
+pub(super) fn faint(text: impl Into<String>) -> (Style, String) {
+    (print::FAINT, text.into())
+}
+
+/// The text, or a dash where there is none.
+pub(super) fn or_dash(text: Option<impl ToString>) -> (Style, String) {
+    text.map_or_else(|| faint("-"), |text| plain(text.to_string()))
+}
+
+pub(super) fn state(state: State) -> (Style, String) {
+    match state {
+        State::Up => (print::GOOD, "up".to_owned()),
+        State::NoCarrier => (print::BAD, "no-carrier".to_owned()),
+        State::Down => (print::BAD, "down".to_owned()),
+    }
+}
+
+/// A table under its titles; `none` where there is nothing to list.
+pub(super) fn table(
+    titles: &[&str],
+    rows: impl IntoIterator<Item = Row>,
+    none: &str,
+    printer: &mut Printer,
+) -> io::Result<()> {
+    let mut all = vec![titles.iter().map(|title| faint(*title)).collect::<Row>()];
+    all.extend(rows);
+    if all.len() == 1 { printer.remark(none) } else { printer.table("", &all) }
+}
+
+#[derive(Serialize)]
+struct Changes<'a> {
+    changes: Vec<Line<'a>>,
+}
+
+/// What was done: in JSON as `plan` has it; people see nothing, as with `ip`, unless there is a `remark` to make.
+pub(super) fn done(ops: &[Op], remark: Option<&str>, printer: &mut Printer) -> Result<Exit, Failure> {
+    let changes = ops.iter().map(Line::new).collect();
+    printer.show(&Changes { changes }, |printer| remark.map_or(Ok(()), |text| printer.remark(text)))?;
+    Ok(Exit::Done)
+}

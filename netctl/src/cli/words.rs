@@ -1,0 +1,144 @@
+//! Bare words after a verb, as `ip` takes them: `eth0 up mtu 1400`, `default via 10.0.0.1 dev eth0`.
+
+use std::{error::Error as StdError, net::IpAddr, slice, str::FromStr};
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use netctl::{model::NameError, spec::nearest};
+
+/// What is wrong with the words.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    #[error("unknown word `{word}`")]
+    Unknown { word: String, known: &'static [&'static str] },
+    #[error("`{keyword}` needs a value")]
+    NoValue { keyword: &'static str },
+    #[error("`{text}` is no {what}: {source}")]
+    Value { text: String, what: &'static str, source: Box<dyn StdError + Send + Sync> },
+    #[error(transparent)]
+    Name(#[from] NameError),
+    #[error("`{0}` is said twice, or against itself")]
+    Twice(&'static str),
+    #[error("`{network}` is an address in a network, not a network")]
+    HostBits { network: IpNet },
+    #[error("a route needs `via ADDRESS`, `dev IF`, or both")]
+    Nowhere,
+    #[error("`{a} {b} {c}`: which of the ends is in a namespace?")]
+    Ends { a: String, b: String, c: String, both: bool },
+    #[error("`{0}` takes no `-n`")]
+    NoNamespace(&'static str),
+    #[error("`-n` is given twice")]
+    NamespaceTwice,
+}
+
+impl Error {
+    /// The next step, where there is one.
+    pub(super) fn hint(&self) -> Option<String> {
+        match self {
+            Self::Unknown { word, known } => Some(match nearest(word, known.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!(
+                    "known are {}",
+                    known.iter().map(|w| format!("`{w}`")).collect::<Vec<_>>().join(", ")
+                ),
+            }),
+            Self::HostBits { network } => Some(format!("did you mean `{}`?", network.trunc())),
+            Self::Ends { a, b, c, both: true } => {
+                Some(format!("write `{a} {b} {c} host` or `{a} host {b} {c}`"))
+            }
+            Self::Ends { b, c, both: false, .. } => {
+                Some(format!("neither `{b}` nor `{c}` is a namespace: `netctl ns ls` lists them"))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The words that are left.
+pub(super) struct Words<'a>(slice::Iter<'a, String>);
+
+impl<'a> Words<'a> {
+    pub(super) fn new(words: &'a [String]) -> Self {
+        Self(words.iter())
+    }
+
+    /// The next keyword.
+    pub(super) fn keyword(&mut self) -> Option<&'a str> {
+        self.0.next().map(String::as_str)
+    }
+
+    /// The value after a keyword, which must not have had one before.
+    pub(super) fn value<T>(
+        &mut self,
+        slot: &mut Option<T>,
+        keyword: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, Error>,
+    ) -> Result<(), Error> {
+        let text = self.0.next().ok_or(Error::NoValue { keyword })?;
+        settle(slot, keyword, parse(text)?)
+    }
+}
+
+/// Fills what is still open.
+pub(super) fn settle<T>(slot: &mut Option<T>, keyword: &'static str, value: T) -> Result<(), Error> {
+    match slot.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(Error::Twice(keyword)),
+    }
+}
+
+/// A value of a type that knows how to read itself.
+pub(super) fn parse<T>(what: &'static str) -> impl FnOnce(&str) -> Result<T, Error>
+where
+    T: FromStr<Err: StdError + Send + Sync + 'static>,
+{
+    move |text| text.parse().map_err(wrong(text, what))
+}
+
+/// `default`, a network, or one address.
+pub(super) fn destination(text: &str, via: Option<IpAddr>) -> Result<IpNet, Error> {
+    let network: IpNet = match (text, via) {
+        ("default", Some(IpAddr::V6(_))) => Ipv6Net::default().into(),
+        ("default", _) => Ipv4Net::default().into(),
+        (text, _) if !text.contains('/') => parse::<IpAddr>("destination")(text)?.into(),
+        (text, _) => parse("destination")(text)?,
+    };
+    if network == network.trunc() { Ok(network) } else { Err(Error::HostBits { network }) }
+}
+
+/// Says that `text` is no `what`.
+fn wrong<E>(text: &str, what: &'static str) -> impl FnOnce(E) -> Error
+where
+    E: StdError + Send + Sync + 'static,
+{
+    move |source| Error::Value { text: text.to_owned(), what, source: Box::new(source) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_default_route_is_of_its_next_hops_family() {
+        let default = |via: Option<&str>| {
+            destination("default", via.map(|via| via.parse().unwrap())).unwrap().to_string()
+        };
+        assert_eq!(default(Some("fe80::1")), "::/0");
+        assert_eq!(default(Some("10.0.0.1")), "0.0.0.0/0");
+        assert_eq!(default(None), "0.0.0.0/0");
+        assert_eq!(destination("10.0.0.7", None).unwrap().to_string(), "10.0.0.7/32");
+    }
+
+    #[test]
+    fn an_address_in_a_network_is_no_destination() {
+        let error = destination("192.168.1.5/24", None).unwrap_err();
+        assert_eq!(error.to_string(), "`192.168.1.5/24` is an address in a network, not a network");
+        assert_eq!(error.hint().unwrap(), "did you mean `192.168.1.0/24`?");
+    }
+
+    #[test]
+    fn a_word_that_is_not_known_is_compared_with_those_that_are() {
+        let hint = |word: &str| Error::Unknown { word: word.to_owned(), known: &["up", "master"] }.hint();
+        assert_eq!(hint("mastre").unwrap(), "did you mean `master`?");
+        assert_eq!(hint("sideways").unwrap(), "known are `up`, `master`");
+    }
+}

@@ -1,0 +1,188 @@
+//! Why a single command fails, and what to do about it.
+
+use nix::errno::Errno;
+
+use crate::{
+    apply::{self, Cause, Fault},
+    model::{IfName, NetnsName, Place, TopologyName},
+    netlink,
+    netns::NetnsError,
+    op::{At, Op, Single},
+    place, state,
+    sysctl::{Key, SysctlError},
+    up,
+};
+
+/// Why a single command did nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Only root may.
+    #[error(transparent)]
+    Up(#[from] up::Error),
+    /// The lock cannot be had, or a record not be read.
+    #[error(transparent)]
+    State(#[from] state::Error),
+    /// A place cannot be entered.
+    #[error(transparent)]
+    Place(#[from] place::Error),
+    /// A namespace cannot be looked at.
+    #[error(transparent)]
+    Netns(#[from] NetnsError),
+    /// The kernel does not tell.
+    #[error("netlink: {0}")]
+    Netlink(#[from] netlink::Error),
+    /// A sysctl cannot be read.
+    #[error("{}: {source}", At(place))]
+    Sysctl {
+        /// Where.
+        place: Place,
+        /// Why.
+        source: SysctlError,
+    },
+    /// The kernel has no such key there.
+    #[error("read sysctl `{key}` {}: the kernel has no such key", At(place))]
+    NoSysctl {
+        /// The key.
+        key: Key,
+        /// Where.
+        place: Place,
+    },
+    /// A namespace that is named is not there.
+    #[error("open namespace `{name}`: there is no such namespace")]
+    NoNamespace {
+        /// Its name.
+        name: NetnsName,
+        /// One of a similar name.
+        nearest: Option<String>,
+    },
+    /// An interface that is named is not there.
+    #[error("{action} `{interface}` {}: there is no such interface", At(place))]
+    NoInterface {
+        /// What it was needed for: `delete link`, ..
+        action: &'static str,
+        /// Its name.
+        interface: IfName,
+        /// Where.
+        place: Place,
+        /// Where there is one of that name.
+        elsewhere: Option<Place>,
+        /// One of a similar name in this place.
+        nearest: Option<String>,
+    },
+    /// An interface that is to be made, or to get that name, is there already.
+    #[error("{op}: there is an interface `{interface}` already")]
+    Taken {
+        /// What was to be done.
+        op: Box<Op>,
+        /// The name.
+        interface: IfName,
+        /// Where.
+        place: Place,
+    },
+    /// An address that is to go is not there.
+    #[error("{op}: it has no such address")]
+    NoAddress {
+        /// What was to be done.
+        op: Box<Op>,
+        /// The addresses that it has.
+        there: Vec<String>,
+    },
+    /// A route that is to go is not there.
+    #[error("{op}: there is no such route")]
+    NoRoute {
+        /// What was to be done.
+        op: Box<Op>,
+        /// Where.
+        place: Place,
+    },
+    /// It would take something from a topology.
+    #[error("{op}: it belongs to the topology `{owner}`")]
+    Owned {
+        /// What was to be done.
+        op: Box<Op>,
+        /// Whose it is.
+        owner: TopologyName,
+    },
+    /// The kernel refused; what was done before has been undone.
+    #[error(transparent)]
+    Apply(#[from] apply::Failure),
+}
+
+impl Error {
+    /// What to do about it, where that is known.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Up(error) => error.hint(),
+            Self::Place(place::Error::Netns(error)) | Self::Netns(error) => may_not_enter(error),
+            Self::Sysctl { source: SysctlError::Netns(error), .. } => may_not_enter(error),
+            Self::NoNamespace { nearest: Some(nearest), .. } => Some(format!("did you mean `{nearest}`?")),
+            Self::NoNamespace { name, nearest: None } => {
+                Some(format!("`netctl ns ls` lists them, `netctl ns add {name}` makes it"))
+            }
+            Self::NoInterface { elsewhere: Some(Place::Netns(name)), .. } => {
+                Some(format!("there is one in namespace `{name}`: say `-n {name}`"))
+            }
+            Self::NoInterface { elsewhere: Some(Place::Host), .. } => {
+                Some("there is one on the host: leave out `-n`".to_owned())
+            }
+            Self::NoInterface { nearest: Some(nearest), .. } => Some(format!("did you mean `{nearest}`?")),
+            Self::NoInterface { place, .. } => Some(format!("`netctl{} link ls` lists them", switch(place))),
+            Self::Taken { interface, .. } if interface.as_str() == "lo" => {
+                Some("every namespace has a loopback of its own, which stays there".to_owned())
+            }
+            Self::Taken { interface, place, .. } => Some(format!(
+                "choose another name, or remove it with `netctl{} link del {interface}`",
+                switch(place)
+            )),
+            Self::NoAddress { there, .. } if there.is_empty() => Some("it has none at all".to_owned()),
+            Self::NoAddress { there, .. } => Some(format!("it has {}", there.join(", "))),
+            Self::NoRoute { place, .. } => Some(format!("`netctl{} route ls` lists them", switch(place))),
+            Self::Owned { owner, .. } => Some(format!(
+                "edit its file and `netctl up` it, or remove all of it with `netctl down {owner}`; `--force` does it all \
+                 the same"
+            )),
+            Self::Apply(failure) => after(failure),
+            _ => None,
+        }
+    }
+}
+
+/// The words that name a place on the command line.
+fn switch(place: &Place) -> String {
+    match place {
+        Place::Host => String::new(),
+        Place::Netns(name) => format!(" -n {name}"),
+    }
+}
+
+fn may_not_enter(error: &NetnsError) -> Option<String> {
+    let denied = matches!(error, NetnsError::Thread { errno: Errno::EPERM, .. });
+    denied.then(|| "to look into another namespace takes root: run it with sudo".to_owned())
+}
+
+fn after(failure: &apply::Failure) -> Option<String> {
+    if let Some(left) = failure.left.first() {
+        return Some(format!("what was done before it could not all be undone ({left})"));
+    }
+    let Fault { op, cause: Cause::Refused(refusal) } = &failure.fault else { return None };
+    match (&**op, refusal.errno) {
+        (Op::Single(Single::AddRouteBy { route }), Errno::ENETUNREACH | Errno::EHOSTUNREACH) => {
+            let place = switch(&route.place);
+            Some(format!(
+                "the next hop has to be in the subnet of a link that is up: compare `netctl{place} addr ls`"
+            ))
+        }
+        (Op::Single(Single::AddRouteBy { route }), Errno::ENETDOWN) => {
+            let interface = route.interface.as_ref().map_or("IF", IfName::as_str);
+            Some(format!("set it up first: `netctl{} link set {interface} up`", switch(&route.place)))
+        }
+        (Op::SetMaster { master: Some(master), .. }, Errno::EOPNOTSUPP) => {
+            Some(format!("is `{master}` a bridge? `netctl link add bridge NAME` makes one"))
+        }
+        (Op::Single(Single::AddBridge { .. }), Errno::EOPNOTSUPP) => {
+            Some("this kernel has no bridges: `modprobe bridge`".to_owned())
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,59 @@
+//! Links: `netctl link`.
+
+mod ls;
+mod set;
+
+pub use self::{
+    ls::{Filter, Listed, State, ls},
+    set::{Changes, set},
+};
+pub use super::peer::Peer;
+use super::{Error, Session, owner_of};
+use crate::{
+    model::{IfName, Place},
+    op::{End, Op, Single},
+};
+
+/// Makes a bridge, down and without addresses: `ip link add NAME type bridge`.
+///
+/// # Errors
+/// If the name is taken, or the kernel refuses.
+pub fn add_bridge(session: &mut Session<'_>, place: &Place, interface: &IfName) -> Result<Vec<Op>, Error> {
+    let op = Op::Single(Single::AddBridge { place: place.clone(), interface: interface.clone() });
+    session.refuse_taken(&op, place, interface)?;
+    session.apply(vec![op])
+}
+
+/// Makes a veth pair, each end down and born where it lives: `ip link add A type veth peer name B [netns NS]`.
+///
+/// # Errors
+/// If a name is taken, a namespace is not there, or the kernel refuses.
+pub fn add_veth(session: &mut Session<'_>, a: &End, b: &End) -> Result<Vec<Op>, Error> {
+    let op = Op::Single(Single::AddCable { a: a.clone(), b: b.clone() });
+    for end in [a, b] {
+        session.refuse_taken(&op, &end.place, &end.interface)?;
+    }
+    session.apply(vec![op])
+}
+
+/// Deletes a link; of a veth pair the other end goes with it.
+///
+/// # Errors
+/// If it is not there or a topology's, or the kernel refuses.
+pub fn delete(session: &mut Session<'_>, place: &Place, interface: &IfName) -> Result<Vec<Op>, Error> {
+    let link = session.link(place, interface, "delete link")?;
+    let op = Op::DeleteLink { place: place.clone(), interface: interface.clone(), restore: Vec::new() };
+    session.refuse_owned(&op, owner_of(&link))?;
+    session.apply(vec![op])
+}
+
+impl Session<'_> {
+    /// Refuses a name that an interface of the place has. The kernel would as well, but not say which.
+    fn refuse_taken(&mut self, op: &Op, place: &Place, interface: &IfName) -> Result<(), Error> {
+        if self.links(place)?.iter().any(|link| link.name == interface.as_str()) {
+            let (interface, place) = (interface.clone(), place.clone());
+            return Err(Error::Taken { op: Box::new(op.clone()), interface, place });
+        }
+        Ok(())
+    }
+}
