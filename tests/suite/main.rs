@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests panic")]
 
 mod bulk;
+mod change;
 mod contention;
 mod down;
 mod lab;

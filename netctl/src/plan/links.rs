@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use ipnet::IpNet;
+
 use super::{Conflict, Given, Planner, wanted_addresses};
 use crate::{
     model::{Bridge, Cable, End, IfName, Place},
@@ -238,20 +240,34 @@ impl Planner<'_> {
                 .there(place)
                 .filter(|_| !is_fresh)
                 .map_or(&[][..], |there| addresses(there, interface));
-            for &address in found.iter().filter(|address| !wanted.contains(address)) {
+            let leaving = leaving(found, wanted);
+            for &address in &leaving {
                 self.ops.push(Op::DeleteAddress {
                     place: place.clone(),
                     interface: interface.clone(),
                     address,
                 });
             }
-            for &address in wanted.iter().filter(|address| !found.contains(address)) {
+            let is_missing = |address: &&IpNet| !found.contains(address) || leaving.contains(address);
+            for &address in wanted.iter().filter(is_missing) {
                 self.ops.push(Op::AddAddress { place: place.clone(), interface: interface.clone(), address });
             }
         }
     }
 }
 
-fn addresses<'a>(there: &'a ObservedPlace, interface: &IfName) -> &'a [ipnet::IpNet] {
+/// What goes of the addresses that were found, in the order to delete it. The kernel takes the later IPv4 addresses of a
+/// subnet away with its first (`__inet_del_ifa` in net/ipv4/devinet.c), so that they go before it, and those that are
+/// wanted come again.
+fn leaving(found: &[IpNet], wanted: &[IpNet]) -> Vec<IpNet> {
+    let goes = |address: &IpNet| !wanted.contains(address);
+    let is_dragged = |address: &IpNet| {
+        let first = found.iter().find(|other| other.trunc() == address.trunc());
+        address.addr().is_ipv4() && first.is_some_and(goes)
+    };
+    found.iter().rev().filter(|address| goes(address) || is_dragged(address)).copied().collect()
+}
+
+fn addresses<'a>(there: &'a ObservedPlace, interface: &IfName) -> &'a [IpNet] {
     there.links.get(interface).map_or(&[], |link| &link.addresses)
 }
