@@ -72,8 +72,8 @@ pub fn plan(topology: &Topology, observed: &Observed) -> Result<Vec<Op>, Conflic
     let given = Given { topology, observed };
     given.refuse_foreign_namespaces()?;
     let mut planner = Planner { given, ops: Vec::new(), fresh: BTreeSet::new(), gone: BTreeSet::new() };
-    planner.retire_nat();
     planner.delete_links();
+    planner.retire_nat();
     planner.create_namespaces();
     planner.bridges()?;
     planner.cables()?;

@@ -122,22 +122,36 @@ fn what_fails_half_way_is_undone() {
 
 #[test]
 fn a_change_that_fails_leaves_the_old_network_working() {
+    const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../netctl/quickstart.toml");
+    let quickstart = fs::read_to_string(FILE).unwrap();
     let lab = Lab::quickstart();
-    let broken =
-        fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../netctl/quickstart.toml")).unwrap();
-    let broken = broken.replace(
-        "[namespaces.blue]",
-        "[namespaces.green]\n[namespaces.blue]\nsysctls = { 'net.ipv4.nosuch' = '1' }",
-    );
-    lab.file("broken.toml", broken.replace("203.0.113.1:8080", "203.0.113.1:9090"));
-    refuses(
-        &lab,
-        &["up", "broken.toml"],
-        1,
-        "error: in namespace `blue`: write sysctl `net.ipv4.nosuch`: the kernel has no such key\n",
-    );
-    lab.netctl(["plan"]).success();
-    lab.ns("red").run("ping", ["-c", "1", "-W", "5", "203.0.113.2"]).success();
+    for (what, old, new) in [
+        ("a namespace", "[namespaces.red]", "[namespaces.green]\n[namespaces.red]"),
+        ("a forward's port", "203.0.113.1:8080", "203.0.113.1:9090"),
+        ("a masquerade's source", "\"192.168.15.0/24\"", "\"192.168.15.0/25\""),
+        ("an IPv4 address", "192.168.15.1/24", "192.168.15.3/24"),
+        ("an IPv6 address", "fd15::1/64", "fd15::3/64"),
+        ("the uplink's address", "203.0.113.1/24\"", "203.0.113.1/24\", \"203.0.113.9/24\""),
+        ("an interface", "red = {", "red = { interface = \"lan0\","),
+        ("a port", "red = {", "red = { port = \"to-red\","),
+        ("the bridge", "v-net-0", "v-net-1"),
+        ("the uplink", "wan0", "wan1"),
+        ("an MTU", "namespace = \"router\"\naddresses", "namespace = \"router\"\nmtu = 1400\naddresses"),
+    ] {
+        // The kernel refuses this as one of the last steps.
+        let broken = quickstart
+            .replace(old, new)
+            .replace("[namespaces.blue]", "[namespaces.blue]\nsysctls = { 'net.ipv4.nosuch' = '1' }");
+        lab.file("broken.toml", broken);
+        let stderr =
+            "error: in namespace `blue`: write sysctl `net.ipv4.nosuch`: the kernel has no such key\n";
+        refuses(&lab, &["up", "broken.toml"], 1, stderr);
+        let plan = lab.netctl(["plan"]);
+        assert_eq!(plan.code(), Some(0), "{what}: {plan}");
+        for target in ["203.0.113.2", "2001:db8:113::2"] {
+            lab.ns("red").run("ping", ["-c", "1", "-W", "5", target]).success();
+        }
+    }
 }
 
 #[test]
