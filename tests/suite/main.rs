@@ -5,6 +5,7 @@ mod bulk;
 mod change;
 mod contention;
 mod down;
+mod exec;
 mod explain;
 mod lab;
 mod nat_prog;
