@@ -3,6 +3,7 @@
 
 mod bulk;
 mod change;
+mod cli;
 mod contention;
 mod down;
 mod exec;
