@@ -224,8 +224,10 @@ fn look(
 
 /// Not one that the kernel gives an interface by itself: link-local, or from a router's advertisement.
 pub(crate) fn is_administered(address: &addr::Address) -> bool {
+    /// For IPv6 alone: to IPv4, the bit of `IFA_F_TEMPORARY` is `IFA_F_SECONDARY`.
     const FROM_ADVERTISEMENT: u32 = libc::IFA_F_MANAGETEMPADDR | libc::IFA_F_TEMPORARY;
-    address.scope != neli::consts::rtnl::RtScope::Link && address.flags & FROM_ADVERTISEMENT == 0
+    let is_advertised = address.address.addr().is_ipv6() && address.flags & FROM_ADVERTISEMENT != 0;
+    address.scope != neli::consts::rtnl::RtScope::Link && !is_advertised
 }
 
 fn administered_route(place: &Place, route: &route::Route) -> Option<Route> {

@@ -36,8 +36,8 @@ pub fn plan(topology: &Topology, observed: &Observed) -> Result<Vec<Op>, Conflic
         gone: BTreeSet::new(),
         lost: BTreeSet::new(),
     };
-    planner.retire_nat();
     planner.delete_links();
+    planner.retire_nat();
     planner.create_namespaces();
     planner.bridges()?;
     planner.cables()?;
@@ -160,13 +160,21 @@ impl Planner<'_> {
         }
     }
 
+    /// What goes is deleted aloud, and first of all: whether the kernel would take a route away with its link or its
+    /// address depends on the family and on what else the link has, and no inverse brings back what it took.
     fn routes(&mut self) {
         let given = self.given;
         let wanted: HashSet<&Route> = given.topology.routes.iter().collect();
-        for (place, there) in given.kept_places().filter(|(place, _)| given.is_own(place)) {
+        let mut leaving = Vec::new();
+        for (place, there) in given.kept_places() {
             for route in &there.routes {
-                if !wanted.contains(route) && self.survives(place, there, route) {
-                    self.ops.push(Op::DeleteRoute { route: route.clone() });
+                let goes = if wanted.contains(route) {
+                    !self.survives(place, there, route)
+                } else {
+                    given.is_own(place)
+                };
+                if goes {
+                    leaving.push(Op::DeleteRoute { route: route.clone() });
                 }
             }
         }
@@ -178,10 +186,11 @@ impl Planner<'_> {
                 self.ops.push(Op::AddRoute { route: route.clone() });
             }
         }
+        self.ops.splice(0..0, leaving);
     }
 
-    /// Whether a route that is there still is when this plan comes to the routes: the kernel takes it away with the
-    /// link or the address that its next hop is reached by.
+    /// Whether a route that is there can stay: this plan leaves alone a link and an address that its next hop is reached
+    /// by.
     fn survives(&self, place: &Place, there: &ObservedPlace, route: &Route) -> bool {
         let stays = |interface: &IfName, address: &IpNet| {
             let key = (place.clone(), interface.clone());

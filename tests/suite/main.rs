@@ -1,6 +1,16 @@
 //! The tests that need a kernel and root.
 #![expect(clippy::unwrap_used, reason = "tests panic")]
 
+mod bulk;
+mod change;
+mod cli;
+mod contention;
+mod down;
+mod exec;
+mod explain;
 mod lab;
 mod nat_prog;
 mod quickstart;
+mod refusal;
+mod udp;
+mod up;

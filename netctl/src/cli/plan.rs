@@ -51,7 +51,7 @@ pub(super) fn print(topology: &str, ops: &[Op], printer: &mut Printer) -> Result
     let changes = ops.iter().map(Line::new).collect();
     printer.show(&Document { topology, changes }, |printer| {
         if ops.is_empty() {
-            return printer.remark(&format!("{topology} is up and as the file says: nothing to change"));
+            return printer.line(&format!("{topology} is up and as the file says: nothing to change"));
         }
         for op in ops {
             let (sign, style) = match op.change() {

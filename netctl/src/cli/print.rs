@@ -64,12 +64,15 @@ impl Printer {
         }
     }
 
-    /// Prints the document as JSON, or `text` for people.
+    /// Prints the document as JSON, or `text` for people; nothing with `-q`, which leaves it to the exit status.
     pub(super) fn show(
         &mut self,
         document: &impl Serialize,
         text: impl FnOnce(&mut Self) -> io::Result<()>,
     ) -> Result<(), Failure> {
+        if self.quiet {
+            return Ok(());
+        }
         if self.json {
             serde_json::to_writer_pretty(&mut self.out, document).map_err(io::Error::from)?;
             writeln!(self.out)?;
@@ -82,11 +85,6 @@ impl Printer {
     /// A line of text.
     pub(super) fn line(&mut self, text: &str) -> io::Result<()> {
         writeln!(self.out, "{text}")
-    }
-
-    /// A line that nobody asked for: not with `-q`.
-    pub(super) fn remark(&mut self, text: &str) -> io::Result<()> {
-        if self.quiet { Ok(()) } else { self.line(text) }
     }
 
     /// `text` in a style, where there is colour.
@@ -126,9 +124,11 @@ impl Printer {
         }
     }
 
-    /// `warning: WHAT` to standard error.
+    /// `warning: WHAT` to standard error; not with `-q`.
     pub(super) fn warning(&self, text: &str) {
-        self.say("warning", CHANGED, text);
+        if !self.quiet {
+            self.say("warning", CHANGED, text);
+        }
     }
 
     fn say(&self, label: &str, style: Style, text: &str) {

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use ipnet::IpNet;
+
 use super::{Conflict, Given, Planner, wanted_addresses};
 use crate::{
     model::{Bridge, Cable, End, FullName, IfName, Place},
@@ -135,25 +137,39 @@ impl Planner<'_> {
         let mut kept: BTreeSet<(&Place, &IfName)> = BTreeSet::new();
         let bridges = given.topology.bridges.iter().filter(|bridge| given.has_bridge(bridge));
         kept.extend(bridges.map(|bridge| (&bridge.place, &bridge.name)));
-        let wanted = given.topology.cables.iter().filter(|cable| given.has_cable(cable));
-        kept.extend(wanted.flat_map(|cable| [&cable.a, &cable.b]).map(|end| (&end.place, &end.interface)));
-        for (place, there) in given.kept_places() {
-            for (interface, link) in there.links.iter().filter(|(_, link)| given.is_ours(link)) {
-                let key = (place.clone(), interface.clone());
-                if kept.contains(&(place, interface)) || self.gone.contains(&key) {
-                    continue;
-                }
-                let far = given.far_end(place, interface);
-                self.ops.push(Op::DeleteLink {
-                    place: place.clone(),
-                    interface: interface.clone(),
-                    restore: given.restore(place, interface, link, far),
-                });
-                self.gone.insert(key);
-                // Deleting one end deletes the other.
-                self.gone.extend(far.map(|(place, interface)| (place.clone(), interface.clone())));
+        let cables = given.topology.cables.iter().filter(|cable| given.has_cable(cable));
+        kept.extend(cables.flat_map(|cable| [&cable.a, &cable.b]).map(|end| (&end.place, &end.interface)));
+        let ours = given.kept_places().flat_map(|(place, there)| {
+            let links = there.links.iter().filter(|(_, link)| given.is_ours(link));
+            links.map(move |(interface, link)| (place, interface, link))
+        });
+        // Bridges last, so that undone in reverse they are there when their ports come back.
+        let (bridges, others): (Vec<_>, Vec<_>) = ours.partition(|(.., link)| link.kind == "bridge");
+        for (place, interface, link) in others.into_iter().chain(bridges) {
+            let key = (place.clone(), interface.clone());
+            if kept.contains(&(place, interface)) || self.gone.contains(&key) {
+                continue;
             }
+            let far = given.far_end(place, interface);
+            let mut restore = given.restore(place, interface, link, far);
+            restore.extend(self.plugged_in(place, interface).map(|port| Op::SetMaster {
+                place: place.clone(),
+                interface: port.clone(),
+                master: Some(interface.clone()),
+                before: None,
+            }));
+            self.ops.push(Op::DeleteLink { place: place.clone(), interface: interface.clone(), restore });
+            self.gone.insert(key);
+            // Deleting one end deletes the other.
+            self.gone.extend(far.map(|(place, interface)| (place.clone(), interface.clone())));
         }
+    }
+
+    /// The ports of a bridge that are not deleted.
+    fn plugged_in(&self, place: &Place, bridge: &IfName) -> impl Iterator<Item = &IfName> {
+        let links = self.given.there(place).into_iter().flat_map(|there| &there.links);
+        let ports = links.filter(move |(_, link)| link.master.as_ref() == Some(bridge));
+        ports.map(|(port, _)| port).filter(|port| !self.gone.contains(&(place.clone(), (*port).clone())))
     }
 
     pub(super) fn bridges(&mut self) -> Result<(), Conflict> {
@@ -229,16 +245,12 @@ impl Planner<'_> {
             let (place, interface) = (place.clone(), interface.clone());
             ops.push(Op::SetMtu { place, interface, mtu, before: link.mtu });
         }
-        if link.master.as_ref() != master
-            || master.is_some_and(|m| self.fresh.contains(&(place.clone(), m.clone())))
-        {
+        // Out of a bridge that this plan deletes it already is.
+        let before =
+            link.master.clone().filter(|bridge| !self.gone.contains(&(place.clone(), bridge.clone())));
+        if before.as_ref() != master {
             let (place, interface) = (place.clone(), interface.clone());
-            ops.push(Op::SetMaster {
-                place,
-                interface,
-                master: master.cloned(),
-                before: link.master.clone(),
-            });
+            ops.push(Op::SetMaster { place, interface, master: master.cloned(), before });
         }
         if !link.up {
             ops.push(Op::SetUp { place, interface });
@@ -254,18 +266,32 @@ impl Planner<'_> {
                 .there(place)
                 .filter(|_| !is_fresh)
                 .map_or(&[][..], |there| addresses(there, interface));
-            for &address in found.iter().filter(|address| !wanted.contains(address)) {
+            let leaving = leaving(found, wanted);
+            for &address in &leaving {
                 let (place, interface) = (place.clone(), interface.clone());
                 self.lost.insert((place.clone(), interface.clone(), address));
                 self.ops.push(Op::DeleteAddress { place, interface, address });
             }
-            for &address in wanted.iter().filter(|address| !found.contains(address)) {
+            let is_missing = |address: &&IpNet| !found.contains(address) || leaving.contains(address);
+            for &address in wanted.iter().filter(is_missing) {
                 self.ops.push(Op::AddAddress { place: place.clone(), interface: interface.clone(), address });
             }
         }
     }
 }
 
-fn addresses<'a>(there: &'a ObservedPlace, interface: &IfName) -> &'a [ipnet::IpNet] {
+/// What goes of the addresses that were found, in the order to delete it. The kernel takes the later IPv4 addresses of a
+/// subnet away with its first (`__inet_del_ifa` in net/ipv4/devinet.c), so that they go before it, and those that are
+/// wanted come again.
+fn leaving(found: &[IpNet], wanted: &[IpNet]) -> Vec<IpNet> {
+    let goes = |address: &IpNet| !wanted.contains(address);
+    let is_dragged = |address: &IpNet| {
+        let first = found.iter().find(|other| other.trunc() == address.trunc());
+        address.addr().is_ipv4() && first.is_some_and(goes)
+    };
+    found.iter().rev().filter(|address| goes(address) || is_dragged(address)).copied().collect()
+}
+
+fn addresses<'a>(there: &'a ObservedPlace, interface: &IfName) -> &'a [IpNet] {
     there.links.get(interface).map_or(&[], |link| &link.addresses)
 }

@@ -16,27 +16,39 @@ fn gateways(given: Given<'_>) -> BTreeMap<&Place, &Gateway> {
 }
 
 impl Planner<'_> {
-    /// At the gateways that stay: ends rules and hooks that are no longer wanted.
+    /// At the gateways that stay: ends rules and hooks that are no longer wanted, and those of links that are deleted,
+    /// before these are: undone in reverse, they come back when their links are there again.
     pub(super) fn retire_nat(&mut self) {
         let gateways = gateways(self.given);
+        let mut retired = Vec::new();
         for (place, there) in &self.given.observed.places {
             let (Some(nat), Some(gateway)) = (&there.nat, gateways.get(place)) else { continue };
-            let ops = &mut self.ops;
+            let ops = &mut retired;
             let (masquerades, forwards) = (sorted(&gateway.masquerades), set(&gateway.forwards));
-            for rule in nat.masquerades.iter().filter(|rule| !masquerades.contains(&rule.sorted())) {
+            let stays =
+                |rule: &&Masquerade| masquerades.contains(&rule.sorted()) && !self.is_out_gone(place, rule);
+            for rule in nat.masquerades.iter().filter(|rule| !stays(rule)) {
                 ops.push(Op::RemoveMasquerade { place: place.clone(), rule: rule.clone() });
             }
             for rule in nat.forwards.iter().filter(|rule| !forwards.contains(rule)) {
                 ops.push(Op::RemoveForward { place: place.clone(), rule: rule.clone() });
             }
             let wanted = sides(gateway);
-            for (interface, side) in nat.attached.iter().filter(|hook| !wanted.contains(hook)) {
+            let stays = |hook: &&(IfName, Side)| {
+                wanted.contains(hook) && !self.gone.contains(&(place.clone(), hook.0.clone()))
+            };
+            for (interface, side) in nat.attached.iter().filter(|hook| !stays(hook)) {
                 ops.push(Op::DetachNat { place: place.clone(), interface: interface.clone(), side: *side });
             }
             if nat.local && gateway.forwards.is_empty() {
                 ops.push(Op::DetachLocal { place: place.clone() });
             }
         }
+        self.ops.splice(0..0, retired);
+    }
+
+    fn is_out_gone(&self, place: &Place, rule: &Masquerade) -> bool {
+        rule.out.iter().any(|out| self.gone.contains(&(place.clone(), out.clone())))
     }
 
     /// Loads what is missing, puts rules in force, and only then attaches, so that no packet meets half of them.
@@ -53,7 +65,7 @@ impl Planner<'_> {
             for rule in &gateway.masquerades {
                 // A rule names its uplinks by their indexes, which a new link of the same name does not share.
                 let is_stale = rule.out.iter().any(|out| self.fresh.contains(&(place.clone(), out.clone())));
-                let is_there = masquerades.contains(&rule.sorted());
+                let is_there = masquerades.contains(&rule.sorted()) && !self.is_out_gone(place, rule);
                 if is_there && is_stale {
                     self.ops.push(Op::RemoveMasquerade { place: place.clone(), rule: rule.clone() });
                 }
