@@ -8,6 +8,7 @@ mod contention;
 mod down;
 mod exec;
 mod explain;
+mod fault;
 mod lab;
 mod nat_prog;
 mod quickstart;
