@@ -9,6 +9,7 @@ mod down;
 mod exec;
 mod explain;
 mod fault;
+mod host;
 mod lab;
 mod nat_prog;
 mod quickstart;
