@@ -54,7 +54,8 @@ fn run(ctx: &TcContext, decide: impl Fn(&TcContext, &mut Work) -> Result<Verdict
     }
     let done = match decide(ctx, work) {
         Ok(Verdict::NotOurs) => return TC_ACT_UNSPEC,
-        Ok(Verdict::Translate) => rewrite::rewrite(ctx, &work.packet, &work.to),
+        Ok(Verdict::Translate) => rewrite::packet(ctx, &work.packet, &work.to),
+        Ok(Verdict::TranslateError) => rewrite::error(ctx, work),
         Err(reason) => Err(reason),
     };
     match done {

@@ -10,7 +10,7 @@ use crate::{
     nat::ebpf::{self, Pins},
     netlink::{self, Refusal, link},
     netns::{Netns, NetnsError},
-    place::{self, Places, mark},
+    place::{self, Places},
     state::{self, Directories, Record},
     sysctl,
     up::{owned_namespaces, owner_of, require_root},
@@ -146,8 +146,7 @@ fn host_links(topology: &TopologyName) -> Result<(Places, Vec<link::Link>), Erro
     let mut places = Places::default();
     places.open(&Place::Host)?;
     let mut links = link::dump(places.socket(&Place::Host)?)?;
-    let mark = mark(topology);
-    links.retain(|link| link.alias.as_deref() == Some(&mark));
+    links.retain(|link| place::owner_of(link, &Place::Host, topology).as_ref() == Some(topology));
     Ok((places, links))
 }
 

@@ -3,14 +3,15 @@
 
 use std::{
     collections::BTreeMap,
+    io,
     os::fd::{AsFd as _, BorrowedFd},
 };
 
 use crate::{
     model::{IfName, NetnsName, Place, TopologyName},
-    netlink::{self, Socket, link},
+    netlink::{self, Socket, link, nsid},
     netns::{Netns, NetnsError},
-    op::Lookup,
+    op::{Lookup, Mac},
 };
 
 /// Why a place cannot be used.
@@ -25,6 +26,9 @@ pub enum Error {
     /// The kernel refuses a new namespace's first messages.
     #[error("{0}")]
     Refused(netlink::Refusal),
+    /// There is no descriptor left.
+    #[error("open a namespace again: {0}")]
+    Descriptor(io::Error),
     /// It was never opened.
     #[error("there is no namespace `{0}`")]
     NotOpen(Place),
@@ -32,16 +36,50 @@ pub enum Error {
 
 const MARK: &str = "netctl:";
 
-/// The mark that every link of a topology carries as its alias, and the loopback of every namespace that it owns.
+/// What `IFLA_IFALIAS` takes: `IFALIASZ` without the closing NUL.
+const ALIAS: usize = 255;
+
+/// The mark that every link of a topology carries as its alias, and the loopback of every namespace that it owns:
+/// `netctl:TOPOLOGY`.
 #[must_use]
 pub fn mark(topology: &TopologyName) -> String {
     format!("{MARK}{topology}")
 }
 
+/// The mark of a link that the kernel has a shortened name of: `netctl:TOPOLOGY/FULL-NAME`, cut where an alias ends.
+#[must_use]
+pub fn mark_in_full(topology: &TopologyName, full_name: &str) -> String {
+    let mut alias = format!("{}/{full_name}", mark(topology));
+    alias.truncate(alias.floor_char_boundary(ALIAS));
+    alias
+}
+
 /// Whose mark an alias is.
 #[must_use]
 pub fn owner(alias: &str) -> Option<TopologyName> {
-    alias.strip_prefix(MARK)?.parse().ok()
+    let rest = alias.strip_prefix(MARK)?;
+    rest.split_once('/').map_or(rest, |(topology, _)| topology).parse().ok()
+}
+
+/// Whose a link of `place` is: by its mark or, if it has no alias at all, by the MAC address that only `topology` gives a
+/// link of that name. The address travels in the message that creates a link, the mark in the next one: a netctl that is
+/// killed between the two still leaves nothing that it would not know again.
+#[must_use]
+pub fn owner_of(link: &link::Link, place: &Place, topology: &TopologyName) -> Option<TopologyName> {
+    match &link.alias {
+        Some(alias) => owner(alias),
+        None => {
+            let own = Mac::of(topology, place, &link.name.parse().ok()?);
+            (link.address == Some(own.0)).then(|| topology.clone())
+        }
+    }
+}
+
+/// The full name in a link's mark, if there is one.
+#[must_use]
+pub fn full_name(alias: &str) -> Option<&str> {
+    owner(alias)?;
+    alias.split_once('/').map(|(_, full_name)| full_name)
 }
 
 /// One open place.
@@ -129,6 +167,17 @@ impl Places {
         self.0.get_mut(place).map(|open| &mut open.socket).ok_or_else(|| Error::NotOpen(place.clone()))
     }
 
+    /// The number that one open place has for the namespace of another; `None` if they have nothing to do with each
+    /// other.
+    ///
+    /// # Errors
+    /// If one of them is not open or does not answer.
+    pub fn number_of(&mut self, other: &Place, place: &Place) -> Result<Option<i32>, Error> {
+        // The same file again, so that the socket can be had beside it.
+        let netns = self.netns(other)?.as_fd().try_clone_to_owned().map_err(Error::Descriptor)?;
+        Ok(nsid::of(self.socket(place)?, netns.as_fd())?)
+    }
+
     /// Takes the indexes from a dump.
     pub fn learn(&mut self, place: &Place, links: &[link::Link]) {
         if let Some(open) = self.0.get_mut(place) {
@@ -175,5 +224,18 @@ mod tests {
         assert_eq!(owner(&mark(&office)), Some(office));
         assert_eq!(owner("uplink to netctl:office"), None);
         assert_eq!(owner("netctl:"), None);
+        assert_eq!(full_name("netctl:office"), None);
+    }
+
+    #[test]
+    fn a_mark_has_the_full_name_of_a_shortened_one_as_far_as_it_goes() {
+        let office: TopologyName = "office".parse().unwrap();
+        let alias = mark_in_full(&office, "the-office/network");
+        assert_eq!(alias, "netctl:office/the-office/network");
+        assert_eq!((owner(&alias), full_name(&alias)), (Some(office), Some("the-office/network")));
+        assert_eq!(full_name("somebody's/alias"), None);
+        let longest: TopologyName = "x".repeat(200).parse().unwrap();
+        let alias = mark_in_full(&longest, &"é".repeat(100));
+        assert_eq!((alias.len(), owner(&alias)), (254, Some(longest)));
     }
 }

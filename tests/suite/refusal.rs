@@ -37,9 +37,10 @@ fn a_file_that_is_wrong_says_where_and_what_was_meant() {
              (`bridges.br0.addresses[0]`)\n",
         ),
         (
-            "\n[bridges.bridge-of-16-byt]\n",
-            "error: office.toml:2: `bridge-of-16-byt` is 16 bytes long, at most 15 are allowed \
-             (`bridges.bridge-of-16-byt`)\n",
+            "[namespaces.red]\n[bridges.br0.ports]\n\
+             red = { addresses = ['10.0.0.1/24'], interface = 'interface-of-16b' }\n",
+            "error: office.toml:3: `interface-of-16b` is 16 bytes long, at most 15 are allowed \
+             (`bridges.br0.ports.red.interface`)\n",
         ),
         (
             "[namespaces.red]\n[namespaces.blue]\n[bridges.br0.ports]\n\
@@ -80,7 +81,7 @@ fn what_is_there_already_and_not_its_own_stays() {
         &["up"],
         1,
         "error: create namespace `red`: it exists already and was not made by netctl\n\
-         hint: choose another name in the file, or remove it with `ip netns delete red`\n",
+         hint: choose another name in the file, or remove it with `netctl ns del red`\n",
     );
 
     lab.file("office.toml", "[namespaces.green]\n");

@@ -14,7 +14,7 @@ use super::{Exit, Failure, Printer, print, source};
 /// What to plan.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The topology file [default: ./netctl.toml, else the built-in quickstart]
+    /// The topology file [default: ./netctl.toml or ./netctl.json, else the built-in quickstart]
     file: Option<PathBuf>,
 }
 

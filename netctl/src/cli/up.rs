@@ -26,7 +26,7 @@ Examples:
 /// What to bring up, and how.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The topology file [default: ./netctl.toml, else the built-in quickstart]
+    /// The topology file [default: ./netctl.toml or ./netctl.json, else the built-in quickstart]
     file: Option<PathBuf>,
     /// Print the steps without doing them
     #[arg(long)]

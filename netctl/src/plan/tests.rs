@@ -1,6 +1,8 @@
 //! Plans are tried on a kernel of paper: a simulation that does what the operations say to an [`Observed`].
 
-use std::collections::BTreeMap;
+mod settled;
+
+use std::{collections::BTreeMap, convert::Infallible};
 
 use super::*;
 use crate::{
@@ -25,12 +27,15 @@ fn netns(name: &str) -> Place {
 
 /// An empty machine.
 fn machine() -> Observed {
-    Observed { places: BTreeMap::from([(Place::Host, ObservedPlace::default())]) }
+    let places = BTreeMap::from([(Place::Host, ObservedPlace::default())]);
+    Observed { places, ..Observed::default() }
 }
 
 /// Plans and does it.
 fn up(topology: &Topology, observed: &mut Observed) -> Vec<Op> {
+    let Ok(()) = observed.pair(topology, |_, _, _| Ok::<_, Infallible>(true));
     let ops = plan(topology, observed).unwrap();
+    observed.peers.clear();
     for op in &ops {
         run(op, topology, observed);
     }
@@ -52,10 +57,13 @@ fn add_link(observed: &mut Observed, end: &CableEnd, kind: &str, up: bool) -> u3
         index,
         kind: kind.to_owned(),
         owner: None,
+        marked: false,
+        full_name: None,
         mtu: end.mtu.unwrap_or(1500),
         up,
         master: end.master.clone(),
         peer_index: None,
+        peer_netnsid: None,
         addresses: Vec::new(),
     };
     assert!(place.links.insert(end.interface.clone(), link).is_none(), "{} exists", end.interface);
@@ -80,7 +88,11 @@ fn run(op: &Op, topology: &Topology, observed: &mut Observed) {
             link(observed, &b.place, &b.interface).peer_index = Some(near);
         }
         Op::DeleteLink { interface, .. } => delete_link(observed, &at, &interface),
-        Op::MarkLink { interface, alias, .. } => link(observed, &at, &interface).owner = owner(&alias),
+        Op::MarkLink { interface, alias, .. } => {
+            let link = link(observed, &at, &interface);
+            (link.owner, link.marked) = (owner(&alias), true);
+            link.full_name = crate::place::full_name(&alias).map(str::to_owned);
+        }
         Op::SetUp { interface, .. } => link(observed, &at, &interface).up = true,
         Op::SetMaster { interface, master, before, .. } => {
             let link = link(observed, &at, &interface);
@@ -338,6 +350,7 @@ fn changes_by_hand_are_repaired() {
             let (to, via) = ("198.51.100.0/24".parse().unwrap(), "192.168.15.5".parse().unwrap());
             place(observed, at).routes.push(Route { place: at.clone(), to, via });
         }),
+        ("mark removed", |observed, at, interface| link(observed, at, interface).marked = false),
         ("namespace removed", |observed, at, interface| {
             delete_link(observed, at, interface);
             observed.places.remove(at);
@@ -358,7 +371,7 @@ fn what_is_foreign_is_refused_and_named() {
     observed.places.insert(netns("red"), ObservedPlace::default());
     let conflict = plan(&quickstart(), &observed).unwrap_err();
     assert_eq!(conflict.to_string(), "create namespace `red`: it exists already and was not made by netctl");
-    assert!(conflict.hint().contains("ip netns delete red"));
+    assert!(conflict.hint().contains("netctl ns del red"));
 
     let other = ObservedPlace { owner: Some("lab".parse().unwrap()), ..ObservedPlace::default() };
     observed.places.insert(netns("red"), other);
