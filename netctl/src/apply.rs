@@ -193,7 +193,7 @@ impl Worker<'_> {
     ) -> Result<Option<Request>, Fault> {
         let unknown =
             op.needs_index().filter(|(place, interface)| self.places.index(place, interface).is_none());
-        if !op.is_message() || unknown.is_some() || batch.place != Some(op.place()) || fault::EVERY_MESSAGE {
+        if !op.is_message() || unknown.is_some() || batch.place != Some(op.place()) || fault::is_armed() {
             self.send(batch, journal)?;
         }
         if let Some((place, _)) = unknown {
@@ -268,7 +268,7 @@ impl Worker<'_> {
 }
 
 /// How many namespaces are made between two looks at whether the user thought better of it.
-const NAMESPACES_AT_ONCE: usize = if fault::EVERY_MESSAGE { 1 } else { 256 };
+const NAMESPACES_AT_ONCE: usize = 256;
 
 /// The namespaces that `ops` begin with.
 fn leading_namespaces(ops: &[Op]) -> Vec<NetnsName> {
@@ -276,7 +276,8 @@ fn leading_namespaces(ops: &[Op]) -> Vec<NetnsName> {
         Op::CreateNamespace { name } => Some(name.clone()),
         _ => None,
     };
-    ops.iter().map_while(name).take(NAMESPACES_AT_ONCE).collect()
+    let most = if fault::is_armed() { 1 } else { NAMESPACES_AT_ONCE };
+    ops.iter().map_while(name).take(most).collect()
 }
 
 /// Messages for one place that leave together.

@@ -56,6 +56,15 @@ pub struct Topology {
     pub gateways: Vec<Gateway>,
 }
 
+impl Topology {
+    /// Whether it has the host forward IPv6.
+    #[must_use]
+    pub fn forwards_ipv6_on_host(&self) -> bool {
+        let host = self.sysctls.get(&Place::Host);
+        host.and_then(|sysctls| sysctls.get("net.ipv6.conf.all.forwarding")).is_some_and(|value| value != "0")
+    }
+}
+
 /// Where a link or a rule lives.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]

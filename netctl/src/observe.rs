@@ -39,6 +39,17 @@ pub struct HostRoute {
     pub via: Option<IpAddr>,
     /// The interface, unless there are several or none.
     pub interface: Option<IfName>,
+    /// Whether a router's advertisement set it.
+    pub advertised: bool,
+}
+
+impl HostRoute {
+    /// The sysctl that says whether the kernel goes on heeding the advertisements that this route came from.
+    #[must_use]
+    pub fn accept_ra(&self) -> Option<String> {
+        let interface = self.interface.as_ref().filter(|_| self.advertised)?;
+        Some(format!("net.ipv6.conf.{}.accept_ra", interface.as_str().replace('.', "/")))
+    }
 }
 
 /// One place's state.
@@ -146,7 +157,11 @@ pub fn observe(
             observed.host_routes = routes;
         }
         if let Some(wanted) = topology.sysctls.get(&place) {
-            found.sysctls = read_sysctls(&place, wanted.keys(), places)?;
+            let mut keys: BTreeSet<String> = wanted.keys().cloned().collect();
+            if place == Place::Host {
+                keys.extend(observed.host_routes.iter().filter_map(HostRoute::accept_ra));
+            }
+            found.sysctls = read_sysctls(&place, keys, places)?;
         }
         found.nat = look_at_nat(&topology.name, &place, &found, directories)?;
         observed.places.insert(place, found);
@@ -202,6 +217,7 @@ fn look(
         to: route.destination,
         via: route.gateway,
         interface: route.oif.and_then(|index| names.get(&index).cloned()),
+        advertised: route.is_advertised(),
     });
     Ok((found, everywhere.collect()))
 }
@@ -226,15 +242,14 @@ pub(crate) fn is_set_by_hand(route: &route::Route) -> bool {
     route.is_main() && route.kind == Rtn::Unicast && by_hand
 }
 
-fn read_sysctls<'a>(
+fn read_sysctls(
     place: &Place,
-    keys: impl Iterator<Item = &'a String>,
+    names: BTreeSet<String>,
     places: &mut Places,
 ) -> Result<BTreeMap<String, Option<String>>, Error> {
-    let names: Vec<&String> = keys.collect();
     let keys = names.iter().map(|key| key.parse()).collect::<Result<Vec<sysctl::Key>, _>>()?;
     let values = sysctl::read(places.netns(place)?, &keys)?;
-    Ok(names.into_iter().cloned().zip(values).collect())
+    Ok(names.into_iter().zip(values).collect())
 }
 
 fn look_at_nat(

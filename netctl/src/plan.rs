@@ -126,6 +126,7 @@ impl Planner<'_> {
     }
 
     fn sysctls(&mut self) {
+        self.keep_advertised_routes();
         for (place, wanted) in &self.given.topology.sysctls {
             let found = self.given.there(place).map(|there| &there.sysctls);
             // Forwarding first: turning it sets other keys of the interfaces (inet_forward_change in
@@ -137,6 +138,24 @@ impl Planner<'_> {
                     let (place, key, value) = (place.clone(), key.clone(), value.clone());
                     self.ops.push(Op::SetSysctl { place, key, value, before });
                 }
+            }
+        }
+    }
+
+    /// With IPv6 forwarding on, the kernel forgets what routers advertise and heeds them no more, unless told that it may
+    /// do both (`accept_ra` 2, rt6_purge_dflt_routers in net/ipv6/route.c): the host would lose its default route.
+    fn keep_advertised_routes(&mut self) {
+        let given = self.given;
+        if !given.topology.forwards_ipv6_on_host() {
+            return;
+        }
+        let Some(host) = given.there(&Place::Host) else { return };
+        let keys: BTreeSet<String> =
+            given.observed.host_routes.iter().filter_map(crate::observe::HostRoute::accept_ra).collect();
+        for key in keys {
+            if let Some(Some(before)) = host.sysctls.get(&key).filter(|value| value.as_deref() == Some("1")) {
+                let (before, value) = (Some(before.clone()), "2".to_owned());
+                self.ops.push(Op::SetSysctl { place: Place::Host, key, value, before });
             }
         }
     }

@@ -1,16 +1,21 @@
 //! Bringing a topology up: look, plan, do, remember.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    thread,
+    time::{Duration, Instant},
+};
 
 use crate::{
     apply::{self, apply},
     fault,
     model::{NetnsName, Place, Topology, TopologyName},
     nat,
-    netlink::link,
+    netlink::{link, route},
     netns::{Netns, NetnsError},
     observe::{self, Observed, observe},
-    op::Op,
+    op::{At, Op},
     place::{self, Places, owner},
     plan::{self, plan},
     state::{self, Directories, Record},
@@ -88,11 +93,44 @@ pub fn up(topology: &Topology, directories: &Directories) -> Result<Vec<Op>, Err
             }
             return Err(failure.into());
         }
+        await_addresses(&ops, &mut places)?;
         lock.save(directories, &record)?;
         fault::point();
     }
     nat::tell_addresses(topology, &mut places, directories).map_err(Error::Addresses)?;
     Ok(ops)
+}
+
+/// Waits until the new IPv6 addresses can be used. The kernel sets an address's own route a moment later, from a queue
+/// (`addrconf_dad_work` in net/ipv6/addrconf.c), and until then does not take its packets.
+fn await_addresses(ops: &[Op], places: &mut Places) -> Result<(), Error> {
+    /// More than a loaded machine ever needed.
+    const PATIENCE: Duration = Duration::from_secs(1);
+    const PAUSE: Duration = Duration::from_millis(1);
+
+    let mut missing: BTreeMap<Place, Vec<IpAddr>> = BTreeMap::new();
+    for op in ops {
+        if let Op::AddAddress { place, address, .. } = op
+            && address.addr().is_ipv6()
+        {
+            missing.entry(place.clone()).or_default().push(address.addr());
+        }
+    }
+    let deadline = Instant::now() + PATIENCE;
+    for (place, mut addresses) in missing {
+        loop {
+            let routes = route::dump(places.socket(&place)?).map_err(place::Error::from)?;
+            addresses.retain(|address| !routes.iter().any(|route| route.is_local(*address)));
+            if addresses.is_empty() || Instant::now() > deadline {
+                break;
+            }
+            thread::sleep(PAUSE);
+        }
+        for address in addresses {
+            tracing::warn!("address {address} {} is not ready yet", At(&place));
+        }
+    }
+    Ok(())
 }
 
 /// Whether this process may do it at all.
@@ -146,7 +184,8 @@ fn settle_host_sysctls(
     let wanted = topology.sysctls.get(&Place::Host).unwrap_or(&none);
     let seen = observed.places.get(&Place::Host).map(|host| &host.sysctls);
     found.retain(|key, value| {
-        let stays = wanted.contains_key(key);
+        let keeps_routes = topology.forwards_ipv6_on_host() && key.ends_with(".accept_ra");
+        let stays = wanted.contains_key(key) || keeps_routes;
         if !stays {
             ops.push(Op::SetSysctl {
                 place: Place::Host,

@@ -99,7 +99,7 @@ impl Scene<'_> {
         let index = link.index;
         links.insert(name.clone(), link);
         if *place == Place::Host {
-            let route = |to| HostRoute { to, via: None, interface: Some(name.clone()) };
+            let route = |to| HostRoute { to, via: None, interface: Some(name.clone()), advertised: false };
             self.observed.host_routes.extend(connected.into_iter().map(route));
         }
         index

@@ -79,7 +79,7 @@ impl fmt::Display for Neighbour {
                 write!(f, "the address {address} of `{interface}`")?;
                 owner.iter().try_for_each(|owner| write!(f, ", which belongs to the topology `{owner}`"))
             }
-            Self::Route(HostRoute { to, via, interface }) => {
+            Self::Route(HostRoute { to, via, interface, .. }) => {
                 write!(f, "the host's route to {to}")?;
                 via.iter().try_for_each(|via| write!(f, " via {via}"))?;
                 interface.iter().try_for_each(|interface| write!(f, " dev {interface}"))

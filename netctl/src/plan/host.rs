@@ -161,7 +161,12 @@ mod tests {
 
     fn route(to: &str, via: Option<&str>, interface: &str) -> HostRoute {
         let interface = Some(interface.parse().unwrap());
-        HostRoute { to: to.parse().unwrap(), via: via.map(|via| via.parse().unwrap()), interface }
+        HostRoute {
+            to: to.parse().unwrap(),
+            via: via.map(|via| via.parse().unwrap()),
+            interface,
+            advertised: false,
+        }
     }
 
     fn host_with(routes: &[HostRoute]) -> Observed {

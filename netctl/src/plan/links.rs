@@ -137,8 +137,8 @@ impl Planner<'_> {
         let mut kept: BTreeSet<(&Place, &IfName)> = BTreeSet::new();
         let bridges = given.topology.bridges.iter().filter(|bridge| given.has_bridge(bridge));
         kept.extend(bridges.map(|bridge| (&bridge.place, &bridge.name)));
-        let wanted = given.topology.cables.iter().filter(|cable| given.has_cable(cable));
-        kept.extend(wanted.flat_map(|cable| [&cable.a, &cable.b]).map(|end| (&end.place, &end.interface)));
+        let cables = given.topology.cables.iter().filter(|cable| given.has_cable(cable));
+        kept.extend(cables.flat_map(|cable| [&cable.a, &cable.b]).map(|end| (&end.place, &end.interface)));
         let ours = given.kept_places().flat_map(|(place, there)| {
             let links = there.links.iter().filter(|(_, link)| given.is_ours(link));
             links.map(move |(interface, link)| (place, interface, link))

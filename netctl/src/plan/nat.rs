@@ -19,8 +19,8 @@ impl Planner<'_> {
     /// At the gateways that stay: ends rules and hooks that are no longer wanted, and those of links that are deleted,
     /// before these are: undone in reverse, they come back when their links are there again.
     pub(super) fn retire_nat(&mut self) {
-        let mut retired = Vec::new();
         let gateways = gateways(self.given);
+        let mut retired = Vec::new();
         for (place, there) in &self.given.observed.places {
             let (Some(nat), Some(gateway)) = (&there.nat, gateways.get(place)) else { continue };
             let ops = &mut retired;
