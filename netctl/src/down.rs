@@ -93,6 +93,8 @@ pub fn down(topology: &TopologyName, directories: &Directories) -> Result<Report
     let mut report = Report::default();
     let record = report.note(directories.record(topology)).flatten();
     report.record = record.is_some();
+    // Whose record cannot be read is known by the marks, and has no more use for it.
+    let unreadable = report.errors.len();
 
     remove_host_links(topology, &mut report);
     fault::point();
@@ -106,7 +108,7 @@ pub fn down(topology: &TopologyName, directories: &Directories) -> Result<Report
     }
     remove_pins(&directories.bpffs, topology, &mut report);
     fault::point();
-    if report.errors.is_empty() {
+    if report.errors.len() == unreadable {
         report.note(lock.forget(directories, topology));
     }
     Ok(report)

@@ -165,27 +165,19 @@ impl Planner<'_> {
     fn routes(&mut self) {
         let given = self.given;
         let wanted: HashSet<&Route> = given.topology.routes.iter().collect();
-        let mut leaving = Vec::new();
+        let (mut leaving, mut staying) = (Vec::new(), HashSet::new());
         for (place, there) in given.kept_places() {
-            for route in &there.routes {
-                let goes = if wanted.contains(route) {
-                    !self.survives(place, there, route)
+            let is_ours = |route: &&Route| given.is_own(place) || wanted.contains(route);
+            for route in there.routes.iter().filter(is_ours) {
+                if wanted.contains(route) && self.survives(place, there, route) {
+                    staying.insert(route);
                 } else {
-                    given.is_own(place)
-                };
-                if goes {
                     leaving.push(Op::DeleteRoute { route: route.clone() });
                 }
             }
         }
-        let seen = given.observed.places.values().flat_map(|there| &there.routes);
-        let seen: HashSet<&Route> = seen.collect();
-        for route in &given.topology.routes {
-            let there = given.there(&route.place).filter(|_| seen.contains(route));
-            if !there.is_some_and(|there| self.survives(&route.place, there, route)) {
-                self.ops.push(Op::AddRoute { route: route.clone() });
-            }
-        }
+        let missing = given.topology.routes.iter().filter(|route| !staying.contains(route));
+        self.ops.extend(missing.map(|route| Op::AddRoute { route: route.clone() }));
         self.ops.splice(0..0, leaving);
     }
 

@@ -149,3 +149,20 @@ fn down_names_the_processes_that_live_in_its_namespaces() {
     drop(resident);
     lab.assert_unchanged_since(&before);
 }
+
+#[test]
+fn a_damaged_record_is_named_and_goes_with_the_rest() {
+    let lab = Lab::new();
+    let before = lab.snapshot();
+    lab.netctl(["up"]).success();
+    lab.host().run("sh", ["-c", "echo '{' > /run/netctl/quickstart.json"]).success();
+    for verb in ["ls", "show", "plan", "up", "down"] {
+        let said = lab.netctl([verb]).fails(1);
+        assert!(
+            said.stderr().starts_with("error: read the record `/run/netctl/quickstart.json`: "),
+            "{said}"
+        );
+    }
+    lab.assert_unchanged_since(&before);
+    lab.netctl(["down"]).success();
+}

@@ -37,9 +37,10 @@ fn a_file_that_is_wrong_says_where_and_what_was_meant() {
              (`bridges.br0.addresses[0]`)\n",
         ),
         (
-            "[namespaces.red]\n[bridges.br0.ports]\nred = { addresses = ['10.0.0.1/24'], port = 'sixteen-bytes-xx' }\n",
-            "error: office.toml:3: `sixteen-bytes-xx` is 16 bytes long, at most 15 are allowed \
-             (`bridges.br0.ports.red.port`)\n",
+            "[namespaces.red]\n[bridges.br0.ports]\n\
+             red = { addresses = ['10.0.0.1/24'], interface = 'interface-of-16b' }\n",
+            "error: office.toml:3: `interface-of-16b` is 16 bytes long, at most 15 are allowed \
+             (`bridges.br0.ports.red.interface`)\n",
         ),
         (
             "[namespaces.red]\n[namespaces.blue]\n[bridges.br0.ports]\n\

@@ -152,12 +152,14 @@ impl Planner<'_> {
             }
             let far = given.far_end(place, interface);
             let mut restore = given.restore(place, interface, link, far);
-            restore.extend(self.plugged_in(place, interface).map(|port| Op::SetMaster {
-                place: place.clone(),
-                interface: port.clone(),
-                master: Some(interface.clone()),
-                before: None,
-            }));
+            if link.kind == "bridge" {
+                restore.extend(self.plugged_in(place, interface).map(|port| Op::SetMaster {
+                    place: place.clone(),
+                    interface: port.clone(),
+                    master: Some(interface.clone()),
+                    before: None,
+                }));
+            }
             self.ops.push(Op::DeleteLink { place: place.clone(), interface: interface.clone(), restore });
             self.gone.insert(key);
             // Deleting one end deletes the other.
