@@ -53,16 +53,13 @@ to = "10.8.0.1:80"
 /// More steps than there are: a bound for the loops below.
 const MANY: u32 = 500;
 
-/// Runs netctl with death waiting at a step; true if it was met.
+/// Runs netctl with death waiting at a step; what it said, if it lived.
 fn dies<'a>(lab: &'a Lab, step: u32, arguments: &[&str]) -> Option<Output<'a>> {
     let netctl = std::env::var("NETCTL_BIN").unwrap();
     let fatal = format!("NETCTL_KILL_AT={step}");
     let words = [&[fatal.as_str(), netctl.as_str()], arguments].concat();
     let output = lab.host().run("env", words);
-    match output.code() {
-        Some(_) => Some(output.success()),
-        None => None,
-    }
+    output.code().map(|_| output.success())
 }
 
 fn lab() -> Lab {
