@@ -10,11 +10,14 @@
 //! our own.
 
 pub mod addr;
+mod family;
 pub mod fdb;
 pub mod link;
 pub mod message;
 pub mod neigh;
 pub mod nsid;
+#[cfg(test)]
+mod recorded;
 pub mod route;
 pub mod socket;
 

@@ -14,5 +14,6 @@ mod lab;
 mod nat_prog;
 mod quickstart;
 mod refusal;
+mod tutorials;
 mod udp;
 mod up;

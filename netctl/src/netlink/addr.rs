@@ -11,9 +11,8 @@ use neli::consts::{
 };
 
 use super::{
-    Error, Malformed, Request, Socket,
+    Error, Malformed, Request, Socket, family,
     message::{Message, attributes},
-    route::{family, is_ip},
 };
 
 /// An address to add.
@@ -88,7 +87,7 @@ impl Address {
 /// # Errors
 /// Those of [`Socket::dump`].
 pub fn dump(socket: &mut Socket) -> Result<Vec<Address>, Error> {
-    socket.dump(Request::new(Rtm::Getaddr, NlmF::DUMP, &[0; 8]), parse)
+    family::dump::<8, _>(socket, Rtm::Getaddr, parse)
 }
 
 /// Reads an `RTM_NEWADDR`; `None` for any other message and for other families.
@@ -97,7 +96,7 @@ pub fn parse(message: &Message<'_>) -> Result<Option<Address>, Malformed> {
         return Ok(None);
     }
     let (&[family, prefix, flags, scope, i0, i1, i2, i3], rest) = message.body::<8>()?;
-    if !is_ip(family) {
+    if !family::is_ip(family) {
         return Ok(None);
     }
     let (mut local, mut remote, mut broadcast) = (None, None, None);
@@ -129,7 +128,7 @@ pub fn parse(message: &Message<'_>) -> Result<Option<Address>, Malformed> {
 /// `struct ifaddrmsg`; the flags travel in `IFA_FLAGS`, which has room for all of them.
 fn ifaddrmsg(index: u32, address: IpNet, scope: RtScope) -> [u8; 8] {
     let [i0, i1, i2, i3] = index.to_ne_bytes();
-    [family(address.addr()), address.prefix_len(), 0, scope.into(), i0, i1, i2, i3]
+    [family::of(address.addr()), address.prefix_len(), 0, scope.into(), i0, i1, i2, i3]
 }
 
 /// Without a peer the kernel wants the own address twice: `IFA_ADDRESS` is the subnet's or the peer's.

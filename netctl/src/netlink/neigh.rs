@@ -10,9 +10,8 @@ use neli::consts::{
 };
 
 use super::{
-    Error, Malformed, Request, Socket,
+    Error, Malformed, Request, Socket, family,
     message::{Message, attributes},
-    route::is_ip,
 };
 
 /// A neighbour as the kernel describes it.
@@ -62,7 +61,7 @@ pub fn parse(message: &Message<'_>) -> Result<Option<Neighbour>, Malformed> {
         return Ok(None);
     }
     let (&[family, _, _, _, i0, i1, i2, i3, s0, s1, ..], rest) = message.body::<12>()?;
-    if !is_ip(family) {
+    if !family::is_ip(family) {
         return Ok(None);
     }
     let (mut address, mut mac) = (None, None);

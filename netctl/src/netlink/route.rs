@@ -11,7 +11,7 @@ use neli::consts::{
 };
 
 use super::{
-    Error, Malformed, Request, Socket,
+    Error, Malformed, Request, Socket, family,
     message::{Attribute, Message, attributes, ip},
 };
 
@@ -113,7 +113,7 @@ impl Route {
 /// # Errors
 /// Those of [`Socket::dump`].
 pub fn dump(socket: &mut Socket) -> Result<Vec<Route>, Error> {
-    socket.dump(Request::new(Rtm::Getroute, NlmF::DUMP, &[0; 12]), parse)
+    family::dump::<12, _>(socket, Rtm::Getroute, parse)
 }
 
 /// Reads an `RTM_NEWROUTE`; `None` for any other message and for other families (the multicast tables).
@@ -163,22 +163,9 @@ pub fn parse(message: &Message<'_>) -> Result<Option<Route>, Malformed> {
     Ok(Some(Route { destination, ..route }))
 }
 
-/// The address family's number.
-pub(super) fn family(address: IpAddr) -> u8 {
-    match address {
-        IpAddr::V4(_) => libc::AF_INET as u8,
-        IpAddr::V6(_) => libc::AF_INET6 as u8,
-    }
-}
-
-/// Whether a message's family is IPv4 or IPv6.
-pub(super) fn is_ip(family: u8) -> bool {
-    matches!(i32::from(family), libc::AF_INET | libc::AF_INET6)
-}
-
 /// `struct rtmsg` of the main table.
 fn rtmsg(destination: IpNet, protocol: Rtprot, scope: RtScope, kind: Rtn) -> [u8; 12] {
-    let (family, prefix) = (family(destination.addr()), destination.prefix_len());
+    let (family, prefix) = (family::of(destination.addr()), destination.prefix_len());
     let table = RtTable::Main.into();
     [family, prefix, 0, 0, table, protocol.into(), scope.into(), kind.into(), 0, 0, 0, 0]
 }
@@ -204,7 +191,7 @@ fn describe(request: &mut Request, route: &NewRoute) {
 
 /// `struct rtvia`: the family in two bytes, then the address.
 fn rtvia(gateway: IpAddr) -> Vec<u8> {
-    let mut value = u16::from(family(gateway)).to_ne_bytes().to_vec();
+    let mut value = u16::from(family::of(gateway)).to_ne_bytes().to_vec();
     match gateway {
         IpAddr::V4(address) => value.extend(address.octets()),
         IpAddr::V6(address) => value.extend(address.octets()),
@@ -252,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv6_default_route_is_iproute2s_but_for_the_destination_it_need_not_name() {
+    fn an_ipv6_default_route_is_iproute2s() {
         let route = NewRoute { device: Some(3), metric: Some(7), ..new("::/0", Some("fd00::2")) };
         #[rustfmt::skip]
         let golden = [

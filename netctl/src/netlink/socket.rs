@@ -3,8 +3,10 @@
 //! A socket belongs to the network namespace of the thread that opened it, for good; it may then be used from any
 //! thread. rtnetlink does its work inside `send` (net/netlink/af_netlink.c, `netlink_unicast_kernel`), so when a batch
 //! has been sent all its acknowledgements are already there, each in a datagram of its own. A batch is kept so small
-//! that they cannot overrun the receive buffer, which would lose them (`ENOBUFS`).
+//! that they cannot overrun the receive buffer that the socket was granted, which would lose them (`ENOBUFS`).
 
+#[cfg(test)]
+mod live;
 mod reply;
 
 use std::{
@@ -18,8 +20,8 @@ use nix::{
     errno::Errno,
     sys::{
         socket::{
-            AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recvmsg, sendmsg,
-            setsockopt, socket, sockopt,
+            AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, getsockopt, recvmsg,
+            sendmsg, setsockopt, socket, sockopt,
         },
         time::TimeVal,
     },
@@ -28,9 +30,11 @@ use nix::{
 use self::reply::{Acks, Dump};
 use super::{Error, Malformed, Refusal, Request, message::Message};
 
-/// The most messages of one `send`: their acknowledgements take about 1 KiB of kernel memory each, far less than even
-/// the receive buffer that an unprivileged socket gets.
+/// The most messages of one `send`, where the receive buffer has room for their acknowledgements.
 const BATCH_MESSAGES: usize = 100;
+/// What an acknowledgement takes of the receive buffer, at the most: some 100 bytes and the kernel's text and offset
+/// in an allocation of 1 KiB, and its `struct sk_buff`.
+const ACKNOWLEDGEMENT: usize = 2048;
 /// The most bytes of one `send`, unless a single message is longer.
 const BATCH_BYTES: usize = 32 * 1024;
 /// The receive buffer asked for, in bytes.
@@ -51,6 +55,8 @@ pub struct Socket {
     /// The next request's number.
     sequence: u32,
     buffer: Vec<u8>,
+    /// The most messages of one `send`.
+    batch: usize,
 }
 
 impl Socket {
@@ -60,18 +66,25 @@ impl Socket {
     /// # Errors
     /// Failing system calls: too many open files, or a kernel older than 4.20.
     pub fn open() -> Result<Self, Error> {
+        Self::with_receive_buffer(RECEIVE_BUFFER)
+    }
+
+    /// Opens one and asks for a receive buffer of so many bytes.
+    fn with_receive_buffer(bytes: usize) -> Result<Self, Error> {
         let fd =
             socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkRoute)
                 .map_err(failed("open"))?;
         for option in [libc::NETLINK_EXT_ACK, libc::NETLINK_CAP_ACK, libc::NETLINK_GET_STRICT_CHK] {
             enable(&fd, option).map_err(failed("set an option of"))?;
         }
-        // Beyond net.core.rmem_max only with CAP_NET_ADMIN in the initial user namespace; less will do as well.
-        setsockopt(&fd, sockopt::RcvBufForce, &RECEIVE_BUFFER)
-            .or_else(|_| setsockopt(&fd, sockopt::RcvBuf, &RECEIVE_BUFFER))
+        // Beyond net.core.rmem_max only with CAP_NET_ADMIN in the initial user namespace; with less, batches are smaller.
+        setsockopt(&fd, sockopt::RcvBufForce, &bytes)
+            .or_else(|_| setsockopt(&fd, sockopt::RcvBuf, &bytes))
             .and_then(|()| setsockopt(&fd, sockopt::ReceiveTimeout, &TimeVal::new(PATIENCE, 0)))
             .map_err(failed("set an option of"))?;
-        Ok(Self { fd, sequence: 1, buffer: vec![0; 32 * 1024] })
+        let granted = getsockopt(&fd, sockopt::RcvBuf).map_err(failed("read an option of"))?;
+        let batch = (granted / ACKNOWLEDGEMENT).clamp(1, BATCH_MESSAGES);
+        Ok(Self { fd, sequence: 1, buffer: vec![0; 32 * 1024], batch })
     }
 
     /// Sends the requests in their order, as few `send`s as is safe, and returns the kernel's answer to each in the
@@ -84,7 +97,7 @@ impl Socket {
         let mut answers = Vec::with_capacity(requests.len());
         let mut rest = requests.as_mut_slice();
         while !rest.is_empty() {
-            let (batch, later) = rest.split_at_mut(batch_length(rest));
+            let (batch, later) = rest.split_at_mut(batch_length(rest, self.batch));
             answers.extend(self.execute_batch(batch)?);
             rest = later;
         }
@@ -171,15 +184,15 @@ impl Socket {
     }
 }
 
-/// How many of the requests go into the next `send`; at least one.
-fn batch_length(requests: &[Request]) -> usize {
+/// How many of the requests go into the next `send`: at least one, and not more than `most`.
+fn batch_length(requests: &[Request], most: usize) -> usize {
     let fitting = requests
         .iter()
         .scan(0, |bytes, request| {
             *bytes += request.bytes().len();
             Some(*bytes)
         })
-        .take(BATCH_MESSAGES)
+        .take(most)
         .take_while(|&bytes| bytes <= BATCH_BYTES)
         .count();
     fitting.max(1)
@@ -248,11 +261,11 @@ mod tests {
         let small = link::set_up(1);
         let mut large = small.clone();
         large.attribute(Ifla::Ifalias, &[0; 20_000]);
-        assert_eq!(batch_length(&vec![small.clone(); 3]), 3);
-        assert_eq!(batch_length(&vec![small.clone(); 1000]), BATCH_MESSAGES);
-        assert_eq!(batch_length(&[small, large.clone(), large.clone()]), 2);
+        assert_eq!(batch_length(&vec![small.clone(); 3], 100), 3);
+        assert_eq!(batch_length(&vec![small.clone(); 1000], 100), 100);
+        assert_eq!(batch_length(&[small, large.clone(), large.clone()], 100), 2);
         large.attribute(Ifla::Ifalias, &[0; 20_000]);
-        assert_eq!(batch_length(&[large.clone(), large]), 1);
+        assert_eq!(batch_length(&[large.clone(), large], 100), 1);
     }
 
     #[test]
