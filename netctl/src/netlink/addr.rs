@@ -216,6 +216,23 @@ mod tests {
             let (kind, flags) = (Rtm::Newaddr.into(), NlmF::empty());
             let _ = parse(&Message { kind, flags, sequence: 0, payload: &payload });
         }
+
+        #[test]
+        fn what_is_added_is_what_is_parsed(
+            index: u32, octets: [u8; 16], prefix in 0_u8..=128, v4: bool, broadcast: Option<[u8; 4]>, no_dad: bool,
+        ) {
+            let [a, b, c, d, ..] = octets;
+            let address = if v4 { IpAddr::from([a, b, c, d]) } else { octets.into() };
+            let address = IpNet::new(address, if v4 { prefix / 4 } else { prefix }).unwrap();
+            let broadcast = broadcast.filter(|_| v4).map(Ipv4Addr::from);
+            let request = add(&NewAddress { index, address, broadcast, no_dad });
+            let message = messages(request.bytes()).next().unwrap().unwrap();
+            prop_assert_eq!(parse(&message).unwrap().unwrap(), Address {
+                index, address, peer: None, broadcast: broadcast.map(IpAddr::V4),
+                scope: if v4 && a == 127 { RtScope::Host } else { RtScope::Universe },
+                flags: if no_dad { libc::IFA_F_NODAD } else { 0 },
+            });
+        }
     }
 
     #[test]

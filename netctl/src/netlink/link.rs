@@ -498,6 +498,33 @@ mod tests {
         }
     }
 
+    proptest! {
+        #[test]
+        fn what_is_written_is_what_is_parsed(
+            name in "[ -~]{1,15}", kind in prop::option::of("[a-z]{1,9}"), alias in prop::option::of("[ -~]{1,255}"),
+            index: u32, mtu: u32, flags: u32, address: Option<[u8; 6]>, master: Option<u32>,
+            peer: Option<(u32, Option<i32>)>,
+        ) {
+            let flags = Iff::from_bits_retain(flags);
+            let mut request = Request::new(Rtm::Newlink, NlmF::MULTI, &ifinfomsg(index, flags, Iff::empty()));
+            request.name(Ifla::Ifname, &name);
+            request.u32(Ifla::Mtu, mtu);
+            let (peer_index, peer_netnsid) = (peer.map(|(index, _)| index), peer.and_then(|(_, id)| id));
+            for (attribute, value) in [(Ifla::Master, master), (Ifla::Link, peer_index)] {
+                value.into_iter().for_each(|value| request.u32(attribute, value));
+            }
+            peer_netnsid.iter().for_each(|id| request.attribute(Ifla::LinkNetnsid, &id.to_ne_bytes()));
+            address.iter().for_each(|address| request.attribute(Ifla::Address, address));
+            alias.iter().for_each(|alias| request.name(Ifla::Ifalias, alias));
+            kind.iter().for_each(|kind| request.nested(Ifla::Linkinfo, |info| info.name(IflaInfo::Kind, kind)));
+            let message = messages(request.bytes()).next().unwrap().unwrap();
+            prop_assert_eq!(parse(&message).unwrap().unwrap(), Link {
+                index, name, kind, alias, mtu, address, master, group: 0, peer_index, peer_netnsid,
+                up: flags.contains(Iff::UP), lower_up: flags.contains(Iff::LOWERUP),
+            });
+        }
+    }
+
     fn inside(netns: &Netns) -> Socket {
         netns.run(|| Ok::<_, NetnsError>(Socket::open())).unwrap().unwrap()
     }

@@ -132,6 +132,24 @@ mod tests {
             let _ = parse(&message);
             let _ = parse(&Message { payload: &rest, ..message });
         }
+
+        #[test]
+        fn what_is_written_is_what_is_parsed(
+            index: u32, state: u16, octets: [u8; 16], v4: bool, mac: Option<[u8; 6]>,
+        ) {
+            let [a, b, c, d, ..] = octets;
+            let (family, address) = if v4 { (2, IpAddr::from([a, b, c, d])) } else { (10, octets.into()) };
+            let mut header = [family, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+            header[4..8].copy_from_slice(&index.to_ne_bytes());
+            header[8..10].copy_from_slice(&state.to_ne_bytes());
+            let mut request = Request::new(Rtm::Newneigh, NlmF::empty(), &header);
+            request.ip(Nda::Dst, address);
+            if let Some(mac) = mac {
+                request.attribute(Nda::Lladdr, &mac);
+            }
+            let message = messages(request.bytes()).next().unwrap().unwrap();
+            prop_assert_eq!(parse(&message), Ok(Some(Neighbour { index, address, mac, state })));
+        }
     }
 
     #[test]

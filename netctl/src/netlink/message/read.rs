@@ -210,9 +210,10 @@ fn after(bytes: &[u8], length: usize) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
+    use neli::consts::rtnl::{Ifla, Rtm};
     use proptest::prelude::*;
 
-    use super::*;
+    use super::{super::Request, *};
 
     /// A message with a family header of four bytes.
     const REQUEST: [u8; 20] = [20, 0, 0, 0, 16, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4];
@@ -285,6 +286,29 @@ mod tests {
             prop_assert!(attributes(&bytes).count() <= bytes.len() / ATTRIBUTE_HEADER + 1);
             for attribute in attributes(&bytes).flatten() {
                 let _ = (attribute.u32(), attribute.ip(), attribute.text(), attribute.nested().count());
+            }
+        }
+
+        #[test]
+        fn a_truncated_datagram_is_read_up_to_the_cut(
+            values in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 1..6), cut: prop::sample::Index,
+        ) {
+            let mut ends = vec![0];
+            let mut datagram = Vec::new();
+            for value in &values {
+                let mut request = Request::new(Rtm::Newlink, NlmF::MULTI, &[0; 16]);
+                request.attribute(Ifla::Ifname, value);
+                datagram.extend_from_slice(request.bytes());
+                ends.push(datagram.len());
+            }
+            let cut = cut.index(datagram.len() + 1);
+            let whole = ends.iter().filter(|&&end| (1..=cut).contains(&end)).count();
+            let read: Vec<_> = messages(&datagram[..cut]).collect();
+            prop_assert_eq!(read.iter().filter(|message| message.is_ok()).count(), whole);
+            prop_assert_eq!(read.len() - whole, usize::from(!ends.contains(&cut)), "one error, at the end");
+            for (message, value) in read.into_iter().flatten().zip(&values) {
+                let attribute = attributes(&message.payload[16..]).next().unwrap().unwrap();
+                prop_assert_eq!(attribute.value, value);
             }
         }
     }

@@ -278,5 +278,28 @@ mod tests {
             let _ = acks(5, 1).take(&bytes);
             let _ = Dump::new(5).take(&bytes, link::parse);
         }
+
+        #[test]
+        fn what_answers_others_changes_nothing_however_it_is_interleaved(
+            sequences in prop::collection::vec(4_u32..7, 0..40), per_datagram in 1_usize..8,
+        ) {
+            let of = |wanted| sequences.iter().filter(move |&&sequence| sequence == wanted).count();
+            let mut dump = Dump::new(5);
+            let mut acks = acks(5, 1);
+            for datagram in sequences.chunks(per_datagram) {
+                let items: Vec<u8> = datagram.iter().flat_map(|&its| {
+                    let interrupted = if its == 5 { NlmF::MULTI } else { NlmF::MULTI | NlmF::DUMP_INTR };
+                    message(Nlmsg::from(16), interrupted, its, &[&[0; 4]])
+                }).collect();
+                dump.take(&items, |message| Ok(Some(message.sequence))).unwrap();
+                let errors: Vec<u8> = datagram.iter().flat_map(|&its| {
+                    error(NlmF::CAPPED, its, if its == 5 { 0 } else { libc::EPERM }, 32, &[])
+                }).collect();
+                acks.take(&errors).unwrap();
+            }
+            prop_assert_eq!(dump.items, vec![5; of(5)]);
+            prop_assert!(!dump.interrupted && !dump.done);
+            prop_assert_eq!(acks.answers, [(of(5) > 0).then_some(Ok(()))]);
+        }
     }
 }
