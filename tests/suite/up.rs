@@ -48,3 +48,25 @@ fn mark(place: Ns<'_>, monitor: &mut Server<'_>, address: &str) {
         monitor.log().contains(address)
     });
 }
+
+#[test]
+fn several_at_once_wait_for_each_other() {
+    let lab = Lab::new();
+    let before = lab.snapshot();
+    for _ in 0..3 {
+        let verbs = ["up", "up", "down", "up", "down", "ls"];
+        let running: Vec<_> = verbs.iter().map(|verb| (verb, lab.start_netctl(["-q", verb]))).collect();
+        for (verb, netctl) in running {
+            let ended = netctl.finish();
+            assert_eq!(ended.code(), Some(0), "{verb}: {}", ended.stderr());
+        }
+        // Whoever came last, the result is one or the other, and whole.
+        let plan = lab.netctl(["-q", "plan"]);
+        assert!(matches!(plan.code(), Some(0 | 3)), "{}", plan.stderr());
+        lab.netctl(["-q", "up"]).success();
+        lab.netctl(["-q", "plan"]).success();
+        lab.ns("red").run("ping", ["-c", "1", "-W", "5", "203.0.113.2"]).success();
+        lab.netctl(["-q", "down"]).success();
+        lab.assert_unchanged_since(&before);
+    }
+}
