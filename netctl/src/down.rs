@@ -2,7 +2,11 @@
 //!
 //! Failures are collected and do not stop it. Pins go last: what still forwards meanwhile is still translated.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    iter::zip,
+    path::Path,
+};
 
 use nix::errno::Errno;
 
@@ -15,7 +19,7 @@ use crate::{
     place::{self, Places},
     state::{self, Directories, Record},
     sysctl,
-    up::{owned_namespaces, owner_of, require_root},
+    up::{owned_namespaces, require_root},
 };
 
 /// What could not be removed, or not be looked at.
@@ -98,8 +102,13 @@ pub fn down(topology: &TopologyName, directories: &Directories) -> Result<Report
 
     remove_host_links(topology, &mut report);
     fault::point();
-    for name in namespaces_of(topology, record.as_ref(), &mut report) {
-        remove_namespace(&name, &mut report);
+    let namespaces = Vec::from_iter(namespaces_of(topology, record.as_ref(), &mut report));
+    let mut processes = processes_in(&namespaces);
+    for name in namespaces {
+        if report.note(Netns::delete(&name)).is_some() {
+            let holders = processes.remove(&name).unwrap_or_default();
+            report.namespaces.push((name, holders));
+        }
         fault::point();
     }
     if let Some(record) = &record {
@@ -121,11 +130,20 @@ fn namespaces_of(
     report: &mut Report,
 ) -> BTreeSet<NetnsName> {
     let Some(record) = record else { return report.note(owned_namespaces(topology)).unwrap_or_default() };
-    let stale = report.note(Netns::list_stale()).unwrap_or_default();
-    let is_ours = |name: &&NetnsName, report: &mut Report| {
-        stale.contains(name) || report.note(owner_of(name)).flatten().as_ref() == Some(topology)
-    };
-    record.namespaces.iter().filter(|name| is_ours(name, report)).cloned().collect()
+    let names = Vec::from_iter(record.namespaces.iter().cloned());
+    let owners = report.note(place::owners(&names)).unwrap_or_default();
+    let stale = BTreeSet::from_iter(report.note(Netns::list_stale()).unwrap_or_default());
+    let is_ours =
+        |(name, owner)| stale.contains(name) || report.note(owner).flatten().as_ref() == Some(topology);
+    let ours = zip(&names, owners).map(is_ours).collect::<Vec<_>>();
+    zip(names, ours).filter_map(|(name, ours)| ours.then_some(name)).collect()
+}
+
+/// The processes that live in them.
+fn processes_in(namespaces: &[NetnsName]) -> BTreeMap<NetnsName, Vec<u32>> {
+    let mut all = Netns::all_processes().unwrap_or_default();
+    let of = |name: &NetnsName| Some((name.clone(), all.remove(&Netns::open(name).ok()?.identity())?));
+    namespaces.iter().filter_map(of).collect()
 }
 
 /// Puts the host's links into a group of their own and deletes that: one by one, the kernel would wait for its readers
@@ -157,13 +175,6 @@ fn host_links(topology: &TopologyName) -> Result<(Places, Vec<link::Link>, u32),
     let free = (1..u32::MAX).rev().find(|group| !taken.contains(group)).unwrap_or(u32::MAX);
     links.retain(|link| place::owner_of(link, &Place::Host, topology).as_ref() == Some(topology));
     Ok((places, links, free))
-}
-
-fn remove_namespace(name: &NetnsName, report: &mut Report) {
-    let holders = Netns::open(name).and_then(|netns| netns.processes()).unwrap_or_default();
-    if report.note(Netns::delete(name)).is_some() {
-        report.namespaces.push((name.clone(), holders));
-    }
 }
 
 /// Puts the host's sysctls back, but for those that another topology wants too: that one takes over how they were

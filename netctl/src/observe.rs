@@ -148,6 +148,7 @@ pub fn observe(
     let wanted = topology.namespaces.iter().map(|namespace| &namespace.name);
     let names: BTreeSet<&NetnsName> = wanted.chain(also).collect();
     let mut observed = Observed::default();
+    places.open_all(&names.iter().copied().cloned().collect::<Vec<_>>())?;
     for place in std::iter::once(Place::Host).chain(names.into_iter().cloned().map(Place::Netns)) {
         if !places.open(&place)? {
             continue;

@@ -7,6 +7,8 @@ use std::{
     os::fd::{AsFd as _, BorrowedFd},
 };
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
 use crate::{
     model::{IfName, NetnsName, Place, TopologyName},
     netlink::{self, Socket, link, nsid},
@@ -82,6 +84,23 @@ pub fn full_name(alias: &str) -> Option<&str> {
     alias.split_once('/').map(|(_, full_name)| full_name)
 }
 
+/// Whose namespaces these are, by the marks on their loopbacks, each in its place; `None` also if it is not there.
+///
+/// # Errors
+/// If none could be tried. Each: if it cannot be looked into.
+pub fn owners(names: &[NetnsName]) -> Result<Vec<Result<Option<TopologyName>, Error>>, Error> {
+    let read_mark = || {
+        let links = link::dump(&mut Socket::open()?)?;
+        let loopback = links.into_iter().find(|link| link.kind.is_none() && link.name == "lo");
+        Ok::<_, Error>(loopback.and_then(|link| link.alias).as_deref().and_then(owner))
+    };
+    let owner = |looked: Result<(Netns, Option<TopologyName>), Error>| match looked {
+        Err(Error::Netns(NetnsError::NotFound { .. })) => Ok(None),
+        looked => looked.map(|(_, owner)| owner),
+    };
+    Ok(Netns::open_all(names, read_mark)?.into_iter().map(owner).collect())
+}
+
 /// One open place.
 struct Open {
     netns: Netns,
@@ -122,6 +141,24 @@ impl Places {
         Ok(true)
     }
 
+    /// Opens those of the namespaces that exist, side by side.
+    ///
+    /// # Errors
+    /// If one is there and cannot be entered.
+    pub fn open_all(&mut self, names: &[NetnsName]) -> Result<(), Error> {
+        self.allow_open_files(names.len());
+        for (name, opened) in
+            names.iter().zip(Netns::open_all(names, || Socket::open().map_err(Error::from))?)
+        {
+            match opened {
+                Ok(opened) => self.keep(name, opened),
+                Err(Error::Netns(NetnsError::NotFound { .. })) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
     /// Makes namespaces whose loopbacks are up and marked before anyone can see them; each one's outcome is in its
     /// place.
     ///
@@ -136,14 +173,27 @@ impl Places {
             }
             Ok::<_, Error>(socket)
         };
+        self.allow_open_files(names.len());
         let made = Netns::create_all(names, prepare)?;
-        let keep = |(name, made): (&NetnsName, Result<(Netns, Socket), Error>)| {
-            made.map(|(netns, socket)| {
-                let open = Open { netns, socket, indexes: BTreeMap::new() };
-                self.0.insert(Place::Netns(name.clone()), open);
-            })
-        };
-        Ok(names.iter().zip(made).map(keep).collect())
+        Ok(names.iter().zip(made).map(|(name, made)| made.map(|made| self.keep(name, made))).collect())
+    }
+
+    /// Raises the soft limit of open files as far as so many more places need it and the hard limit lets it: each takes
+    /// two, and a shell allows 1024. What stays too low is said by the call that then fails.
+    fn allow_open_files(&self, more: usize) {
+        /// For all that is not a place.
+        const SPARE: usize = 256;
+        let wanted = ((self.0.len() + more) * 2 + SPARE) as u64;
+        if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+            && soft < wanted
+        {
+            let _ = setrlimit(Resource::RLIMIT_NOFILE, wanted.min(hard), hard);
+        }
+    }
+
+    fn keep(&mut self, name: &NetnsName, (netns, socket): (Netns, Socket)) {
+        let open = Open { netns, socket, indexes: BTreeMap::new() };
+        self.0.insert(Place::Netns(name.clone()), open);
     }
 
     /// Closes a place.

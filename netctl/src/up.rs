@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
-    thread,
+    slice, thread,
     time::{Duration, Instant},
 };
 
@@ -12,11 +12,11 @@ use crate::{
     fault,
     model::{NetnsName, Place, Topology, TopologyName},
     nat,
-    netlink::{link, route},
+    netlink::route,
     netns::{Netns, NetnsError},
     observe::{self, Observed, observe},
     op::{At, Op},
-    place::{self, Places, owner},
+    place::{self, Places},
     plan::{self, plan},
     state::{self, Directories, Record},
 };
@@ -219,23 +219,14 @@ impl Record {
 /// # Errors
 /// If a namespace cannot be looked into.
 pub(crate) fn owned_namespaces(topology: &TopologyName) -> Result<BTreeSet<NetnsName>, Error> {
-    let mut owned = BTreeSet::new();
-    for name in Netns::list()? {
-        if owner_of(&name)?.as_ref() == Some(topology) {
-            owned.insert(name);
-        }
-    }
-    Ok(owned)
+    let names = Netns::list()?;
+    let owners = place::owners(&names)?.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let owned = names.into_iter().zip(owners).filter(|(_, owner)| owner.as_ref() == Some(topology));
+    Ok(owned.map(|(name, _)| name).collect())
 }
 
 /// Whose namespace it is, by the mark on its loopback; `None` also if it is not there.
 pub(crate) fn owner_of(name: &NetnsName) -> Result<Option<TopologyName>, Error> {
-    let mut places = Places::default();
-    let place = Place::Netns(name.clone());
-    if !places.open(&place)? {
-        return Ok(None);
-    }
-    let links = link::dump(places.socket(&place)?).map_err(place::Error::from)?;
-    let loopback = links.iter().find(|link| link.kind.is_none() && link.name == "lo");
-    Ok(loopback.and_then(|link| link.alias.as_deref()).and_then(owner))
+    let owner = place::owners(slice::from_ref(name))?.pop();
+    Ok(owner.transpose()?.flatten())
 }
