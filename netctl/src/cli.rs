@@ -12,6 +12,7 @@ mod neigh;
 mod ns;
 mod plan;
 mod print;
+mod progress;
 mod route;
 mod schema;
 mod show;

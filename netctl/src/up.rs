@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    apply::{self, apply},
+    apply::{self, Step, apply},
     fault,
     model::{NetnsName, Place, Topology, TopologyName},
     nat,
@@ -73,11 +73,16 @@ pub fn preview(topology: &Topology, directories: &Directories) -> Result<Vec<Op>
     Ok(prepare(topology, record.as_ref(), directories)?.ops)
 }
 
-/// Makes the kernel match `topology`, all of it or nothing, and returns what had to be done for that.
+/// Makes the kernel match `topology`, all of it or nothing, and returns what had to be done for that. `watch` is told of
+/// every operation when it is done.
 ///
 /// # Errors
 /// If something is in the way or the kernel refuses; everything is then as before, unless the failure says otherwise.
-pub fn up(topology: &Topology, directories: &Directories) -> Result<Vec<Op>, Error> {
+pub fn up(
+    topology: &Topology,
+    directories: &Directories,
+    watch: &mut dyn FnMut(Step<'_>),
+) -> Result<Vec<Op>, Error> {
     require_root()?;
     let lock = directories.lock()?;
     let before = directories.record(&topology.name)?;
@@ -85,7 +90,7 @@ pub fn up(topology: &Topology, directories: &Directories) -> Result<Vec<Op>, Err
     if !ops.is_empty() || before.as_ref() != Some(&record) {
         lock.save(directories, &record.underway(before.as_ref()))?;
         fault::point();
-        if let Err(failure) = apply(&ops, &topology.name, &mut places, directories) {
+        if let Err(failure) = apply(&ops, &topology.name, &mut places, directories, watch) {
             match (&before, failure.left.is_empty()) {
                 (Some(before), true) => lock.save(directories, before)?,
                 (None, true) => lock.forget(directories, &topology.name)?,

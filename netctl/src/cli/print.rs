@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal as _, Write};
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
-use super::Failure;
+use super::{Failure, progress::Progress};
 
 /// When to colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -80,6 +80,11 @@ impl Printer {
             text(self)?;
         }
         Ok(self.out.flush()?)
+    }
+
+    /// A bar for what may last: on a terminal, and not beside JSON.
+    pub(super) fn progress(&self) -> Progress {
+        Progress::start(!self.json && !self.quiet && io::stderr().is_terminal())
     }
 
     /// A line of text.

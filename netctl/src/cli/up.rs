@@ -56,7 +56,10 @@ pub(super) fn run(args: &Args, directories: &Directories, printer: &mut Printer)
         return Ok(Exit::Done);
     }
     let start = Instant::now();
-    let ops = up::up(&topology, directories)?;
+    let mut progress = printer.progress();
+    let ops = up::up(&topology, directories, &mut |step| progress.show(step));
+    progress.clear();
+    let ops = ops?;
     let elapsed = start.elapsed();
     let document = Document {
         topology: topology.name.as_str(),
