@@ -18,6 +18,24 @@ pub fn difference<const N: usize>(old: &[u8; N], new: &[u8; N]) -> u32 {
     fold(sum)
 }
 
+/// The same for one 16-bit word at an even offset.
+#[inline(always)]
+#[must_use]
+pub fn word_difference(old: [u8; 2], new: [u8; 2]) -> u32 {
+    difference(&[old[0], old[1], 0, 0], &[new[0], new[1], 0, 0])
+}
+
+/// The checksum field after a change of `difference` in what it covers (RFC 1624 equation 3).
+#[inline(always)]
+#[must_use]
+pub fn update(field: [u8; 2], difference: u32) -> [u8; 2] {
+    let sum = u64::from(difference) + u64::from(!u16::from_ne_bytes(field));
+    let once = (sum & 0xffff) + (sum >> 16);
+    let twice = (once & 0xffff) + (once >> 16);
+    let thrice = (twice & 0xffff) + (twice >> 16);
+    (!(thrice as u16)).to_ne_bytes()
+}
+
 /// The sum of two differences.
 #[inline(always)]
 #[must_use]
@@ -47,15 +65,6 @@ mod tests {
         !(sum as u16)
     }
 
-    /// RFC 1624 equation 3, as the kernel's `csum_fold(csum_add(diff, ~csum_unfold(sum)))`.
-    fn apply(sum: u16, difference: u32) -> u16 {
-        let mut folded = u64::from(difference) + u64::from(!u32::from(sum));
-        while folded >> 16 != 0 {
-            folded = (folded & 0xffff) + (folded >> 16);
-        }
-        !(folded as u16)
-    }
-
     proptest! {
         #[test]
         fn an_incremental_update_equals_a_full_recomputation(
@@ -63,9 +72,17 @@ mod tests {
         ) {
             let before = [&old[..], &rest[..]].concat();
             let after = [&new[..], &rest[..]].concat();
-            let updated = apply(checksum(&before), difference(&old, &new));
+            let updated = u16::from_ne_bytes(update(checksum(&before).to_ne_bytes(), difference(&old, &new)));
             // 0x0000 and 0xffff are the same number in ones' complement.
             prop_assert_eq!(updated % 0xffff, checksum(&after) % 0xffff);
+        }
+
+        #[test]
+        fn a_word_is_as_good_as_its_place_in_a_longer_one(old: [u8; 2], new: [u8; 2], rest: [u8; 6]) {
+            let before = [&old[..], &rest[..]].concat();
+            let after = [&new[..], &rest[..]].concat();
+            let updated = update(checksum(&before).to_ne_bytes(), word_difference(old, new));
+            prop_assert_eq!(u16::from_ne_bytes(updated) % 0xffff, checksum(&after) % 0xffff);
         }
 
         #[test]
@@ -77,6 +94,6 @@ mod tests {
 
     #[test]
     fn no_change_is_no_difference() {
-        assert_eq!(apply(0x1234, difference(&[7; 16], &[7; 16])), 0x1234);
+        assert_eq!(update([0x12, 0x34], difference(&[7; 16], &[7; 16])), [0x12, 0x34]);
     }
 }

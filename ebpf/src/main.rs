@@ -5,6 +5,8 @@
 //! cannot be translated is dropped and counted, never passed on with its private address.
 #![no_std]
 #![no_main]
+#![expect(clippy::needless_borrows_for_generic_args, reason = "a key passed by value is copied to the stack")]
+#![expect(clippy::needless_pass_by_value, reason = "the entry points' macros pass the context by value")]
 #![expect(missing_docs, unreachable_pub, reason = "the entry points' macros drop docs and ask for `pub`")]
 
 mod prog;
@@ -52,7 +54,8 @@ fn run(ctx: &TcContext, decide: impl Fn(&TcContext, &mut Work) -> Result<Verdict
     }
     let done = match decide(ctx, work) {
         Ok(Verdict::NotOurs) => return TC_ACT_UNSPEC,
-        Ok(Verdict::Translate) => rewrite::rewrite(ctx, &work.packet, &work.to),
+        Ok(Verdict::Translate) => rewrite::packet(ctx, &work.packet, &work.to),
+        Ok(Verdict::TranslateError) => rewrite::error(ctx, work),
         Err(reason) => Err(reason),
     };
     match done {

@@ -2,6 +2,7 @@
 
 pub(crate) mod flows;
 pub(crate) mod forward;
+pub(crate) mod icmp;
 pub(crate) mod inside;
 pub(crate) mod kernel;
 pub(crate) mod local;
@@ -17,6 +18,8 @@ use netctl_ebpf::flow::{FlowKey, Half};
 pub(crate) enum Verdict {
     /// It goes on with the tuple in [`Work::to`].
     Translate,
+    /// It is an ICMP error: it goes on with the addresses in [`Work::other`], quoting the tuple in [`Work::to`].
+    TranslateError,
     /// No rule and no flow covers it: it goes on as it came.
     NotOurs,
 }
@@ -25,6 +28,8 @@ pub(crate) enum Verdict {
 pub(crate) struct Work {
     /// The packet as it came.
     pub(crate) packet: parse::Packet,
+    /// The packet that it quotes, if it is an ICMP error.
+    pub(crate) quote: parse::Packet,
     /// The tuple that it leaves with.
     pub(crate) to: FlowKey,
     /// The flow to make.

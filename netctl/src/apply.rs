@@ -94,7 +94,7 @@ impl Failure {
     }
 }
 
-/// Does `ops` in their order.
+/// Does `ops` in their order, and tells `watch` of each that is done.
 ///
 /// # Errors
 /// The first failure, after what was done has been undone.
@@ -103,10 +103,38 @@ pub fn apply(
     topology: &TopologyName,
     places: &mut Places,
     directories: &Directories,
+    watch: &mut dyn FnMut(Step<'_>),
 ) -> Result<(), Failure> {
     let mut worker = Worker { topology: Some(topology), places, directories, heeds_interrupts: true };
-    let mut journal = Vec::new();
-    worker.run(ops, &mut journal).map_err(|fault| Failure { fault, left: worker.undo(&journal) })
+    let mut journal = Journal { done: Vec::new(), total: ops.len(), watch };
+    let result = worker.run(ops, &mut journal);
+    let done = journal.done;
+    result.map_err(|fault| Failure { fault, left: worker.undo(&done) })
+}
+
+/// How far it has come.
+#[derive(Debug, Clone, Copy)]
+pub struct Step<'a> {
+    /// Operations done.
+    pub done: usize,
+    /// Operations in all.
+    pub total: usize,
+    /// The last one done.
+    pub op: &'a Op,
+}
+
+/// What was done, in order, and who is told of it.
+struct Journal<'a> {
+    done: Vec<Op>,
+    total: usize,
+    watch: &'a mut dyn FnMut(Step<'_>),
+}
+
+impl Journal<'_> {
+    fn push(&mut self, op: Op) {
+        (self.watch)(Step { done: self.done.len() + 1, total: self.total, op: &op });
+        self.done.push(op);
+    }
 }
 
 /// Does `ops` one after the other, for nobody: what is made carries no mark. Nothing is tried after a failure, not even
@@ -116,10 +144,10 @@ pub fn apply(
 /// Those of [`apply`].
 pub fn apply_singly(ops: &[Op], places: &mut Places, directories: &Directories) -> Result<(), Failure> {
     let mut worker = Worker { topology: None, places, directories, heeds_interrupts: true };
-    let mut journal = Vec::new();
-    ops.iter()
-        .try_for_each(|op| worker.run(slice::from_ref(op), &mut journal))
-        .map_err(|fault| Failure { fault, left: worker.undo(&journal) })
+    let mut journal = Journal { done: Vec::new(), total: ops.len(), watch: &mut |_| {} };
+    let result = ops.iter().try_for_each(|op| worker.run(slice::from_ref(op), &mut journal));
+    let done = journal.done;
+    result.map_err(|fault| Failure { fault, left: worker.undo(&done) })
 }
 
 struct Worker<'a> {
@@ -133,7 +161,7 @@ struct Worker<'a> {
 
 impl Worker<'_> {
     /// Does operations up to the first failure; those that were done are appended to the journal.
-    fn run(&mut self, ops: &[Op], journal: &mut Vec<Op>) -> Result<(), Fault> {
+    fn run(&mut self, ops: &[Op], journal: &mut Journal<'_>) -> Result<(), Fault> {
         let mut batch = Batch::default();
         let mut rest = ops;
         while let Some((op, later)) = rest.split_first() {
@@ -165,7 +193,7 @@ impl Worker<'_> {
     }
 
     /// Makes namespaces side by side; those that could be made are in the journal, whatever became of the others.
-    fn create_namespaces(&mut self, names: &[NetnsName], journal: &mut Vec<Op>) -> Result<(), Fault> {
+    fn create_namespaces(&mut self, names: &[NetnsName], journal: &mut Journal<'_>) -> Result<(), Fault> {
         let Some(first) = names.first() else { return Ok(()) };
         let fault = |name: &NetnsName, cause: place::Error| Fault {
             op: Box::new(Op::CreateNamespace { name: name.clone() }),
@@ -189,11 +217,11 @@ impl Worker<'_> {
         &mut self,
         op: &Op,
         batch: &mut Batch,
-        journal: &mut Vec<Op>,
+        journal: &mut Journal<'_>,
     ) -> Result<Option<Request>, Fault> {
         let unknown =
             op.needs_index().filter(|(place, interface)| self.places.index(place, interface).is_none());
-        if !op.is_message() || unknown.is_some() || batch.place != Some(op.place()) || fault::EVERY_MESSAGE {
+        if !op.is_message() || unknown.is_some() || batch.place != Some(op.place()) || fault::is_armed() {
             self.send(batch, journal)?;
         }
         if let Some((place, _)) = unknown {
@@ -207,7 +235,7 @@ impl Worker<'_> {
         Ok(request)
     }
 
-    fn send(&mut self, batch: &mut Batch, journal: &mut Vec<Op>) -> Result<(), Fault> {
+    fn send(&mut self, batch: &mut Batch, journal: &mut Journal<'_>) -> Result<(), Fault> {
         let Batch { place: Some(place), ops, requests } = std::mem::take(batch) else { return Ok(()) };
         tracing::debug!(%place, messages = requests.len(), "send");
         let socket = self.places.socket(&place);
@@ -256,10 +284,11 @@ impl Worker<'_> {
         let made: BTreeSet<Place> =
             journal.iter().filter(|op| matches!(op, Op::CreateNamespace { .. })).map(Op::place).collect();
         let mut left = Vec::new();
+        let mut unwatched = Journal { done: Vec::new(), total: 0, watch: &mut |_| {} };
         for op in journal.iter().rev().flat_map(Op::inverse) {
             let goes_by_itself = made.contains(&op.place())
                 && !matches!(op, Op::DeleteNamespace { .. } | Op::UnloadNat { .. });
-            if !goes_by_itself && let Err(fault) = self.run(slice::from_ref(&op), &mut Vec::new()) {
+            if !goes_by_itself && let Err(fault) = self.run(slice::from_ref(&op), &mut unwatched) {
                 left.push(fault);
             }
         }
@@ -268,7 +297,7 @@ impl Worker<'_> {
 }
 
 /// How many namespaces are made between two looks at whether the user thought better of it.
-const NAMESPACES_AT_ONCE: usize = if fault::EVERY_MESSAGE { 1 } else { 256 };
+const NAMESPACES_AT_ONCE: usize = 256;
 
 /// The namespaces that `ops` begin with.
 fn leading_namespaces(ops: &[Op]) -> Vec<NetnsName> {
@@ -276,7 +305,8 @@ fn leading_namespaces(ops: &[Op]) -> Vec<NetnsName> {
         Op::CreateNamespace { name } => Some(name.clone()),
         _ => None,
     };
-    ops.iter().map_while(name).take(NAMESPACES_AT_ONCE).collect()
+    let most = if fault::is_armed() { 1 } else { NAMESPACES_AT_ONCE };
+    ops.iter().map_while(name).take(most).collect()
 }
 
 /// Messages for one place that leave together.

@@ -12,7 +12,9 @@ mod neigh;
 mod ns;
 mod plan;
 mod print;
+mod progress;
 mod route;
+mod schema;
 mod show;
 mod source;
 mod sysctl;
@@ -70,6 +72,9 @@ enum Verb {
     Ls,
     /// Show a topology in full: links, addresses, routes, neighbours, NAT
     Show(show::Args),
+    /// Print the JSON Schema of the topology file, for editors
+    #[command(after_help = schema::EXAMPLES)]
+    Schema,
     /// Run a command in a namespace
     #[command(after_help = exec::EXAMPLES)]
     Exec(exec::Args),
@@ -102,6 +107,7 @@ impl Verb {
             Self::Down(_) => "down",
             Self::Ls => "ls",
             Self::Show(_) => "show",
+            Self::Schema => "schema",
             Self::Exec(_) => "exec",
             Self::Ns(_) => "ns",
             Self::Link(_) | Self::Addr(_) | Self::Route(_) | Self::Neigh(_) | Self::Sysctl(_) => return None,
@@ -165,6 +171,7 @@ fn run(cli: &Cli, printer: &mut Printer) -> Result<Exit, Failure> {
         Verb::Down(args) => down::run(args, &directories, printer),
         Verb::Ls => ls::run(&directories, printer),
         Verb::Show(args) => show::run(args, &directories, printer),
+        Verb::Schema => schema::run(printer),
         Verb::Exec(args) => exec::run(args),
         Verb::Ns(args) => ns::run(args, &directories, printer),
         Verb::Link(args) => link::run(args, place, &directories, printer),

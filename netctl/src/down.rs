@@ -2,7 +2,13 @@
 //!
 //! Failures are collected and do not stop it. Pins go last: what still forwards meanwhile is still translated.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    iter::zip,
+    path::Path,
+};
+
+use nix::errno::Errno;
 
 use crate::{
     fault,
@@ -10,10 +16,10 @@ use crate::{
     nat::ebpf::{self, Pins},
     netlink::{self, Refusal, link},
     netns::{Netns, NetnsError},
-    place::{self, Places, mark},
+    place::{self, Places},
     state::{self, Directories, Record},
     sysctl,
-    up::{owned_namespaces, owner_of, require_root},
+    up::{owned_namespaces, require_root},
 };
 
 /// What could not be removed, or not be looked at.
@@ -25,11 +31,9 @@ pub enum Error {
     /// The lasting state could not be read or written.
     #[error(transparent)]
     State(#[from] state::Error),
-    /// A link stays.
-    #[error("delete link `{interface}` on the host: {refusal}")]
-    Link {
-        /// Its name.
-        interface: String,
+    /// Links stay.
+    #[error("delete the topology's links on the host: {refusal}")]
+    Links {
         /// The kernel's reason.
         refusal: Refusal,
     },
@@ -93,11 +97,18 @@ pub fn down(topology: &TopologyName, directories: &Directories) -> Result<Report
     let mut report = Report::default();
     let record = report.note(directories.record(topology)).flatten();
     report.record = record.is_some();
+    // Whose record cannot be read is known by the marks, and has no more use for it.
+    let unreadable = report.errors.len();
 
     remove_host_links(topology, &mut report);
     fault::point();
-    for name in namespaces_of(topology, record.as_ref(), &mut report) {
-        remove_namespace(&name, &mut report);
+    let namespaces = Vec::from_iter(namespaces_of(topology, record.as_ref(), &mut report));
+    let mut processes = processes_in(&namespaces);
+    for name in namespaces {
+        if report.note(Netns::delete(&name)).is_some() {
+            let holders = processes.remove(&name).unwrap_or_default();
+            report.namespaces.push((name, holders));
+        }
         fault::point();
     }
     if let Some(record) = &record {
@@ -106,7 +117,7 @@ pub fn down(topology: &TopologyName, directories: &Directories) -> Result<Report
     }
     remove_pins(&directories.bpffs, topology, &mut report);
     fault::point();
-    if report.errors.is_empty() {
+    if report.errors.len() == unreadable {
         report.note(lock.forget(directories, topology));
     }
     Ok(report)
@@ -119,43 +130,51 @@ fn namespaces_of(
     report: &mut Report,
 ) -> BTreeSet<NetnsName> {
     let Some(record) = record else { return report.note(owned_namespaces(topology)).unwrap_or_default() };
-    let stale = report.note(Netns::list_stale()).unwrap_or_default();
-    let is_ours = |name: &&NetnsName, report: &mut Report| {
-        stale.contains(name) || report.note(owner_of(name)).flatten().as_ref() == Some(topology)
-    };
-    record.namespaces.iter().filter(|name| is_ours(name, report)).cloned().collect()
+    let names = Vec::from_iter(record.namespaces.iter().cloned());
+    let owners = report.note(place::owners(&names)).unwrap_or_default();
+    let stale = BTreeSet::from_iter(report.note(Netns::list_stale()).unwrap_or_default());
+    let is_ours =
+        |(name, owner)| stale.contains(name) || report.note(owner).flatten().as_ref() == Some(topology);
+    let ours = zip(&names, owners).map(is_ours).collect::<Vec<_>>();
+    zip(names, ours).filter_map(|(name, ours)| ours.then_some(name)).collect()
 }
 
+/// The processes that live in them.
+fn processes_in(namespaces: &[NetnsName]) -> BTreeMap<NetnsName, Vec<u32>> {
+    let mut all = Netns::all_processes().unwrap_or_default();
+    let of = |name: &NetnsName| Some((name.clone(), all.remove(&Netns::open(name).ok()?.identity())?));
+    namespaces.iter().filter_map(of).collect()
+}
+
+/// Puts the host's links into a group of their own and deletes that: one by one, the kernel would wait for its readers
+/// every time, 38 ms a link.
 fn remove_host_links(topology: &TopologyName, report: &mut Report) {
-    let result = host_links(topology).and_then(|(mut places, links)| {
-        let requests = links.iter().map(|link| link::delete(link.index)).collect();
-        let answers = places.socket(&Place::Host)?.execute(requests)?;
-        Ok(links.into_iter().map(|link| link.name).zip(answers).collect::<Vec<_>>())
-    });
-    for (interface, answer) in report.note(result).unwrap_or_default() {
-        match answer {
-            Ok(()) => report.links.push(interface),
-            // The other end of one that went just before.
-            Err(Refusal { errno: nix::errno::Errno::ENODEV, .. }) => {}
-            Err(refusal) => report.errors.push(Error::Link { interface, refusal }),
+    let removed = host_links(topology).and_then(|(mut places, links, group)| {
+        let mut requests: Vec<_> = links.iter().map(|link| link::set_group(link.index, group)).collect();
+        if !requests.is_empty() {
+            requests.push(link::delete_group(group));
         }
+        let answers = places.socket(&Place::Host)?.execute(requests)?;
+        Ok((links, answers))
+    });
+    let Some((links, answers)) = report.note(removed) else { return };
+    // The last answer is the group's; a link that went meanwhile is no failure.
+    let refusal = answers.into_iter().filter_map(Result::err).find(|refusal| refusal.errno != Errno::ENODEV);
+    match refusal {
+        None => report.links = links.into_iter().map(|link| link.name).collect(),
+        Some(refusal) => report.errors.push(Error::Links { refusal }),
     }
 }
 
-fn host_links(topology: &TopologyName) -> Result<(Places, Vec<link::Link>), Error> {
+/// The host's links that are the topology's, and a group that no link is in.
+fn host_links(topology: &TopologyName) -> Result<(Places, Vec<link::Link>, u32), Error> {
     let mut places = Places::default();
     places.open(&Place::Host)?;
     let mut links = link::dump(places.socket(&Place::Host)?)?;
-    let mark = mark(topology);
-    links.retain(|link| link.alias.as_deref() == Some(&mark));
-    Ok((places, links))
-}
-
-fn remove_namespace(name: &NetnsName, report: &mut Report) {
-    let holders = Netns::open(name).and_then(|netns| netns.processes()).unwrap_or_default();
-    if report.note(Netns::delete(name)).is_some() {
-        report.namespaces.push((name.clone(), holders));
-    }
+    let taken: BTreeSet<u32> = links.iter().map(|link| link.group).collect();
+    let free = (1..u32::MAX).rev().find(|group| !taken.contains(group)).unwrap_or(u32::MAX);
+    links.retain(|link| place::owner_of(link, &Place::Host, topology).as_ref() == Some(topology));
+    Ok((places, links, free))
 }
 
 /// Puts the host's sysctls back, but for those that another topology wants too: that one takes over how they were

@@ -1,5 +1,5 @@
 //! Dying at every step, for tests: a build with the feature `fault-injection` kills itself at the step whose number is in
-//! `NETCTL_KILL_AT`, as if the machine's memory killer or its user had. In any other build this is nothing.
+//! `NETCTL_KILL_AT`, as if the kernel's memory killer or an impatient user had. In any other build this is nothing.
 
 /// One step is done: the `NETCTL_KILL_AT`th call of the process does not return.
 #[cfg(feature = "fault-injection")]
@@ -9,15 +9,28 @@ pub(crate) fn point() {
     static STEPS: AtomicU32 = AtomicU32::new(0);
 
     let step = STEPS.fetch_add(1, Ordering::Relaxed) + 1;
-    let fatal = std::env::var("NETCTL_KILL_AT").ok().and_then(|step| step.parse().ok());
-    if fatal == Some(step) {
+    if fatal_step() == Some(step) {
         let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL);
     }
+}
+
+/// Whether this process is to die, so that every message has to leave alone and there is a step between any two.
+#[cfg(feature = "fault-injection")]
+pub(crate) fn is_armed() -> bool {
+    fatal_step().is_some()
+}
+
+#[cfg(feature = "fault-injection")]
+fn fatal_step() -> Option<u32> {
+    std::env::var("NETCTL_KILL_AT").ok()?.parse().ok()
 }
 
 /// Nothing.
 #[cfg(not(feature = "fault-injection"))]
 pub(crate) const fn point() {}
 
-/// Whether every message has to leave alone, so that there is a step between any two.
-pub(crate) const EVERY_MESSAGE: bool = cfg!(feature = "fault-injection");
+/// No.
+#[cfg(not(feature = "fault-injection"))]
+pub(crate) const fn is_armed() -> bool {
+    false
+}

@@ -1,17 +1,24 @@
 //! The checked topology: every name is valid, every reference resolves, every default is filled in. Pure.
 
 mod address;
+mod allot;
 mod check;
+mod circle;
 mod endpoint;
 mod error;
 mod forward;
 mod forwarding;
 mod gateway;
+#[cfg(test)]
+mod golden;
+pub(crate) mod hash;
 mod links;
 mod masquerade;
 pub mod name;
 mod naming;
+pub(crate) mod networks;
 mod place;
+mod plug;
 mod problem;
 mod route;
 #[cfg(test)]
@@ -25,7 +32,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     error::{Error, FileError},
-    name::{IfName, NameError, NetnsName, TopologyName},
+    name::{FullName, IfName, NameError, NetnsName, TopologyName},
     problem::Problem,
 };
 
@@ -47,6 +54,15 @@ pub struct Topology {
     /// The places that translate addresses, in the order in which the file's masquerade rules, then its forward rules
     /// first name them.
     pub gateways: Vec<Gateway>,
+}
+
+impl Topology {
+    /// Whether it has the host forward IPv6.
+    #[must_use]
+    pub fn forwards_ipv6_on_host(&self) -> bool {
+        let host = self.sysctls.get(&Place::Host);
+        host.and_then(|sysctls| sysctls.get("net.ipv6.conf.all.forwarding")).is_some_and(|value| value != "0")
+    }
 }
 
 /// Where a link or a rule lives.
@@ -96,10 +112,21 @@ pub struct Bridge {
     pub place: Place,
     /// Its interface name.
     pub name: IfName,
+    /// What the file calls it, where that is too long for an interface.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub full_name: Option<FullName>,
     /// The bridge's own addresses, each with its subnet's prefix length.
     pub addresses: Vec<IpNet>,
     /// Bytes; the kernel's default when `None`.
     pub mtu: Option<u32>,
+}
+
+impl Bridge {
+    /// As the file calls it.
+    #[must_use]
+    pub fn called(&self) -> &str {
+        self.full_name.as_ref().map_or(self.name.as_str(), FullName::as_str)
+    }
 }
 
 /// A veth pair.
@@ -118,6 +145,9 @@ pub struct End {
     pub place: Place,
     /// Its interface name.
     pub interface: IfName,
+    /// The name that `interface` is the shortened form of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub full_name: Option<FullName>,
     /// Its addresses, each with its subnet's prefix length.
     pub addresses: Vec<IpNet>,
     /// Bytes; the kernel's default when `None`.
@@ -169,15 +199,19 @@ pub struct Masquerade {
 }
 
 impl Masquerade {
-    /// Whether this is the same rule; the order of the uplinks says nothing.
+    /// The same rule with its uplinks in the order of their names. The order says nothing: two rules are the same if
+    /// they are so sorted.
+    #[must_use]
+    pub fn sorted(&self) -> Self {
+        let mut rule = self.clone();
+        rule.out.sort();
+        rule
+    }
+
+    /// Whether this is the same rule.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
-        let sorted = |rule: &Self| {
-            let mut rule = rule.clone();
-            rule.out.sort();
-            rule
-        };
-        sorted(self) == sorted(other)
+        self.sorted() == other.sorted()
     }
 }
 

@@ -67,11 +67,18 @@ pub fn perform(
             let constants = inside(places.netns(&place)?, Constants::of_this_namespace)?;
             load::load(&pins, constants)?;
         }
-        Op::UnloadNat { .. } => pins.remove()?,
+        Op::UnloadNat { .. } => {
+            if places.open(&place)? {
+                inside(places.netns(&place)?, || pins.detach_all())?;
+            }
+            pins.remove()?;
+        }
         Op::AttachNat { interface, side, .. } => {
             inside(places.netns(&place)?, || attach::attach(&pins, *side, interface))?;
         }
-        Op::DetachNat { interface, side, .. } => attach::detach(&pins, *side, interface)?,
+        Op::DetachNat { interface, side, .. } => {
+            inside(places.netns(&place)?, || attach::detach(&pins, *side, interface))?;
+        }
         Op::AttachLocal { .. } => {
             // Worth a warning, not worth the network: only the gateway's own processes miss something.
             if let Err(error) = attach::attach_local(&pins) {

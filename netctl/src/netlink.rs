@@ -20,6 +20,7 @@ pub mod nsid;
 mod recorded;
 pub mod route;
 pub mod socket;
+pub mod tc;
 
 use std::fmt;
 

@@ -95,8 +95,8 @@ impl From<&fs::Metadata> for Identity {
     }
 }
 
-/// One namespace's making: its handle and what was prepared in it.
-pub type Created<T, E> = Result<(Netns, T), E>;
+/// One namespace of many: its handle and what was prepared in it.
+pub type Prepared<T, E> = Result<(Netns, T), E>;
 
 /// An open network namespace; it exists at least as long as this does.
 #[derive(Debug)]
@@ -160,23 +160,33 @@ impl Netns {
     pub fn create_all<T, E>(
         names: &[NetnsName],
         prepare: impl Fn() -> Result<T, E> + Sync,
-    ) -> Result<Vec<Created<T, E>>, NetnsError>
+    ) -> Result<Vec<Prepared<T, E>>, NetnsError>
     where
         T: Send,
         E: From<NetnsError> + Send,
     {
         let _locked = run_directory()?;
-        let workers = thread::available_parallelism().map_or(1, usize::from).min(names.len()).max(1);
-        let failed = |error: io::Error| thread_error("start a thread")(errno_of(&error));
-        thread::scope(|scope| {
-            let mut threads = Vec::with_capacity(workers);
-            for share in names.chunks(names.len().div_ceil(workers).max(1)) {
-                let make = || share.iter().map(|name| Self::create_here(name, &prepare)).collect::<Vec<_>>();
-                threads.push(thread::Builder::new().spawn_scoped(scope, make).map_err(failed)?);
-            }
-            let made =
-                threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
-            Ok(made.flatten().collect())
+        side_by_side(names, |name| Self::create_here(name, &prepare))
+    }
+
+    /// Opens many namespaces as [`Netns::open`] does and runs `prepare` inside each, on as many threads as there are
+    /// processors: to start one thread a namespace would take longer than all the rest.
+    ///
+    /// # Errors
+    /// Those of [`Netns::open`] and what `prepare` returns, each in its place; if no thread can be started, nothing is
+    /// opened.
+    pub fn open_all<T, E>(
+        names: &[NetnsName],
+        prepare: impl Fn() -> Result<T, E> + Sync,
+    ) -> Result<Vec<Prepared<T, E>>, NetnsError>
+    where
+        T: Send,
+        E: From<NetnsError> + Send,
+    {
+        side_by_side(names, |name| {
+            let netns = Self::open(name)?;
+            netns.enter()?;
+            Ok((netns, prepare()?))
         })
     }
 
@@ -207,11 +217,15 @@ impl Netns {
     {
         on_a_thread(|| {
             if Self::current()?.identity != self.identity {
-                setns(&self.fd, CloneFlags::CLONE_NEWNET)
-                    .map_err(thread_error("enter a network namespace"))?;
+                self.enter()?;
             }
             f()
         })
+    }
+
+    /// Moves the calling thread, which must not live on, into this namespace.
+    fn enter(&self) -> Result<(), NetnsError> {
+        setns(&self.fd, CloneFlags::CLONE_NEWNET).map_err(thread_error("enter a network namespace"))
     }
 
     /// `ip netns delete NAME`: takes the name away, or a stale file. The namespace itself ends with its last process,
@@ -358,6 +372,24 @@ const NONE: Option<&Path> = None;
 
 fn bind(source: &Path, target: &Path, flags: MsFlags) -> Result<(), NetnsError> {
     mount(Some(source), target, NONE, MsFlags::MS_BIND | flags, NONE).map_err(path_error("mount", target))
+}
+
+/// Does `work` on every item and returns the outcomes in the items' order, on as many threads as there are processors,
+/// whose namespaces may then be changed. A panic goes on in the caller.
+fn side_by_side<I: Sync, O: Send>(items: &[I], work: impl Fn(&I) -> O + Sync) -> Result<Vec<O>, NetnsError> {
+    let workers = thread::available_parallelism().map_or(1, usize::from);
+    let share = items.len().div_ceil(workers).max(1);
+    thread::scope(|scope| {
+        let mut threads = Vec::with_capacity(workers);
+        for share in items.chunks(share) {
+            let work = || share.iter().map(&work).collect::<Vec<_>>();
+            let started = thread::Builder::new().spawn_scoped(scope, work);
+            threads.push(started.map_err(|error| thread_error("start a thread")(errno_of(&error)))?);
+        }
+        let done =
+            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        Ok(done.flatten().collect())
+    })
 }
 
 /// Runs `f` on a thread of its own, whose namespaces may then be changed; a panic goes on in the caller.
@@ -518,6 +550,22 @@ pub(crate) mod tests {
             let mounts = fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
             let on_run_dir = mounts.lines().filter(|line| line.contains(" /run/netns ")).count();
             assert_eq!(on_run_dir, 1, "/run/netns is mounted once");
+        });
+    }
+
+    #[test]
+    fn many_namespaces_are_opened_in_their_order_and_each_from_inside() {
+        isolated(|| {
+            let names: Vec<NetnsName> = (0..20).map(|number| name(&format!("n{number}"))).collect();
+            let made = Netns::create_all(&names[1..], here).unwrap();
+            let before = here().unwrap();
+            let opened = Netns::open_all(&names, here).unwrap();
+            assert!(matches!(opened[0], Err(NetnsError::NotFound { .. })), "{:?}", opened[0]);
+            for (opened, made) in opened[1..].iter().zip(&made) {
+                let ((opened, inside), (made, _)) = (opened.as_ref().unwrap(), made.as_ref().unwrap());
+                assert_eq!((opened.identity(), *inside), (made.identity(), made.identity()));
+            }
+            assert_eq!(here().unwrap(), before, "the calling thread stays where it is");
         });
     }
 

@@ -1,6 +1,12 @@
 //! What is there: the kernel's state of the places that a topology speaks of, in the model's words.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod peers;
+mod settled;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    net::IpAddr,
+};
 
 use ipnet::IpNet;
 
@@ -18,6 +24,32 @@ use crate::{
 pub struct Observed {
     /// The host, and those of the wanted and the owned namespaces that exist.
     pub places: BTreeMap<Place, ObservedPlace>,
+    /// Where the host sends what: every route of its main table, whoever set it.
+    pub host_routes: Vec<HostRoute>,
+    /// The other end of each end of a cable that the topology made and does not have, or not as it is.
+    pub peers: HashMap<(Place, IfName), (Place, IfName)>,
+}
+
+/// A route of the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostRoute {
+    /// The destination, host bits zero.
+    pub to: IpNet,
+    /// The next hop, if there is one.
+    pub via: Option<IpAddr>,
+    /// The interface, unless there are several or none.
+    pub interface: Option<IfName>,
+    /// Whether a router's advertisement set it.
+    pub advertised: bool,
+}
+
+impl HostRoute {
+    /// The sysctl that says whether the kernel goes on heeding the advertisements that this route came from.
+    #[must_use]
+    pub fn accept_ra(&self) -> Option<String> {
+        let interface = self.interface.as_ref().filter(|_| self.advertised)?;
+        Some(format!("net.ipv6.conf.{}.accept_ra", interface.as_str().replace('.', "/")))
+    }
 }
 
 /// One place's state.
@@ -42,8 +74,12 @@ pub struct ObservedLink {
     pub index: u32,
     /// The driver's word: `veth`, `bridge`, ..
     pub kind: String,
-    /// Whose it is, if it carries an owner's mark.
+    /// Whose it is, by its mark or, if netctl was killed before it wrote that, by its MAC address.
     pub owner: Option<TopologyName>,
+    /// Whether it carries an owner's mark.
+    pub marked: bool,
+    /// What the mark has as its full name.
+    pub full_name: Option<String>,
     /// Bytes.
     pub mtu: u32,
     /// Administratively up.
@@ -52,6 +88,8 @@ pub struct ObservedLink {
     pub master: Option<IfName>,
     /// Of a veth, the other end's index, in that end's place.
     pub peer_index: Option<u32>,
+    /// This place's number for the namespace of the other end, if that is another one.
+    pub peer_netnsid: Option<i32>,
     /// Its addresses, without those that the kernel gives by itself.
     pub addresses: Vec<IpNet>,
 }
@@ -110,21 +148,35 @@ pub fn observe(
     let wanted = topology.namespaces.iter().map(|namespace| &namespace.name);
     let names: BTreeSet<&NetnsName> = wanted.chain(also).collect();
     let mut observed = Observed::default();
+    places.open_all(&names.iter().copied().cloned().collect::<Vec<_>>())?;
     for place in std::iter::once(Place::Host).chain(names.into_iter().cloned().map(Place::Netns)) {
         if !places.open(&place)? {
             continue;
         }
-        let mut found = look(&place, places)?;
+        let (mut found, routes) = look(&topology.name, &place, places)?;
+        if place == Place::Host {
+            observed.host_routes = routes;
+        }
         if let Some(wanted) = topology.sysctls.get(&place) {
-            found.sysctls = read_sysctls(&place, wanted.keys(), places)?;
+            let mut keys: BTreeSet<String> = wanted.keys().cloned().collect();
+            if place == Place::Host {
+                keys.extend(observed.host_routes.iter().filter_map(HostRoute::accept_ra));
+            }
+            found.sysctls = read_sysctls(&place, keys, places)?;
         }
         found.nat = look_at_nat(&topology.name, &place, &found, directories)?;
         observed.places.insert(place, found);
     }
+    observed.pair(topology, |place, link, other| peers::leads_to(place, link, other, places))?;
     Ok(observed)
 }
 
-fn look(place: &Place, places: &mut Places) -> Result<ObservedPlace, Error> {
+/// A place, and where it sends what.
+fn look(
+    topology: &TopologyName,
+    place: &Place,
+    places: &mut Places,
+) -> Result<(ObservedPlace, Vec<HostRoute>), Error> {
     let failed = |source| Error::Netlink { place: place.clone(), source };
     let socket = places.socket(place)?;
     let links = link::dump(socket).map_err(failed)?;
@@ -132,37 +184,51 @@ fn look(place: &Place, places: &mut Places) -> Result<ObservedPlace, Error> {
     let routes = route::dump(socket).map_err(failed)?;
     places.learn(place, &links);
 
-    let name_of =
-        |index: u32| links.iter().find(|link| link.index == index).and_then(|link| link.name.parse().ok());
-    let owner_of = |link: &link::Link| link.alias.as_deref().and_then(place::owner);
+    let names: BTreeMap<u32, IfName> =
+        links.iter().filter_map(|link| Some((link.index, link.name.parse().ok()?))).collect();
+    let mut own: BTreeMap<u32, Vec<IpNet>> = BTreeMap::new();
+    for address in addresses.iter().filter(|address| is_administered(address)) {
+        own.entry(address.index).or_default().push(address.address);
+    }
     let mut found = ObservedPlace::default();
     for link in &links {
+        let mark = link.alias.as_deref().and_then(place::owner);
         if link.kind.is_none() && link.name == "lo" {
-            found.owner = owner_of(link).filter(|_| *place != Place::Host);
+            found.owner = mark.filter(|_| *place != Place::Host);
             continue;
         }
-        let Ok(name) = link.name.parse::<IfName>() else { continue };
-        let own = addresses.iter().filter(|address| address.index == link.index && is_administered(address));
+        let Some(name) = names.get(&link.index) else { continue };
         let seen = ObservedLink {
             index: link.index,
             kind: link.kind.clone().unwrap_or_default(),
-            owner: owner_of(link),
+            owner: place::owner_of(link, place, topology),
+            marked: mark.is_some(),
+            full_name: link.alias.as_deref().and_then(place::full_name).map(str::to_owned),
             mtu: link.mtu,
             up: link.up,
-            master: link.master.and_then(name_of),
+            master: link.master.and_then(|index| names.get(&index).cloned()),
             peer_index: link.peer_index,
-            addresses: own.map(|address| address.address).collect(),
+            peer_netnsid: link.peer_netnsid,
+            addresses: own.remove(&link.index).unwrap_or_default(),
         };
-        found.links.insert(name, seen);
+        found.links.insert(name.clone(), seen);
     }
     found.routes = routes.iter().filter_map(|route| administered_route(place, route)).collect();
-    Ok(found)
+    let everywhere = routes.iter().filter(|route| route.is_main()).map(|route| HostRoute {
+        to: route.destination,
+        via: route.gateway,
+        interface: route.oif.and_then(|index| names.get(&index).cloned()),
+        advertised: route.is_advertised(),
+    });
+    Ok((found, everywhere.collect()))
 }
 
 /// Not one that the kernel gives an interface by itself: link-local, or from a router's advertisement.
 pub(crate) fn is_administered(address: &addr::Address) -> bool {
+    /// For IPv6 alone: to IPv4, the bit of `IFA_F_TEMPORARY` is `IFA_F_SECONDARY`.
     const FROM_ADVERTISEMENT: u32 = libc::IFA_F_MANAGETEMPADDR | libc::IFA_F_TEMPORARY;
-    address.scope != neli::consts::rtnl::RtScope::Link && address.flags & FROM_ADVERTISEMENT == 0
+    let is_advertised = address.address.addr().is_ipv6() && address.flags & FROM_ADVERTISEMENT != 0;
+    address.scope != neli::consts::rtnl::RtScope::Link && !is_advertised
 }
 
 fn administered_route(place: &Place, route: &route::Route) -> Option<Route> {
@@ -177,15 +243,14 @@ pub(crate) fn is_set_by_hand(route: &route::Route) -> bool {
     route.is_main() && route.kind == Rtn::Unicast && by_hand
 }
 
-fn read_sysctls<'a>(
+fn read_sysctls(
     place: &Place,
-    keys: impl Iterator<Item = &'a String>,
+    names: BTreeSet<String>,
     places: &mut Places,
 ) -> Result<BTreeMap<String, Option<String>>, Error> {
-    let names: Vec<&String> = keys.collect();
     let keys = names.iter().map(|key| key.parse()).collect::<Result<Vec<sysctl::Key>, _>>()?;
     let values = sysctl::read(places.netns(place)?, &keys)?;
-    Ok(names.into_iter().cloned().zip(values).collect())
+    Ok(names.into_iter().zip(values).collect())
 }
 
 fn look_at_nat(

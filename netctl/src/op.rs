@@ -7,12 +7,12 @@ mod command;
 mod mac;
 mod request;
 mod single;
-
-use std::fmt;
+mod words;
 
 use ipnet::IpNet;
 use serde::Serialize;
 
+pub(crate) use self::words::{At, Destination};
 pub use self::{
     mac::Mac,
     request::Lookup,
@@ -362,90 +362,6 @@ impl Op {
     }
 }
 
-/// `` `eth0` in namespace `red` ``, `` `br0` on the host ``
-pub(crate) struct At<'a>(pub(crate) &'a Place);
-
-impl fmt::Display for At<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Place::Host => f.write_str("on the host"),
-            Place::Netns(name) => write!(f, "in namespace `{name}`"),
-        }
-    }
-}
-
-impl fmt::Display for Op {
-    /// A phrase that fits behind "error:", such as ``create bridge `v-net-0` in namespace `router` ``.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::CreateNamespace { name } => write!(f, "create namespace `{name}`"),
-            Self::DeleteNamespace { name } => write!(f, "delete namespace `{name}`"),
-            Self::CreateBridge { place, interface, .. } => {
-                write!(f, "create bridge `{interface}` {}", At(place))
-            }
-            Self::CreateCable { a, b } => write!(
-                f,
-                "create cable `{}` {} to `{}` {}",
-                a.interface,
-                At(&a.place),
-                b.interface,
-                At(&b.place)
-            ),
-            Self::DeleteLink { place, interface, .. } => write!(f, "delete link `{interface}` {}", At(place)),
-            Self::MarkLink { place, interface, .. } => write!(f, "mark link `{interface}` {}", At(place)),
-            Self::SetUp { place, interface } => write!(f, "set link `{interface}` {} up", At(place)),
-            Self::SetMaster { place, interface, master: Some(master), .. } => {
-                write!(f, "plug link `{interface}` {} into bridge `{master}`", At(place))
-            }
-            Self::SetMaster { place, interface, master: None, .. } => {
-                write!(f, "unplug link `{interface}` {}", At(place))
-            }
-            Self::SetMtu { place, interface, mtu, .. } => {
-                write!(f, "set MTU {mtu} of link `{interface}` {}", At(place))
-            }
-            Self::AddAddress { place, interface, address } => {
-                write!(f, "add address {address} to `{interface}` {}", At(place))
-            }
-            Self::DeleteAddress { place, interface, address } => {
-                write!(f, "delete address {address} of `{interface}` {}", At(place))
-            }
-            Self::AddRoute { route } => {
-                write!(f, "add route {} via {} {}", Destination(&route.to), route.via, At(&route.place))
-            }
-            Self::DeleteRoute { route } => {
-                write!(f, "delete route {} via {} {}", Destination(&route.to), route.via, At(&route.place))
-            }
-            Self::SetSysctl { place, key, value, .. } => {
-                write!(f, "set sysctl `{key}` to `{value}` {}", At(place))
-            }
-            Self::LoadNat { place } => write!(f, "load the NAT programs {}", At(place)),
-            Self::UnloadNat { place } => write!(f, "unload the NAT programs {}", At(place)),
-            Self::AttachNat { place, interface, side } => {
-                write!(f, "attach NAT to {} `{interface}` {}", side.as_str(), At(place))
-            }
-            Self::DetachNat { place, interface, side } => {
-                write!(f, "detach NAT from {} `{interface}` {}", side.as_str(), At(place))
-            }
-            Self::AttachLocal { place } => write!(f, "attach NAT to the sockets {}", At(place)),
-            Self::DetachLocal { place } => write!(f, "detach NAT from the sockets {}", At(place)),
-            Self::AddMasquerade { place, rule } => write!(f, "add masquerade {rule} {}", At(place)),
-            Self::RemoveMasquerade { place, rule } => write!(f, "remove masquerade {rule} {}", At(place)),
-            Self::AddForward { place, rule } => write!(f, "add forward {rule} {}", At(place)),
-            Self::RemoveForward { place, rule } => write!(f, "remove forward {rule} {}", At(place)),
-            Self::Single(single) => single.fmt(f),
-        }
-    }
-}
-
-/// `default` or the network.
-pub(crate) struct Destination<'a>(pub(crate) &'a IpNet);
-
-impl fmt::Display for Destination<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.prefix_len() == 0 { f.write_str("default") } else { self.0.fmt(f) }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -483,18 +399,5 @@ mod tests {
             assert_ne!(inverse, op);
             assert_eq!(inverse.inverse(), [op]);
         }
-    }
-
-    #[test]
-    fn an_operation_names_object_and_place() {
-        let op = Op::CreateBridge {
-            place: red(),
-            interface: "br0".parse().unwrap(),
-            mtu: None,
-            mac: Mac([2, 0, 0, 0, 0, 1]),
-        };
-        assert_eq!(op.to_string(), "create bridge `br0` in namespace `red`");
-        let op = Op::SetUp { place: Place::Host, interface: "br0".parse().unwrap() };
-        assert_eq!(op.to_string(), "set link `br0` on the host up");
     }
 }

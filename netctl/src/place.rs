@@ -3,14 +3,17 @@
 
 use std::{
     collections::BTreeMap,
+    io,
     os::fd::{AsFd as _, BorrowedFd},
 };
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
 use crate::{
     model::{IfName, NetnsName, Place, TopologyName},
-    netlink::{self, Socket, link},
+    netlink::{self, Socket, link, nsid},
     netns::{Netns, NetnsError},
-    op::Lookup,
+    op::{Lookup, Mac},
 };
 
 /// Why a place cannot be used.
@@ -25,6 +28,9 @@ pub enum Error {
     /// The kernel refuses a new namespace's first messages.
     #[error("{0}")]
     Refused(netlink::Refusal),
+    /// There is no descriptor left.
+    #[error("open a namespace again: {0}")]
+    Descriptor(io::Error),
     /// It was never opened.
     #[error("there is no namespace `{0}`")]
     NotOpen(Place),
@@ -32,16 +38,67 @@ pub enum Error {
 
 const MARK: &str = "netctl:";
 
-/// The mark that every link of a topology carries as its alias, and the loopback of every namespace that it owns.
+/// What `IFLA_IFALIAS` takes: `IFALIASZ` without the closing NUL.
+const ALIAS: usize = 255;
+
+/// The mark that every link of a topology carries as its alias, and the loopback of every namespace that it owns:
+/// `netctl:TOPOLOGY`.
 #[must_use]
 pub fn mark(topology: &TopologyName) -> String {
     format!("{MARK}{topology}")
 }
 
+/// The mark of a link that the kernel has a shortened name of: `netctl:TOPOLOGY/FULL-NAME`, cut where an alias ends.
+#[must_use]
+pub fn mark_in_full(topology: &TopologyName, full_name: &str) -> String {
+    let mut alias = format!("{}/{full_name}", mark(topology));
+    alias.truncate(alias.floor_char_boundary(ALIAS));
+    alias
+}
+
 /// Whose mark an alias is.
 #[must_use]
 pub fn owner(alias: &str) -> Option<TopologyName> {
-    alias.strip_prefix(MARK)?.parse().ok()
+    let rest = alias.strip_prefix(MARK)?;
+    rest.split_once('/').map_or(rest, |(topology, _)| topology).parse().ok()
+}
+
+/// Whose a link of `place` is: by its mark or, if it has no alias at all, by the MAC address that only `topology` gives a
+/// link of that name. The address travels in the message that creates a link, the mark in the next one: a netctl that is
+/// killed between the two still leaves nothing that it would not know again.
+#[must_use]
+pub fn owner_of(link: &link::Link, place: &Place, topology: &TopologyName) -> Option<TopologyName> {
+    match &link.alias {
+        Some(alias) => owner(alias),
+        None => {
+            let own = Mac::of(topology, place, &link.name.parse().ok()?);
+            (link.address == Some(own.0)).then(|| topology.clone())
+        }
+    }
+}
+
+/// The full name in a link's mark, if there is one.
+#[must_use]
+pub fn full_name(alias: &str) -> Option<&str> {
+    owner(alias)?;
+    alias.split_once('/').map(|(_, full_name)| full_name)
+}
+
+/// Whose namespaces these are, by the marks on their loopbacks, each in its place; `None` also if it is not there.
+///
+/// # Errors
+/// If none could be tried. Each: if it cannot be looked into.
+pub fn owners(names: &[NetnsName]) -> Result<Vec<Result<Option<TopologyName>, Error>>, Error> {
+    let read_mark = || {
+        let links = link::dump(&mut Socket::open()?)?;
+        let loopback = links.into_iter().find(|link| link.kind.is_none() && link.name == "lo");
+        Ok::<_, Error>(loopback.and_then(|link| link.alias).as_deref().and_then(owner))
+    };
+    let owner = |looked: Result<(Netns, Option<TopologyName>), Error>| match looked {
+        Err(Error::Netns(NetnsError::NotFound { .. })) => Ok(None),
+        looked => looked.map(|(_, owner)| owner),
+    };
+    Ok(Netns::open_all(names, read_mark)?.into_iter().map(owner).collect())
 }
 
 /// One open place.
@@ -84,6 +141,24 @@ impl Places {
         Ok(true)
     }
 
+    /// Opens those of the namespaces that exist, side by side.
+    ///
+    /// # Errors
+    /// If one is there and cannot be entered.
+    pub fn open_all(&mut self, names: &[NetnsName]) -> Result<(), Error> {
+        self.allow_open_files(names.len());
+        for (name, opened) in
+            names.iter().zip(Netns::open_all(names, || Socket::open().map_err(Error::from))?)
+        {
+            match opened {
+                Ok(opened) => self.keep(name, opened),
+                Err(Error::Netns(NetnsError::NotFound { .. })) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
     /// Makes namespaces whose loopbacks are up and marked before anyone can see them; each one's outcome is in its
     /// place.
     ///
@@ -98,14 +173,27 @@ impl Places {
             }
             Ok::<_, Error>(socket)
         };
+        self.allow_open_files(names.len());
         let made = Netns::create_all(names, prepare)?;
-        let keep = |(name, made): (&NetnsName, Result<(Netns, Socket), Error>)| {
-            made.map(|(netns, socket)| {
-                let open = Open { netns, socket, indexes: BTreeMap::new() };
-                self.0.insert(Place::Netns(name.clone()), open);
-            })
-        };
-        Ok(names.iter().zip(made).map(keep).collect())
+        Ok(names.iter().zip(made).map(|(name, made)| made.map(|made| self.keep(name, made))).collect())
+    }
+
+    /// Raises the soft limit of open files as far as so many more places need it and the hard limit lets it: each takes
+    /// two, and a shell allows 1024. What stays too low is said by the call that then fails.
+    fn allow_open_files(&self, more: usize) {
+        /// For all that is not a place.
+        const SPARE: usize = 256;
+        let wanted = ((self.0.len() + more) * 2 + SPARE) as u64;
+        if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+            && soft < wanted
+        {
+            let _ = setrlimit(Resource::RLIMIT_NOFILE, wanted.min(hard), hard);
+        }
+    }
+
+    fn keep(&mut self, name: &NetnsName, (netns, socket): (Netns, Socket)) {
+        let open = Open { netns, socket, indexes: BTreeMap::new() };
+        self.0.insert(Place::Netns(name.clone()), open);
     }
 
     /// Closes a place.
@@ -127,6 +215,17 @@ impl Places {
     /// If it is not open.
     pub fn socket(&mut self, place: &Place) -> Result<&mut Socket, Error> {
         self.0.get_mut(place).map(|open| &mut open.socket).ok_or_else(|| Error::NotOpen(place.clone()))
+    }
+
+    /// The number that one open place has for the namespace of another; `None` if they have nothing to do with each
+    /// other.
+    ///
+    /// # Errors
+    /// If one of them is not open or does not answer.
+    pub fn number_of(&mut self, other: &Place, place: &Place) -> Result<Option<i32>, Error> {
+        // The same file again, so that the socket can be had beside it.
+        let netns = self.netns(other)?.as_fd().try_clone_to_owned().map_err(Error::Descriptor)?;
+        Ok(nsid::of(self.socket(place)?, netns.as_fd())?)
     }
 
     /// Takes the indexes from a dump.
@@ -175,5 +274,18 @@ mod tests {
         assert_eq!(owner(&mark(&office)), Some(office));
         assert_eq!(owner("uplink to netctl:office"), None);
         assert_eq!(owner("netctl:"), None);
+        assert_eq!(full_name("netctl:office"), None);
+    }
+
+    #[test]
+    fn a_mark_has_the_full_name_of_a_shortened_one_as_far_as_it_goes() {
+        let office: TopologyName = "office".parse().unwrap();
+        let alias = mark_in_full(&office, "the-office/network");
+        assert_eq!(alias, "netctl:office/the-office/network");
+        assert_eq!((owner(&alias), full_name(&alias)), (Some(office), Some("the-office/network")));
+        assert_eq!(full_name("somebody's/alias"), None);
+        let longest: TopologyName = "x".repeat(200).parse().unwrap();
+        let alias = mark_in_full(&longest, &"é".repeat(100));
+        assert_eq!((alias.len(), owner(&alias)), (254, Some(longest)));
     }
 }

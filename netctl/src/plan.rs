@@ -4,76 +4,40 @@
 //! so that no packet leaves untranslated meanwhile. What cannot be undone, the end of a namespace, comes last, when
 //! nothing can fail any more.
 
+mod conflict;
+mod host;
 mod links;
 mod nat;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use ipnet::IpNet;
 
 use crate::{
-    model::{IfName, NetnsName, Place, Route, Topology, TopologyName},
+    model::{IfName, NetnsName, Place, Route, Topology},
     observe::{Observed, ObservedPlace},
-    op::{At, Op},
+    op::Op,
 };
-
-/// Why a topology cannot be brought up: something that is not its own is in its way.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Conflict {
-    /// A namespace of that name exists.
-    #[error("create namespace `{name}`: it exists already and {}", whose(owner.as_ref()))]
-    Namespace {
-        /// Its name.
-        name: NetnsName,
-        /// Whose it is, if netctl made it.
-        owner: Option<TopologyName>,
-    },
-    /// An interface of that name exists.
-    #[error("create link `{interface}` {}: it exists already and {}", At(place), whose(owner.as_ref()))]
-    Link {
-        /// Where.
-        place: Place,
-        /// Its name.
-        interface: IfName,
-        /// Whose it is, if netctl made it.
-        owner: Option<TopologyName>,
-    },
-}
-
-fn whose(owner: Option<&TopologyName>) -> String {
-    owner.map_or_else(
-        || "was not made by netctl".to_owned(),
-        |owner| format!("belongs to the topology `{owner}`"),
-    )
-}
-
-impl Conflict {
-    /// What to do about it.
-    #[must_use]
-    pub fn hint(&self) -> String {
-        let owner = match self {
-            Self::Namespace { owner, .. } | Self::Link { owner, .. } => owner,
-        };
-        match (self, owner) {
-            (_, Some(owner)) => format!("`netctl down {owner}` removes that topology"),
-            (Self::Namespace { name, .. }, None) => {
-                format!("choose another name in the file, or remove it with `ip netns delete {name}`")
-            }
-            (Self::Link { .. }, None) => "choose another interface name in the file".to_owned(),
-        }
-    }
-}
+pub use conflict::{Conflict, Neighbour, Overlap};
 
 /// The operations that make `observed` into `topology`, in order. None where they agree.
 ///
 /// # Errors
 /// If something foreign is in the way.
 pub fn plan(topology: &Topology, observed: &Observed) -> Result<Vec<Op>, Conflict> {
-    let given = Given { topology, observed };
+    let names = topology.namespaces.iter().map(|namespace| &namespace.name).collect();
+    let given = Given { topology, observed, names: &names };
     given.refuse_foreign_namespaces()?;
-    let mut planner = Planner { given, ops: Vec::new(), fresh: BTreeSet::new(), gone: BTreeSet::new() };
-    planner.retire_nat();
+    host::check(given)?;
+    let mut planner = Planner {
+        given,
+        ops: Vec::new(),
+        fresh: BTreeSet::new(),
+        gone: BTreeSet::new(),
+        lost: BTreeSet::new(),
+    };
     planner.delete_links();
+    planner.retire_nat();
     planner.create_namespaces();
     planner.bridges()?;
     planner.cables()?;
@@ -91,6 +55,8 @@ pub fn plan(topology: &Topology, observed: &Observed) -> Result<Vec<Op>, Conflic
 struct Given<'a> {
     topology: &'a Topology,
     observed: &'a Observed,
+    /// The namespaces of the topology.
+    names: &'a HashSet<&'a NetnsName>,
 }
 
 impl<'a> Given<'a> {
@@ -104,8 +70,10 @@ impl<'a> Given<'a> {
     }
 
     fn is_wanted(self, place: &Place) -> bool {
-        let is = |name: &NetnsName| self.topology.namespaces.iter().any(|namespace| namespace.name == *name);
-        matches!(place, Place::Host) || matches!(place, Place::Netns(name) if is(name))
+        match place {
+            Place::Host => true,
+            Place::Netns(name) => self.names.contains(name),
+        }
     }
 
     /// The places that stay, with what is there.
@@ -132,6 +100,8 @@ struct Planner<'a> {
     fresh: BTreeSet<(Place, IfName)>,
     /// Links that this plan deletes.
     gone: BTreeSet<(Place, IfName)>,
+    /// Addresses that this plan deletes.
+    lost: BTreeSet<(Place, IfName, IpNet)>,
 }
 
 impl Planner<'_> {
@@ -156,6 +126,7 @@ impl Planner<'_> {
     }
 
     fn sysctls(&mut self) {
+        self.keep_advertised_routes();
         for (place, wanted) in &self.given.topology.sysctls {
             let found = self.given.there(place).map(|there| &there.sysctls);
             // Forwarding first: turning it sets other keys of the interfaces (inet_forward_change in
@@ -171,30 +142,51 @@ impl Planner<'_> {
         }
     }
 
-    fn routes(&mut self) {
+    /// With IPv6 forwarding on, the kernel forgets what routers advertise and heeds them no more, unless told that it may
+    /// do both (`accept_ra` 2, rt6_purge_dflt_routers in net/ipv6/route.c): the host would lose its default route.
+    fn keep_advertised_routes(&mut self) {
         let given = self.given;
-        for (place, there) in given.kept_places().filter(|(place, _)| given.is_own(place)) {
-            for route in &there.routes {
-                if !given.topology.routes.contains(route) && self.survives(place, there, route) {
-                    self.ops.push(Op::DeleteRoute { route: route.clone() });
-                }
-            }
+        if !given.topology.forwards_ipv6_on_host() {
+            return;
         }
-        for route in &given.topology.routes {
-            let there = given.there(&route.place).filter(|there| there.routes.contains(route));
-            if !there.is_some_and(|there| self.survives(&route.place, there, route)) {
-                self.ops.push(Op::AddRoute { route: route.clone() });
+        let Some(host) = given.there(&Place::Host) else { return };
+        let keys: BTreeSet<String> =
+            given.observed.host_routes.iter().filter_map(crate::observe::HostRoute::accept_ra).collect();
+        for key in keys {
+            if let Some(Some(before)) = host.sysctls.get(&key).filter(|value| value.as_deref() == Some("1")) {
+                let (before, value) = (Some(before.clone()), "2".to_owned());
+                self.ops.push(Op::SetSysctl { place: Place::Host, key, value, before });
             }
         }
     }
 
-    /// Whether a route that is there still is when this plan comes to the routes: the kernel takes it away with the
-    /// link or the address that its next hop is reached by.
+    /// What goes is deleted aloud, and first of all: whether the kernel would take a route away with its link or its
+    /// address depends on the family and on what else the link has, and no inverse brings back what it took.
+    fn routes(&mut self) {
+        let given = self.given;
+        let wanted: HashSet<&Route> = given.topology.routes.iter().collect();
+        let (mut leaving, mut staying) = (Vec::new(), HashSet::new());
+        for (place, there) in given.kept_places() {
+            let is_ours = |route: &&Route| given.is_own(place) || wanted.contains(route);
+            for route in there.routes.iter().filter(is_ours) {
+                if wanted.contains(route) && self.survives(place, there, route) {
+                    staying.insert(route);
+                } else {
+                    leaving.push(Op::DeleteRoute { route: route.clone() });
+                }
+            }
+        }
+        let missing = given.topology.routes.iter().filter(|route| !staying.contains(route));
+        self.ops.extend(missing.map(|route| Op::AddRoute { route: route.clone() }));
+        self.ops.splice(0..0, leaving);
+    }
+
+    /// Whether a route that is there can stay: this plan leaves alone a link and an address that its next hop is reached
+    /// by.
     fn survives(&self, place: &Place, there: &ObservedPlace, route: &Route) -> bool {
         let stays = |interface: &IfName, address: &IpNet| {
-            let (place, interface) = (place.clone(), interface.clone());
-            !self.gone.contains(&(place.clone(), interface.clone()))
-                && !self.ops.contains(&Op::DeleteAddress { place, interface, address: *address })
+            let key = (place.clone(), interface.clone());
+            !self.gone.contains(&key) && !self.lost.contains(&(key.0, key.1, *address))
         };
         there.links.iter().any(|(interface, link)| {
             link.addresses.iter().any(|address| address.contains(&route.via) && stays(interface, address))

@@ -72,6 +72,8 @@ pub struct ShownPlace {
 pub struct ShownLink {
     /// Its name.
     pub name: String,
+    /// What the file calls it, or what `name` is the shortened form of.
+    pub full_name: Option<String>,
     /// The driver's word.
     pub kind: String,
     /// Administratively up.
@@ -192,6 +194,7 @@ fn look(topology: &Topology, place: Place, places: &mut Places) -> Result<ShownP
             .iter()
             .map(|link| ShownLink {
                 name: link.name.clone(),
+                full_name: link.alias.as_deref().and_then(place::full_name).map(str::to_owned),
                 kind: link.kind.clone().unwrap_or_default(),
                 up: link.up,
                 carrier: link.lower_up,

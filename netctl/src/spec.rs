@@ -4,178 +4,36 @@
 //! where one is close, the key that was probably meant.
 
 mod de;
+mod document;
 mod error;
 mod fault;
+mod json;
 mod nearest;
 mod path;
+mod schema;
+mod tables;
 
-use std::collections::BTreeMap;
-
-use serde::Deserialize;
-use toml::de::DeTable;
+use serde::Deserialize as _;
 
 pub(crate) use self::path::key_path;
 pub use self::{
+    document::line_of,
     error::{Error, Problem},
     nearest::nearest,
-    path::{KeyPath, Step, line_of},
+    path::{KeyPath, Step},
+    schema::schema,
+    tables::{Bridge, Cable, End, Forward, Masquerade, Namespace, Nat, Port, Route, Spec},
 };
 
 /// The built-in topology: what `up` builds when there is no file.
 pub const QUICKSTART: &str = include_str!("../quickstart.toml");
 
-/// A topology file.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a table")]
-pub struct Spec {
-    /// The topology's name; the file's stem when left out.
-    pub name: Option<String>,
-    /// `[namespaces.NAME]`, in the order of the file.
-    #[serde(default, deserialize_with = "de::named")]
-    pub namespaces: Vec<(String, Namespace)>,
-    /// `[bridges.NAME]`, in the order of the file.
-    #[serde(default, deserialize_with = "de::named")]
-    pub bridges: Vec<(String, Bridge)>,
-    /// `[[cables]]`.
-    #[serde(default)]
-    pub cables: Vec<Cable>,
-    /// `[[routes]]`.
-    #[serde(default)]
-    pub routes: Vec<Route>,
-    /// `[nat]`.
-    #[serde(default)]
-    pub nat: Nat,
-}
-
-/// `[namespaces.NAME]`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a table")]
-pub struct Namespace {
-    /// Whether it forwards packets between its links; worked out from its part in the topology when left out.
-    pub forwarding: Option<bool>,
-    /// `net.*` sysctls, in dotted form.
-    #[serde(default)]
-    pub sysctls: BTreeMap<String, String>,
-}
-
-/// `[bridges.NAME]`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a table")]
-pub struct Bridge {
-    /// Where it lives; `host` when left out.
-    pub namespace: Option<String>,
-    /// The bridge's own addresses.
-    #[serde(default)]
-    pub addresses: Vec<String>,
-    /// Bytes, for the bridge and both ends of its ports.
-    pub mtu: Option<i64>,
-    /// `ports.NAMESPACE`, in the order of the file.
-    #[serde(default, deserialize_with = "de::named")]
-    pub ports: Vec<(String, Port)>,
-}
-
-/// `[bridges.BRIDGE.ports]`, `NAMESPACE = { … }`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
-pub struct Port {
-    /// The addresses of the namespace's end.
-    pub addresses: Vec<String>,
-    /// The name of the namespace's end.
-    pub interface: Option<String>,
-    /// The name of the bridge's end.
-    pub port: Option<String>,
-    /// Bytes, for both ends.
-    pub mtu: Option<i64>,
-    /// Whether the namespace's default route goes through the bridge's address.
-    pub default_route: Option<bool>,
-}
-
-/// `[[cables]]`: a veth pair.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a table")]
-pub struct Cable {
-    /// One end.
-    pub a: End,
-    /// The other end.
-    pub b: End,
-}
-
-/// One end of a cable.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a table")]
-pub struct End {
-    /// Where it lives; may be `host`.
-    pub namespace: String,
-    /// Its interface name.
-    pub interface: String,
-    /// Its addresses.
-    #[serde(default)]
-    pub addresses: Vec<String>,
-    /// Bytes.
-    pub mtu: Option<i64>,
-}
-
-/// `[[routes]]`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a table")]
-pub struct Route {
-    /// Where it is set.
-    pub namespace: String,
-    /// A network, or `default`.
-    pub to: String,
-    /// The next hop.
-    pub via: String,
-}
-
-/// `[nat]`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a table")]
-pub struct Nat {
-    /// `[[nat.masquerade]]`.
-    #[serde(default)]
-    pub masquerade: Vec<Masquerade>,
-    /// `[[nat.forward]]`.
-    #[serde(default)]
-    pub forward: Vec<Forward>,
-}
-
-/// `[[nat.masquerade]]`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a table")]
-pub struct Masquerade {
-    /// The gateway.
-    pub namespace: String,
-    /// The inside network.
-    pub source: String,
-    /// The uplink; every interface but the one that `source` lives behind when left out.
-    pub out: Option<String>,
-    /// The outside address to take.
-    pub address: Option<String>,
-    /// The ports to choose from, `FIRST-LAST`.
-    pub ports: Option<String>,
-    /// Lets in what comes from outside straight to an inside address.
-    #[serde(default)]
-    pub routed: bool,
-}
-
-/// `[[nat.forward]]`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a table")]
-pub struct Forward {
-    /// The gateway.
-    pub namespace: String,
-    /// `[ADDRESS:]PORT[-PORT][/tcp|udp|tcp+udp]`.
-    pub listen: String,
-    /// `ADDRESS[:PORT]`.
-    pub to: String,
-}
-
 impl Spec {
-    /// Reads the text of a topology file; `source_name` is what errors call it.
+    /// Reads the text of a topology file, TOML or JSON; `source_name` is what errors call it.
     pub fn parse(text: &str, source_name: &str) -> Result<Self, Error> {
-        let document = DeTable::parse(text).map_err(|error| Error::syntax(&error, text, source_name))?;
-        Self::deserialize(de::Node::from(document.into_inner()))
-            .map_err(|fault| Error::locate(fault, text, source_name))
+        let document = document::parse(text, source_name)
+            .map_err(|mistake| Error::syntax(mistake, text, source_name))?;
+        Self::deserialize(de::Node::from(document)).map_err(|fault| Error::locate(fault, text, source_name))
     }
 }
 

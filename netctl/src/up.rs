@@ -1,17 +1,22 @@
 //! Bringing a topology up: look, plan, do, remember.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    slice, thread,
+    time::{Duration, Instant},
+};
 
 use crate::{
-    apply::{self, apply},
+    apply::{self, Step, apply},
     fault,
     model::{NetnsName, Place, Topology, TopologyName},
     nat,
-    netlink::link,
+    netlink::route,
     netns::{Netns, NetnsError},
     observe::{self, Observed, observe},
-    op::Op,
-    place::{self, Places, owner},
+    op::{At, Op},
+    place::{self, Places},
     plan::{self, plan},
     state::{self, Directories, Record},
 };
@@ -68,11 +73,16 @@ pub fn preview(topology: &Topology, directories: &Directories) -> Result<Vec<Op>
     Ok(prepare(topology, record.as_ref(), directories)?.ops)
 }
 
-/// Makes the kernel match `topology`, all of it or nothing, and returns what had to be done for that.
+/// Makes the kernel match `topology`, all of it or nothing, and returns what had to be done for that. `watch` is told of
+/// every operation when it is done.
 ///
 /// # Errors
 /// If something is in the way or the kernel refuses; everything is then as before, unless the failure says otherwise.
-pub fn up(topology: &Topology, directories: &Directories) -> Result<Vec<Op>, Error> {
+pub fn up(
+    topology: &Topology,
+    directories: &Directories,
+    watch: &mut dyn FnMut(Step<'_>),
+) -> Result<Vec<Op>, Error> {
     require_root()?;
     let lock = directories.lock()?;
     let before = directories.record(&topology.name)?;
@@ -80,7 +90,7 @@ pub fn up(topology: &Topology, directories: &Directories) -> Result<Vec<Op>, Err
     if !ops.is_empty() || before.as_ref() != Some(&record) {
         lock.save(directories, &record.underway(before.as_ref()))?;
         fault::point();
-        if let Err(failure) = apply(&ops, &topology.name, &mut places, directories) {
+        if let Err(failure) = apply(&ops, &topology.name, &mut places, directories, watch) {
             match (&before, failure.left.is_empty()) {
                 (Some(before), true) => lock.save(directories, before)?,
                 (None, true) => lock.forget(directories, &topology.name)?,
@@ -88,11 +98,44 @@ pub fn up(topology: &Topology, directories: &Directories) -> Result<Vec<Op>, Err
             }
             return Err(failure.into());
         }
+        await_addresses(&ops, &mut places)?;
         lock.save(directories, &record)?;
         fault::point();
     }
     nat::tell_addresses(topology, &mut places, directories).map_err(Error::Addresses)?;
     Ok(ops)
+}
+
+/// Waits until the new IPv6 addresses can be used. The kernel sets an address's own route a moment later, from a queue
+/// (`addrconf_dad_work` in net/ipv6/addrconf.c), and until then does not take its packets.
+fn await_addresses(ops: &[Op], places: &mut Places) -> Result<(), Error> {
+    /// More than a loaded machine ever needed.
+    const PATIENCE: Duration = Duration::from_secs(1);
+    const PAUSE: Duration = Duration::from_millis(1);
+
+    let mut missing: BTreeMap<Place, Vec<IpAddr>> = BTreeMap::new();
+    for op in ops {
+        if let Op::AddAddress { place, address, .. } = op
+            && address.addr().is_ipv6()
+        {
+            missing.entry(place.clone()).or_default().push(address.addr());
+        }
+    }
+    let deadline = Instant::now() + PATIENCE;
+    for (place, mut addresses) in missing {
+        loop {
+            let routes = route::dump(places.socket(&place)?).map_err(place::Error::from)?;
+            addresses.retain(|address| !routes.iter().any(|route| route.is_local(*address)));
+            if addresses.is_empty() || Instant::now() > deadline {
+                break;
+            }
+            thread::sleep(PAUSE);
+        }
+        for address in addresses {
+            tracing::warn!("address {address} {} is not ready yet", At(&place));
+        }
+    }
+    Ok(())
 }
 
 /// Whether this process may do it at all.
@@ -146,7 +189,8 @@ fn settle_host_sysctls(
     let wanted = topology.sysctls.get(&Place::Host).unwrap_or(&none);
     let seen = observed.places.get(&Place::Host).map(|host| &host.sysctls);
     found.retain(|key, value| {
-        let stays = wanted.contains_key(key);
+        let keeps_routes = topology.forwards_ipv6_on_host() && key.ends_with(".accept_ra");
+        let stays = wanted.contains_key(key) || keeps_routes;
         if !stays {
             ops.push(Op::SetSysctl {
                 place: Place::Host,
@@ -180,23 +224,14 @@ impl Record {
 /// # Errors
 /// If a namespace cannot be looked into.
 pub(crate) fn owned_namespaces(topology: &TopologyName) -> Result<BTreeSet<NetnsName>, Error> {
-    let mut owned = BTreeSet::new();
-    for name in Netns::list()? {
-        if owner_of(&name)?.as_ref() == Some(topology) {
-            owned.insert(name);
-        }
-    }
-    Ok(owned)
+    let names = Netns::list()?;
+    let owners = place::owners(&names)?.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let owned = names.into_iter().zip(owners).filter(|(_, owner)| owner.as_ref() == Some(topology));
+    Ok(owned.map(|(name, _)| name).collect())
 }
 
 /// Whose namespace it is, by the mark on its loopback; `None` also if it is not there.
 pub(crate) fn owner_of(name: &NetnsName) -> Result<Option<TopologyName>, Error> {
-    let mut places = Places::default();
-    let place = Place::Netns(name.clone());
-    if !places.open(&place)? {
-        return Ok(None);
-    }
-    let links = link::dump(places.socket(&place)?).map_err(place::Error::from)?;
-    let loopback = links.iter().find(|link| link.kind.is_none() && link.name == "lo");
-    Ok(loopback.and_then(|link| link.alias.as_deref()).and_then(owner))
+    let owner = place::owners(slice::from_ref(name))?.pop();
+    Ok(owner.transpose()?.flatten())
 }

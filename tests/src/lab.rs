@@ -7,10 +7,11 @@
 
 mod output;
 mod server;
+mod snapshot;
 
 use std::{
     fs::{self, File},
-    io::{self, BufRead as _, BufReader},
+    io::{self, BufRead as _, BufReader, Seek as _, Write as _},
     panic::resume_unwind,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -24,7 +25,7 @@ use nix::{
 };
 use tempfile::TempDir;
 
-pub use self::{output::Output, server::Server};
+pub use self::{output::Output, server::Server, snapshot::Snapshot};
 use crate::capture::Capture;
 
 /// How long anything may take that a test waits for.
@@ -66,6 +67,12 @@ impl Lab {
     #[track_caller]
     pub fn netctl<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Output<'_> {
         self.host().run(&netctl(), arguments)
+    }
+
+    /// Starts the netctl under test beside the test.
+    #[track_caller]
+    pub fn start_netctl<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Server<'_> {
+        self.host().start(&netctl(), arguments)
     }
 
     /// A file in the lab's own directory, which is also where its programs are started. It goes with the lab.
@@ -131,8 +138,9 @@ impl<'a> Ns<'a> {
         input: &[u8],
     ) -> Output<'a> {
         let mut command = self.command(program, arguments);
-        let input_file = self.lab.file("stdin", input);
-        command.stdin(File::open(input_file).unwrap());
+        let mut stdin = tempfile::tempfile_in(self.lab.directory()).unwrap();
+        stdin.write_all(input).and_then(|()| stdin.rewind()).unwrap();
+        command.stdin(stdin);
         let output = self.enter(|| command.output());
         Output::new(
             self.lab,
@@ -158,10 +166,16 @@ impl<'a> Ns<'a> {
         let mut server = self.start(program, arguments);
         eventually(&format!("{} listens on port {port}", server.command()), || {
             server.assert_alive();
-            let filter = format!("sport = :{port}");
-            !self.run("ss", ["-H", "-l", "-n", "-t", "-u", &filter]).success().stdout().is_empty()
+            self.listens(port)
         });
         server
+    }
+
+    /// Whether anyone listens on a port, of TCP or UDP.
+    #[must_use]
+    pub fn listens(self, port: u16) -> bool {
+        let filter = format!("sport = :{port}");
+        !self.run("ss", ["-H", "-l", "-n", "-t", "-u", &filter]).success().stdout().is_empty()
     }
 
     /// Listens to everything that passes an interface.
@@ -229,7 +243,9 @@ fn hold() -> Child {
     shell.spawn().unwrap_or_else(|error| missing("sh", &error))
 }
 
-fn netctl() -> String {
+/// The netctl under test.
+#[must_use]
+pub fn netctl() -> String {
     std::env::var("NETCTL_BIN").expect("NETCTL_BIN names the netctl to test; `cargo xtask test` sets it")
 }
 

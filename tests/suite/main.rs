@@ -1,7 +1,19 @@
 //! The tests that need a kernel and root.
 #![expect(clippy::unwrap_used, reason = "tests panic")]
 
+mod bulk;
+mod change;
+mod cli;
+mod contention;
+mod down;
+mod exec;
+mod explain;
+mod fault;
+mod host;
 mod lab;
 mod nat_prog;
 mod quickstart;
+mod refusal;
 mod tutorials;
+mod udp;
+mod up;

@@ -2,6 +2,7 @@
 
 mod forward;
 mod hairpin;
+mod icmp;
 mod lifetime;
 mod masquerade;
 mod mutation;

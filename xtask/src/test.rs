@@ -47,12 +47,13 @@ pub(crate) fn test_with(workspace: &Workspace, way: Way, args: &Args) -> Result<
         cargo.args((profile == Profile::Release).then_some("--release"));
         cargo
     };
-    run(cargo("build").args(["--package", "netctl"]))?;
+    run(cargo("build").args(["--package", "netctl"]).args(FEATURES))?;
     // Built on its own, a suite that does not compile is told from one that does not end.
-    run(cargo("test").args(SUITES).arg("--no-run"))?;
+    run(cargo("test").args(SUITES).args(FEATURES).arg("--no-run"))?;
 
     let mut command = cargo("test");
-    command.env("NETCTL_BIN", workspace.netctl(profile)).args(SUITES).args(["--no-fail-fast"]);
+    command.env("NETCTL_BIN", workspace.netctl(profile));
+    command.args(SUITES).args(FEATURES).arg("--no-fail-fast");
     if !is_root() {
         if find_program("sudo").is_none() {
             bail!("the tests make namespaces and load programs: run this as root (there is no sudo)");
@@ -68,6 +69,9 @@ pub(crate) fn test_with(workspace: &Workspace, way: Way, args: &Args) -> Result<
     writeln!(io::stdout(), "{count}")?;
     Ok(if count.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
+
+/// So that tests can have netctl killed at any of its steps; nothing else is different.
+const FEATURES: [&str; 2] = ["--features", "netctl/fault-injection"];
 
 /// netctl-ebpf without its feature `programs` is its library alone: the programs themselves need their own target.
 const SUITES: [&str; 8] =

@@ -14,8 +14,9 @@ use netctl_ebpf::{
 use super::{
     Verdict, Work,
     flows::{self, Plan},
+    icmp,
     maps::{self, FLOWS},
-    uplink::{forwarded, is_for_us},
+    uplink::{forwarded, ifindex, is_for_us},
 };
 
 /// From inside, before routing.
@@ -27,6 +28,9 @@ pub(crate) fn ingress(ctx: &TcContext, work: &mut Work) -> Result<Verdict, DropR
     if let Some(verdict) = flows::follow(ctx, work, hook::INGRESS) {
         return Ok(verdict);
     }
+    if let Some(verdict) = icmp::follow(ctx, work, hook::INGRESS, ifindex(ctx)) {
+        return Ok(verdict);
+    }
     Ok(if forwarded(ctx, work, kind::HAIRPIN)? { Verdict::Translate } else { Verdict::NotOurs })
 }
 
@@ -34,6 +38,9 @@ pub(crate) fn ingress(ctx: &TcContext, work: &mut Work) -> Result<Verdict, DropR
 #[inline(always)]
 pub(crate) fn egress(ctx: &TcContext, work: &mut Work) -> Result<Verdict, DropReason> {
     if let Some(verdict) = flows::follow(ctx, work, hook::EGRESS) {
+        return Ok(verdict);
+    }
+    if let Some(verdict) = icmp::follow(ctx, work, hook::EGRESS, ifindex(ctx)) {
         return Ok(verdict);
     }
     if !called_by_outside_address(work) {

@@ -95,6 +95,7 @@ fn peer_key(ctx: &SockAddrContext, name: &Name) -> PeerKey {
 }
 
 /// A socket address.
+#[derive(Clone, Copy)]
 struct Name {
     addr: Addr,
     port: [u8; 2],

@@ -29,11 +29,18 @@ pub(crate) struct Transport {
     pub(crate) tcp_flags: u8,
     /// An ICMP query that asks, rather than one that answers.
     pub(crate) is_request: bool,
+    /// An ICMP error, which quotes the packet that it is about.
+    pub(crate) is_error: bool,
     /// Why there is nothing to translate.
     pub(crate) refusal: Option<DropReason>,
 }
 
 impl Transport {
+    #[inline(always)]
+    fn at(off: u32) -> Self {
+        Self { off, tcp_flags: 0, is_request: false, is_error: false, refusal: None }
+    }
+
     /// Whether the packet can be translated.
     #[inline(always)]
     pub(crate) fn check(&self) -> Result<(), DropReason> {
@@ -55,12 +62,12 @@ pub(crate) fn parse(ctx: &TcContext, packet: &mut Packet) -> bool {
     packet.key = FlowKey::default();
     packet.l3_off = ETH_HLEN;
     let datagram = match protocol {
-        ETH_P_IP => ipv4(ctx, &mut packet.key),
-        ETH_P_IPV6 => ipv6(ctx, &mut packet.key),
+        ETH_P_IP => ipv4(ctx, &mut packet.key, ETH_HLEN),
+        ETH_P_IPV6 => ipv6(ctx, &mut packet.key, ETH_HLEN),
         _ => None,
     };
     let Some(datagram) = datagram else { return false };
-    packet.transport = Transport { off: datagram.off, tcp_flags: 0, is_request: false, refusal: None };
+    packet.transport = Transport::at(datagram.off);
     let read = if datagram.is_fragment { Err(DropReason::Fragment) } else { ports(ctx, packet, &datagram) };
     packet.transport.refusal = read.err();
     true
@@ -74,11 +81,13 @@ struct Datagram {
     len: u32,
     /// Whether it is only a part.
     is_fragment: bool,
+    /// Whether it is a part that the transport header is not in.
+    is_later_fragment: bool,
 }
 
 #[inline(always)]
-fn ipv4(ctx: &TcContext, key: &mut FlowKey) -> Option<Datagram> {
-    let header: [u8; 20] = ctx.load(ETH_HLEN as usize).ok()?;
+fn ipv4(ctx: &TcContext, key: &mut FlowKey, l3_off: u32) -> Option<Datagram> {
+    let header: [u8; 20] = ctx.load(l3_off as usize).ok()?;
     let header_len = u32::from(header[0] & 0x0f) * 4;
     if header[0] >> 4 != 4 || header_len < 20 {
         return None; // The IP layer drops it.
@@ -86,10 +95,12 @@ fn ipv4(ctx: &TcContext, key: &mut FlowKey) -> Option<Datagram> {
     key.src = addr::from_v4([header[12], header[13], header[14], header[15]]);
     key.dst = addr::from_v4([header[16], header[17], header[18], header[19]]);
     key.proto = header[9];
+    let fragment = u16::from_be_bytes([header[6], header[7]]);
     Some(Datagram {
-        off: ETH_HLEN + header_len,
+        off: l3_off + header_len,
         len: u32::from(u16::from_be_bytes([header[2], header[3]])).saturating_sub(header_len),
-        is_fragment: u16::from_be_bytes([header[6], header[7]]) & 0x3fff != 0,
+        is_fragment: fragment & 0x3fff != 0,
+        is_later_fragment: fragment & 0x1fff != 0,
     })
 }
 
@@ -97,24 +108,25 @@ fn ipv4(ctx: &TcContext, key: &mut FlowKey) -> Option<Datagram> {
 const MAX_EXTENSIONS: u32 = 8;
 
 #[inline(always)]
-fn ipv6(ctx: &TcContext, key: &mut FlowKey) -> Option<Datagram> {
+fn ipv6(ctx: &TcContext, key: &mut FlowKey, l3_off: u32) -> Option<Datagram> {
     const HOP_BY_HOP: u8 = 0;
     const ROUTING: u8 = 43;
     const FRAGMENT: u8 = 44;
     const DESTINATION: u8 = 60;
 
-    let header: [u8; 8] = ctx.load(ETH_HLEN as usize).ok()?;
+    let header: [u8; 8] = ctx.load(l3_off as usize).ok()?;
     if header[0] >> 4 != 6 {
         return None;
     }
-    key.src = ctx.load(ETH_HLEN as usize + 8).ok()?;
-    key.dst = ctx.load(ETH_HLEN as usize + 24).ok()?;
+    key.src = ctx.load(l3_off as usize + 8).ok()?;
+    key.dst = ctx.load(l3_off as usize + 24).ok()?;
     key.proto = header[6];
 
     let mut datagram = Datagram {
-        off: ETH_HLEN + 40,
+        off: l3_off + 40,
         len: u32::from(u16::from_be_bytes([header[4], header[5]])),
         is_fragment: false,
+        is_later_fragment: false,
     };
     for _ in 0..MAX_EXTENSIONS {
         if !matches!(key.proto, HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION) {
@@ -126,7 +138,9 @@ fn ipv6(ctx: &TcContext, key: &mut FlowKey) -> Option<Datagram> {
         let mut length = (u32::from(extension[1]) + 1) * 8;
         if key.proto == FRAGMENT {
             // Offset and "more" bit; an atomic fragment has neither (RFC 6946).
-            datagram.is_fragment = u16::from_be_bytes([extension[2], extension[3]]) & 0xfff9 != 0;
+            let fragment = u16::from_be_bytes([extension[2], extension[3]]);
+            datagram.is_fragment = fragment & 0xfff9 != 0;
+            datagram.is_later_fragment = fragment & 0xfff8 != 0;
             length = 8;
         }
         key.proto = extension[0];
@@ -167,11 +181,8 @@ fn ports(ctx: &TcContext, packet: &mut Packet, datagram: &Datagram) -> Result<()
         }
         proto::ICMP | proto::ICMPV6 if (key.proto == proto::ICMP) == addr::is_v4(&key.src) => {
             let header: [u8; 8] = load(ctx, off)?;
-            transport.is_request = match (key.proto, header[0]) {
-                (proto::ICMP, 8) | (proto::ICMPV6, 128) => true,
-                (proto::ICMP, 0) | (proto::ICMPV6, 129) => false,
-                _ => return Err(DropReason::Icmp),
-            };
+            transport.is_error = is_icmp_error(key.proto, header[0]);
+            transport.is_request = is_icmp_request(key.proto, header[0]).ok_or(DropReason::Icmp)?;
             let id = [header[4], header[5]];
             if transport.is_request {
                 key.src_port = id;
@@ -182,6 +193,61 @@ fn ports(ctx: &TcContext, packet: &mut Packet, datagram: &Datagram) -> Result<()
         _ => return Err(DropReason::Protocol),
     }
     Ok(())
+}
+
+/// Destination unreachable, source quench, time exceeded, parameter problem (RFC 792); the errors of RFC 4443. A redirect
+/// is none: it is for the one who sent the packet on, and nobody behind a NAT is to be told by others where to send.
+#[inline(always)]
+fn is_icmp_error(proto: u8, kind: u8) -> bool {
+    if proto == proto::ICMP { matches!(kind, 3 | 4 | 11 | 12) } else { matches!(kind, 1..=4) }
+}
+
+/// Whether an ICMP query asks or answers; `None` if it is no query.
+#[inline(always)]
+fn is_icmp_request(proto: u8, kind: u8) -> Option<bool> {
+    match (proto, kind) {
+        (proto::ICMP, 8) | (proto::ICMPV6, 128) => Some(true),
+        (proto::ICMP, 0) | (proto::ICMPV6, 129) => Some(false),
+        _ => None,
+    }
+}
+
+/// Bytes of an ICMP error before the packet that it quotes.
+const ICMP_HLEN: u32 = 8;
+
+/// Reads the headers that the ICMP error in `packet` quotes, as far as a NAT needs them: the first eight bytes behind
+/// the IP header may be all there is (RFC 792). False if they are no packet of the error's own family with ports.
+#[inline(always)]
+pub(crate) fn quote(ctx: &TcContext, packet: &Packet, quote: &mut Packet) -> bool {
+    quote.key = FlowKey::default();
+    quote.l3_off = packet.transport.off + ICMP_HLEN;
+    let is_v4 = addr::is_v4(&packet.key.src);
+    let datagram =
+        if is_v4 { ipv4(ctx, &mut quote.key, quote.l3_off) } else { ipv6(ctx, &mut quote.key, quote.l3_off) };
+    let Some(datagram) = datagram else { return false };
+    quote.transport = Transport::at(datagram.off);
+    if datagram.is_later_fragment {
+        return false;
+    }
+    let Ok(header) = ctx.load::<[u8; 8]>(datagram.off as usize) else { return false };
+    match quote.key.proto {
+        proto::TCP | proto::UDP => {
+            quote.key.src_port = [header[0], header[1]];
+            quote.key.dst_port = [header[2], header[3]];
+        }
+        proto if proto == (if is_v4 { proto::ICMP } else { proto::ICMPV6 }) => {
+            let Some(is_request) = is_icmp_request(proto, header[0]) else { return false };
+            quote.transport.is_request = is_request;
+            let id = [header[4], header[5]];
+            if is_request {
+                quote.key.src_port = id;
+            } else {
+                quote.key.dst_port = id;
+            }
+        }
+        _ => return false,
+    }
+    true
 }
 
 #[inline(always)]

@@ -16,37 +16,109 @@ use netctl_ebpf::{
     reason::DropReason,
 };
 
-use super::parse::{Packet, Transport};
+use super::{
+    Work,
+    parse::{Packet, Transport},
+};
 
 /// Since 6.16: keeps `CHECKSUM_COMPLETE` right when an IPv6 address changes (include/uapi/linux/bpf.h).
 const BPF_F_IPV6: u64 = 1 << 7;
 
 /// Gives the packet the tuple `to`.
 #[inline(always)]
-pub(crate) fn rewrite(ctx: &TcContext, packet: &Packet, to: &FlowKey) -> Result<(), DropReason> {
+pub(crate) fn packet(ctx: &TcContext, packet: &Packet, to: &FlowKey) -> Result<(), DropReason> {
     packet.transport.check()?;
-    change(ctx, packet, packet.transport, to).map_err(|_| DropReason::Rewrite)
+    let done = addresses(ctx, packet, to).and_then(|()| ports(ctx, packet.transport, &packet.key, to));
+    done.map_err(|_| DropReason::Rewrite)
 }
 
+/// Gives an ICMP error the addresses in `work.other`, and the packet that it quotes the tuple in `work.to`.
 #[inline(always)]
-fn change(ctx: &TcContext, packet: &Packet, transport: Transport, to: &FlowKey) -> Result<(), i64> {
-    let from = &packet.key;
+pub(crate) fn error(ctx: &TcContext, work: &Work) -> Result<(), DropReason> {
+    let done = addresses(ctx, &work.packet, &work.other).and_then(|()| {
+        let difference = quoted(ctx, &work.quote, &work.to)?;
+        let field = checksum_off(work.packet.transport, work.packet.key.proto);
+        ctx.l4_csum_replace(field, 0, u64::from(difference), 0)
+    });
+    done.map_err(|_| DropReason::Rewrite)
+}
+
+/// Changes the addresses in the IP header, and what covers them.
+#[inline(always)]
+fn addresses(ctx: &TcContext, packet: &Packet, to: &FlowKey) -> Result<(), i64> {
+    let (from, transport) = (&packet.key, packet.transport);
     if addr::is_v4(&from.src) {
         let difference = addresses_v4(from, to);
         ctx.l3_csum_replace(packet.l3_off as usize + 10, 0, u64::from(difference), 0)?;
         if from.proto != proto::ICMP {
             pseudo_header(ctx, transport, from.proto, difference, 0)?;
         }
-        ctx.store(packet.l3_off as usize + 12, &[addr::to_v4(&to.src), addr::to_v4(&to.dst)], 0)?;
+        ctx.store(packet.l3_off as usize + 12, &[addr::to_v4(&to.src), addr::to_v4(&to.dst)], 0)
     } else {
-        let difference =
-            csum::add(csum::difference(&from.src, &to.src), csum::difference(&from.dst, &to.dst));
+        let difference = addresses_v6(from, to);
         if pseudo_header(ctx, transport, from.proto, difference, BPF_F_IPV6).is_err() {
             pseudo_header(ctx, transport, from.proto, difference, 0)?;
         }
-        ctx.store::<[Addr; 2]>(packet.l3_off as usize + 8, &[to.src, to.dst], 0)?;
+        ctx.store::<[Addr; 2]>(packet.l3_off as usize + 8, &[to.src, to.dst], 0)
     }
-    ports(ctx, transport, from, to)
+}
+
+/// Changes a quoted packet, which nobody's hardware knows about: plain bytes with checksums that are whole or, of TCP, cut
+/// off. Returns what that does to the sum of all its bytes.
+///
+/// A function of its own: inlined, its temporaries would not fit on the stack beside the caller's.
+#[inline(never)]
+fn quoted(ctx: &TcContext, quote: &Packet, to: &FlowKey) -> Result<u32, i64> {
+    let (from, l3_off) = (&quote.key, quote.l3_off as usize);
+    let is_v4 = addr::is_v4(&from.src);
+    let addresses = if is_v4 { addresses_v4(from, to) } else { addresses_v6(from, to) };
+    let mut difference = addresses;
+    if is_v4 {
+        let old: [u8; 2] = ctx.load(l3_off + 10)?;
+        let new = csum::update(old, addresses);
+        difference = csum::add(difference, csum::word_difference(old, new));
+        ctx.store(l3_off + 10, &new, 0)?;
+        ctx.store(l3_off + 12, &[addr::to_v4(&to.src), addr::to_v4(&to.dst)], 0)?;
+    } else {
+        ctx.store::<[Addr; 2]>(l3_off + 8, &[to.src, to.dst], 0)?;
+    }
+    let ports = quoted_ports(ctx, quote, to)?;
+    let covered = if from.proto == proto::ICMP { ports } else { csum::add(addresses, ports) };
+    let checksum = quoted_checksum(ctx, quote, covered)?;
+    Ok(csum::add(difference, csum::add(ports, checksum)))
+}
+
+#[inline(always)]
+fn quoted_ports(ctx: &TcContext, quote: &Packet, to: &FlowKey) -> Result<u32, i64> {
+    let (from, off) = (&quote.key, quote.transport.off as usize);
+    if matches!(from.proto, proto::TCP | proto::UDP) {
+        ctx.store(off, &[to.src_port, to.dst_port], 0)?;
+    } else {
+        let id = if quote.transport.is_request { to.src_port } else { to.dst_port };
+        ctx.store(off + 4, &id, 0)?;
+    }
+    let (source, destination) = (
+        csum::word_difference(from.src_port, to.src_port),
+        csum::word_difference(from.dst_port, to.dst_port),
+    );
+    Ok(csum::add(source, destination))
+}
+
+/// Keeps the quoted packet's own checksum as right or wrong as it was; where it is not quoted, there is nothing to keep.
+#[inline(always)]
+fn quoted_checksum(ctx: &TcContext, quote: &Packet, covered: u32) -> Result<u32, i64> {
+    let off = checksum_off(quote.transport, quote.key.proto);
+    let Ok(old) = ctx.load::<[u8; 2]>(off) else { return Ok(0) };
+    let is_udp = quote.key.proto == proto::UDP;
+    if is_udp && old == [0; 2] {
+        return Ok(0);
+    }
+    let mut new = csum::update(old, covered);
+    if is_udp && new == [0; 2] {
+        new = [0xff; 2];
+    }
+    ctx.store(off, &new, 0)?;
+    Ok(csum::word_difference(old, new))
 }
 
 #[inline(always)]
@@ -55,6 +127,12 @@ fn addresses_v4(from: &FlowKey, to: &FlowKey) -> u32 {
         csum::difference(&addr::to_v4(&from.src), &addr::to_v4(&to.src)),
         csum::difference(&addr::to_v4(&from.dst), &addr::to_v4(&to.dst)),
     )
+}
+
+/// A function of its own, as its many loads would be kept on the caller's stack.
+#[inline(never)]
+fn addresses_v6(from: &FlowKey, to: &FlowKey) -> u32 {
+    csum::add(csum::difference(&from.src, &to.src), csum::difference(&from.dst, &to.dst))
 }
 
 #[inline(always)]

@@ -7,7 +7,7 @@ use netctl_ebpf::{
     reason::DropReason,
 };
 
-use super::{Verdict, Work, flows, forward, kernel, masquerade};
+use super::{Verdict, Work, flows, forward, icmp, kernel, masquerade};
 
 /// The interface that the packet is at.
 #[inline(always)]
@@ -31,6 +31,9 @@ pub(crate) fn egress(ctx: &TcContext, work: &mut Work) -> Result<Verdict, DropRe
         return Ok(verdict);
     }
     let ifindex = ifindex(ctx);
+    if let Some(verdict) = icmp::follow(ctx, work, hook::EGRESS, ifindex) {
+        return Ok(verdict);
+    }
     if let Some(rule) = masquerade::rule(ifindex, &work.packet.key.src) {
         masquerade::open(ctx, work, ifindex, rule)?;
         return Ok(Verdict::Translate);
@@ -56,10 +59,14 @@ pub(crate) fn ingress(ctx: &TcContext, work: &mut Work) -> Result<Verdict, DropR
     if let Some(verdict) = flows::follow(ctx, work, hook::INGRESS) {
         return Ok(verdict);
     }
+    let ifindex = ifindex(ctx);
+    if let Some(verdict) = icmp::follow(ctx, work, hook::INGRESS, ifindex) {
+        return Ok(verdict);
+    }
     if forwarded(ctx, work, kind::FORWARD)? {
         return Ok(Verdict::Translate);
     }
-    match masquerade::rule(ifindex(ctx), &work.packet.key.dst) {
+    match masquerade::rule(ifindex, &work.packet.key.dst) {
         Some(rule) if rule.routed == 0 => Err(DropReason::Unsolicited),
         Some(rule) => {
             masquerade::remember_routed(ctx, work, rule);

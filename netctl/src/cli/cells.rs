@@ -45,7 +45,7 @@ pub(super) fn table(
 ) -> io::Result<()> {
     let mut all = vec![titles.iter().map(|title| faint(*title)).collect::<Row>()];
     all.extend(rows);
-    if all.len() == 1 { printer.remark(none) } else { printer.table("", &all) }
+    if all.len() == 1 { printer.line(none) } else { printer.table("", &all) }
 }
 
 #[derive(Serialize)]
@@ -56,6 +56,6 @@ struct Changes<'a> {
 /// What was done: in JSON as `plan` has it; people see nothing, as with `ip`, unless there is a `remark` to make.
 pub(super) fn done(ops: &[Op], remark: Option<&str>, printer: &mut Printer) -> Result<Exit, Failure> {
     let changes = ops.iter().map(Line::new).collect();
-    printer.show(&Changes { changes }, |printer| remark.map_or(Ok(()), |text| printer.remark(text)))?;
+    printer.show(&Changes { changes }, |printer| remark.map_or(Ok(()), |text| printer.line(text)))?;
     Ok(Exit::Done)
 }

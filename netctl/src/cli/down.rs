@@ -46,7 +46,7 @@ pub(super) fn run(args: &Args, directories: &Directories, printer: &mut Printer)
     let documents: Vec<Document> = reports.iter().map(|(name, report)| document(name, report)).collect();
     printer.show(&documents, |printer| {
         if reports.is_empty() {
-            return printer.remark("no topology is up: nothing to do");
+            return printer.line("no topology is up: nothing to do");
         }
         reports.iter().try_for_each(|(name, report)| tell(name, report, printer))
     })?;
@@ -71,7 +71,7 @@ fn document(name: &TopologyName, report: &Report) -> Document {
 fn tell(name: &TopologyName, report: &Report, printer: &mut Printer) -> io::Result<()> {
     let name = printer.paint(print::NAME, name.as_str());
     if report.is_empty() {
-        return printer.remark(&format!("{name} is not up: nothing to do"));
+        return printer.line(&format!("{name} is not up: nothing to do"));
     }
     let mut removed = Vec::new();
     match report.namespaces.len() {
@@ -88,5 +88,5 @@ fn tell(name: &TopologyName, report: &Report, printer: &mut Printer) -> io::Resu
         removed.push("its NAT".to_owned());
     }
     let removed = if removed.is_empty() { "its record".to_owned() } else { removed.join(", ") };
-    printer.remark(&format!("{name} is down: removed {removed}"))
+    printer.line(&format!("{name} is down: removed {removed}"))
 }

@@ -11,6 +11,8 @@ use super::{Exit, words};
 pub(super) enum Failure {
     #[error("read `{}`: {source}", path.display())]
     File { path: PathBuf, source: io::Error },
+    #[error("`./{one}` and `./{other}` are both there")]
+    TwoFiles { one: &'static str, other: &'static str },
     #[error("`{}` gives the topology no name: {source}", path.display())]
     Name { path: PathBuf, source: model::NameError },
     #[error("`{text}` is neither a topology's name nor a file: {source}")]
@@ -41,6 +43,7 @@ impl Failure {
     /// The next step, where there is one.
     pub(super) fn hint(&self) -> Option<String> {
         match self {
+            Self::TwoFiles { .. } => Some("say which one is meant".to_owned()),
             Self::Name { .. } => Some("begin the file with `name = \"NAME\"`".to_owned()),
             Self::Spec(error) => error.hint(),
             Self::Up(error) | Self::Show(show::Error::Up(error)) | Self::Down(down::Error::Up(error)) => {
@@ -61,6 +64,7 @@ impl Failure {
     pub(super) fn exit(&self) -> Exit {
         match self {
             Self::File { .. }
+            | Self::TwoFiles { .. }
             | Self::Name { .. }
             | Self::Argument { .. }
             | Self::Spec(_)

@@ -51,7 +51,7 @@ pub(super) fn run(directories: &Directories, printer: &mut Printer) -> Result<Ex
     }
     printer.show(&lines, |printer| {
         if lines.is_empty() {
-            return printer.remark("no topology is up");
+            return printer.line("no topology is up");
         }
         let titles = ["NAME", "STATE", "NAMESPACES", "BRIDGES", "CABLES", "GATEWAYS"];
         let mut rows = vec![titles.map(|title| (print::FAINT, title.to_owned())).to_vec()];

@@ -14,7 +14,7 @@ use super::{Exit, Failure, Printer, print, source};
 /// What to plan.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The topology file [default: ./netctl.toml, else the built-in quickstart]
+    /// The topology file [default: ./netctl.toml or ./netctl.json, else the built-in quickstart]
     file: Option<PathBuf>,
 }
 
@@ -51,7 +51,7 @@ pub(super) fn print(topology: &str, ops: &[Op], printer: &mut Printer) -> Result
     let changes = ops.iter().map(Line::new).collect();
     printer.show(&Document { topology, changes }, |printer| {
         if ops.is_empty() {
-            return printer.remark(&format!("{topology} is up and as the file says: nothing to change"));
+            return printer.line(&format!("{topology} is up and as the file says: nothing to change"));
         }
         for op in ops {
             let (sign, style) = match op.change() {

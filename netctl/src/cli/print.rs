@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal as _, Write};
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
-use super::Failure;
+use super::{Failure, progress::Progress};
 
 /// When to colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -64,12 +64,15 @@ impl Printer {
         }
     }
 
-    /// Prints the document as JSON, or `text` for people.
+    /// Prints the document as JSON, or `text` for people; nothing with `-q`, which leaves it to the exit status.
     pub(super) fn show(
         &mut self,
         document: &impl Serialize,
         text: impl FnOnce(&mut Self) -> io::Result<()>,
     ) -> Result<(), Failure> {
+        if self.quiet {
+            return Ok(());
+        }
         if self.json {
             serde_json::to_writer_pretty(&mut self.out, document).map_err(io::Error::from)?;
             writeln!(self.out)?;
@@ -79,14 +82,14 @@ impl Printer {
         Ok(self.out.flush()?)
     }
 
+    /// A bar for what may last: on a terminal, and not beside JSON.
+    pub(super) fn progress(&self) -> Progress {
+        Progress::start(!self.json && !self.quiet && io::stderr().is_terminal())
+    }
+
     /// A line of text.
     pub(super) fn line(&mut self, text: &str) -> io::Result<()> {
         writeln!(self.out, "{text}")
-    }
-
-    /// A line that nobody asked for: not with `-q`.
-    pub(super) fn remark(&mut self, text: &str) -> io::Result<()> {
-        if self.quiet { Ok(()) } else { self.line(text) }
     }
 
     /// `text` in a style, where there is colour.
@@ -126,9 +129,11 @@ impl Printer {
         }
     }
 
-    /// `warning: WHAT` to standard error.
+    /// `warning: WHAT` to standard error; not with `-q`.
     pub(super) fn warning(&self, text: &str) {
-        self.say("warning", CHANGED, text);
+        if !self.quiet {
+            self.say("warning", CHANGED, text);
+        }
     }
 
     fn say(&self, label: &str, style: Style, text: &str) {

@@ -64,8 +64,10 @@ fn link(link: &ShownLink) -> Row {
         (None, _) => link.kind.clone(),
     };
     let mac = link.mac.clone().unwrap_or_default();
+    let name =
+        link.full_name.as_ref().map_or_else(|| link.name.clone(), |full| format!("{} ({full})", link.name));
     vec![
-        plain(&link.name),
+        plain(name),
         state,
         plain(leads),
         (print::FAINT, format!("mtu {}", link.mtu)),

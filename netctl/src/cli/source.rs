@@ -12,25 +12,36 @@ use netctl::{
 
 use super::Failure;
 
-/// What is taken where no file is named.
-const DEFAULT_FILE: &str = "netctl.toml";
+/// What is taken where no file is named: one of them, not both.
+const DEFAULT_FILES: [&str; 2] = ["netctl.toml", "netctl.json"];
 
-/// Reads and checks the topology in `file`, else in `./netctl.toml`, else the quickstart.
+/// Reads and checks the topology in `file`, else in this directory's `netctl.toml` or `netctl.json`, else the
+/// quickstart.
 pub(super) fn topology(file: Option<&Path>) -> Result<Topology, Failure> {
-    let default = Path::new(DEFAULT_FILE);
-    match file.or_else(|| default.exists().then_some(default)) {
-        Some(path) => read(path),
-        None => quickstart(),
+    if let Some(path) = file {
+        return read(path);
+    }
+    match DEFAULT_FILES.map(Path::new).map(Path::exists) {
+        [true, true] => Err(Failure::TwoFiles { one: DEFAULT_FILES[0], other: DEFAULT_FILES[1] }),
+        [true, false] => read(Path::new(DEFAULT_FILES[0])),
+        [false, true] => read(Path::new(DEFAULT_FILES[1])),
+        [false, false] => quickstart(),
     }
 }
 
 /// The name of the topology that an argument means: a file's, or itself.
 pub(super) fn name(argument: Option<&str>) -> Result<TopologyName, Failure> {
     match argument {
-        Some(text) if text.contains('/') || text.ends_with(".toml") => Ok(read(Path::new(text))?.name),
+        Some(text) if is_file(text) => Ok(read(Path::new(text))?.name),
         Some(text) => text.parse().map_err(|source| Failure::Argument { text: text.to_owned(), source }),
         None => Ok(topology(None)?.name),
     }
+}
+
+/// A topology's name has neither a slash nor a dot.
+fn is_file(text: &str) -> bool {
+    let extension = Path::new(text).extension();
+    text.contains('/') || extension.is_some_and(|extension| extension == "toml" || extension == "json")
 }
 
 fn read(path: &Path) -> Result<Topology, Failure> {

@@ -26,7 +26,7 @@ Examples:
 /// What to bring up, and how.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The topology file [default: ./netctl.toml, else the built-in quickstart]
+    /// The topology file [default: ./netctl.toml or ./netctl.json, else the built-in quickstart]
     file: Option<PathBuf>,
     /// Print the steps without doing them
     #[arg(long)]
@@ -56,7 +56,10 @@ pub(super) fn run(args: &Args, directories: &Directories, printer: &mut Printer)
         return Ok(Exit::Done);
     }
     let start = Instant::now();
-    let ops = up::up(&topology, directories)?;
+    let mut progress = printer.progress();
+    let ops = up::up(&topology, directories, &mut |step| progress.show(step));
+    progress.clear();
+    let ops = ops?;
     let elapsed = start.elapsed();
     let document = Document {
         topology: topology.name.as_str(),
@@ -81,18 +84,18 @@ fn report(
 ) -> io::Result<()> {
     let name = printer.paint(print::NAME, topology.name.as_str());
     if operations == 0 {
-        return printer.remark(&format!("{name} is up and as the file says: nothing to change"));
+        return printer.line(&format!("{name} is up and as the file says: nothing to change"));
     }
     let state = printer.paint(print::GOOD, "up");
     let steps = count(operations, "operation");
     let time = format!("{:.0} ms", elapsed.as_secs_f64() * 1000.0);
-    printer.remark(&format!("{name} is {state}: {} ({steps} in {time})", contents(topology)))?;
+    printer.line(&format!("{name} is {state}: {} ({steps} in {time})", contents(topology)))?;
     let ideas = suggestions(topology);
     if !ideas.is_empty() {
-        printer.remark("")?;
-        printer.remark("try:")?;
+        printer.line("")?;
+        printer.line("try:")?;
     }
-    ideas.iter().try_for_each(|idea| printer.remark(&format!("  {idea}")))
+    ideas.iter().try_for_each(|idea| printer.line(&format!("  {idea}")))
 }
 
 /// `4 namespaces, 1 bridge, 3 cables, 2 masquerade rules, 2 forwards`

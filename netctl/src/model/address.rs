@@ -1,13 +1,14 @@
 //! The addresses of a topology: each one fit for an interface, and no two in each other's way.
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use ipnet::IpNet;
 
 use super::{
-    Bridge, Problem,
+    Bridge, Place, Problem,
     error::Error,
     links::{Interface, Links},
+    networks::{Networks, overlap},
 };
 use crate::spec::KeyPath;
 
@@ -45,11 +46,6 @@ pub(super) fn is_unicast(address: IpAddr) -> bool {
     !(address.is_unspecified() || address.is_multicast() || address.is_loopback() || broadcast)
 }
 
-/// Whether two networks have an address in common.
-pub(super) fn overlap(one: &IpNet, other: &IpNet) -> bool {
-    one.contains(&other.network()) || other.contains(&one.network())
-}
-
 /// Whether this is an IPv6 link-local address, which means something else on each link.
 pub(super) fn is_link_local(address: IpAddr) -> bool {
     matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local())
@@ -62,7 +58,7 @@ pub(super) fn check_inside(addresses: &[IpNet], bridge: &Bridge, port: &KeyPath)
         let subnets: Vec<IpNet> = family.map(IpNet::trunc).collect();
         let inside = subnets.is_empty() || subnets.iter().any(|subnet| subnet.contains(&address));
         if !inside && !is_link_local(address) {
-            let bridge = bridge.name.to_string();
+            let bridge = bridge.called().to_owned();
             let path = port.key("addresses").index(index);
             return Err(Error::new(path, Problem::OutsideBridge { address, bridge, subnets }));
         }
@@ -72,17 +68,57 @@ pub(super) fn check_inside(addresses: &[IpNet], bridge: &Bridge, port: &KeyPath)
 
 /// No address is there twice on a segment or in a place, and no place is connected to one subnet by two segments.
 pub(super) fn check(links: &Links) -> Result<(), Error> {
-    let mut claims: Vec<Claim<'_>> = Vec::new();
+    let mut claims = Claims::default();
     for interface in &links.interfaces {
         for (index, &net) in interface.addresses.iter().enumerate() {
             let claim = Claim { interface, net };
-            if let Some(problem) = claims.iter().find_map(|earlier| claim.conflict(earlier)) {
-                return Err(Error::new(interface.path.key("addresses").index(index), problem));
+            if let Some(problem) = claims.earliest_conflict(&claim) {
+                let path = if interface.allotted {
+                    interface.path.clone()
+                } else {
+                    interface.path.key("addresses").index(index)
+                };
+                return Err(Error::new(path, problem));
             }
-            claims.push(claim);
+            claims.add(claim);
         }
     }
     Ok(())
+}
+
+/// The addresses seen so far, none of which is in another's way.
+#[derive(Default)]
+struct Claims<'a> {
+    all: Vec<Claim<'a>>,
+    /// What follows are indexes of `all`.
+    on_segment: BTreeMap<(Option<usize>, IpAddr), usize>,
+    in_place: BTreeMap<(&'a Place, IpAddr), usize>,
+    /// One claim for each subnet suffices: those of one place that overlap are all on one segment.
+    subnets: BTreeMap<&'a Place, Networks<usize>>,
+}
+
+impl<'a> Claims<'a> {
+    fn earliest_conflict(&self, claim: &Claim<'_>) -> Option<Problem> {
+        let (link, address) = (claim.interface, claim.net.addr());
+        let same =
+            [self.on_segment.get(&(link.segment, address)), self.in_place.get(&(&link.place, address))];
+        let subnets = self.subnets.get(&link.place);
+        let near =
+            subnets.into_iter().flat_map(|subnets| subnets.overlapping(claim.net)).map(|(_, index)| index);
+        let mut candidates: Vec<usize> = same.into_iter().flatten().chain(near).copied().collect();
+        candidates.sort_unstable();
+        candidates.into_iter().find_map(|index| claim.conflict(&self.all[index]))
+    }
+
+    fn add(&mut self, claim: Claim<'a>) {
+        let (index, link, address) = (self.all.len(), claim.interface, claim.net.addr());
+        self.on_segment.entry((link.segment, address)).or_insert(index);
+        self.in_place.entry((&link.place, address)).or_insert(index);
+        if claim.is_subnet() && !is_link_local(address) {
+            self.subnets.entry(&link.place).or_default().insert(claim.net, index);
+        }
+        self.all.push(claim);
+    }
 }
 
 /// An address that an interface has.
@@ -112,7 +148,7 @@ impl Claim<'_> {
 
     fn shared(&self, earlier: &Self) -> Problem {
         let address = self.net.addr();
-        if self.interface.path == earlier.interface.path {
+        if std::ptr::eq(self.interface, earlier.interface) {
             return Problem::RepeatedAddress { address };
         }
         let ports = self.interface.plugged && earlier.interface.plugged;
@@ -131,17 +167,6 @@ impl Claim<'_> {
 }
 
 impl Interface {
-    /// As messages call it.
-    pub(super) fn described(&self) -> String {
-        format!("`{}` of `{}`", self.name, self.place)
-    }
-
-    /// The subnet, other than of link-local addresses, by which the interface reaches `address`.
-    pub(super) fn subnet_of(&self, address: IpAddr) -> Option<&IpNet> {
-        let subnets = self.addresses.iter().filter(|net| !is_link_local(net.addr()));
-        subnets.filter(|net| net.contains(&address)).max_by_key(|net| net.prefix_len())
-    }
-
     /// Whether part of `network` lives behind it.
     pub(super) fn overlaps(&self, network: &IpNet) -> bool {
         self.addresses.iter().any(|net| overlap(net, network))

@@ -30,7 +30,7 @@ impl Topology {
             namespaces: places.into_namespaces(),
             bridges: links.bridges,
             cables: links.cables,
-            routes,
+            routes: routes.all,
             sysctls,
             gateways,
         })

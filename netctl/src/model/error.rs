@@ -54,7 +54,7 @@ pub enum FileError {
 
 impl FileError {
     pub(super) fn locate(error: Error, text: &str, file: &str) -> Self {
-        Self::Model { file: file.to_owned(), line: line_of(text, &error.path), error: Box::new(error) }
+        Self::Model { file: file.to_owned(), line: line_of(text, file, &error.path), error: Box::new(error) }
     }
 
     /// What to do about it, where there is something to say.

@@ -1,10 +1,10 @@
 //! Forward rules: where they listen, where they lead, and that no two want the same packets.
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use super::{
-    Forward, Place, Problem, Route, address, endpoint, error::Error, gateway::Rule, links::Links,
-    place::Places, route::interface_towards,
+    Forward, Place, Problem, Protocol, address, endpoint, error::Error, gateway::Rule, links::Links,
+    place::Places, route::Routes,
 };
 use crate::spec::{self, KeyPath, key_path};
 
@@ -13,9 +13,10 @@ pub(super) fn resolve(
     specs: &[spec::Forward],
     places: &Places,
     links: &Links,
-    routes: &[Route],
+    routes: &Routes,
 ) -> Result<Vec<Rule<Forward>>, Error> {
     let mut rules: Vec<Rule<Forward>> = Vec::new();
+    let mut listeners = Listeners::default();
     for (index, spec) in specs.iter().enumerate() {
         let path = key_path!["nat", "forward", index];
         let place = places.resolve(&spec.namespace, &path.key("namespace"))?;
@@ -24,7 +25,9 @@ pub(super) fn resolve(
             check_target(&rule, &place, links, routes)
                 .map_err(|problem| Error::new(path.key("to"), problem))?;
             let rule = Rule { place: place.clone(), rule, path: path.clone() };
-            if let Some(problem) = rules.iter().find_map(|earlier| rule.overlaps(earlier)) {
+            if let Some((earlier, port)) = listeners.add(&rule, rules.len()) {
+                let (protocol, one, other) = (rule.rule.protocol, rules[earlier].path.clone(), path.clone());
+                let problem = Problem::OverlappingForwards { protocol, port, one, other };
                 return Err(Error::new(path.key("listen"), problem));
             }
             rules.push(rule);
@@ -61,43 +64,61 @@ fn check_listen(rule: &Forward, place: &Place, links: &Links) -> Result<(), Prob
     if !address::is_unicast(address) {
         return Err(Problem::Unspecified { address, verb: "listen on" });
     }
-    let own = links.of(place).flat_map(|link| &link.addresses).map(ipnet::IpNet::addr);
-    let own: Vec<IpAddr> = own.filter(|own| own.is_ipv4() == address.is_ipv4()).collect();
-    if *place == Place::Host || own.contains(&address) {
+    if *place == Place::Host || links.owns(place, address) {
         return Ok(());
     }
+    let own = links.of(place).flat_map(|link| &link.addresses).map(ipnet::IpNet::addr);
+    let own: Vec<IpAddr> = own.filter(|own| own.is_ipv4() == address.is_ipv4()).collect();
     Err(Problem::ForeignAddress { address, place: place.clone(), out: None, own })
 }
 
 /// A gateway knows the way to where it forwards; the host may know more than the file.
-fn check_target(rule: &Forward, place: &Place, links: &Links, routes: &[Route]) -> Result<(), Problem> {
+fn check_target(rule: &Forward, place: &Place, links: &Links, routes: &Routes) -> Result<(), Problem> {
     let to = rule.to;
     if !address::is_unicast(to) {
         return Err(Problem::Unspecified { address: to, verb: "forward to" });
     }
-    if *place == Place::Host || interface_towards(to, place, links, routes).is_some() {
+    if *place == Place::Host || routes.interface_towards(to, place, links).is_some() {
         return Ok(());
     }
     Err(Problem::NoRouteTo { to, place: place.clone() })
 }
 
-impl Rule<Forward> {
-    /// The first port that both rules would take from each other.
-    fn overlaps(&self, earlier: &Self) -> Option<Problem> {
-        let (new, old) = (&self.rule, &earlier.rule);
-        let same_address = match (new.address, old.address) {
-            (Some(new), Some(old)) => new == old,
-            _ => new.to.is_ipv4() == old.to.is_ipv4(),
+/// The address that a forward listens on, `None` for every one of a family; with place, protocol and whether IPv4.
+type Socket = (Place, Protocol, bool, Option<IpAddr>);
+
+/// The ports that are listened on, as far as rules have come: for each socket ranges that do not overlap, by their
+/// first port, with their last port and their rule's index.
+#[derive(Default)]
+struct Listeners(BTreeMap<Socket, BTreeMap<u16, (u16, usize)>>);
+
+impl Listeners {
+    /// Adds a rule, or tells the earlier one that would take its packets, and the first port of which.
+    fn add(&mut self, rule: &Rule<Forward>, index: usize) -> Option<(usize, u16)> {
+        let forward = &rule.rule;
+        let socket = |address| (rule.place.clone(), forward.protocol, forward.to.is_ipv4(), address);
+        let shared = match forward.address {
+            Some(_) => {
+                [None, forward.address].into_iter().filter_map(|a| self.within(&socket(a), forward)).min()
+            }
+            None => {
+                let same = |other: &&Socket| {
+                    (&other.0, other.1, other.2) == (&rule.place, forward.protocol, forward.to.is_ipv4())
+                };
+                let others = self.0.range(socket(None)..).map(|(socket, _)| socket).take_while(same);
+                others.filter_map(|socket| self.within(socket, forward)).min()
+            }
         };
-        let port = new.ports.0.max(old.ports.0);
-        let overlap = port <= new.ports.1.min(old.ports.1);
-        let same = self.place == earlier.place && new.protocol == old.protocol && same_address;
-        (same && overlap).then(|| Problem::OverlappingForwards {
-            protocol: new.protocol,
-            port,
-            one: earlier.path.clone(),
-            other: self.path.clone(),
-        })
+        self.0.entry(socket(forward.address)).or_default().insert(forward.ports.0, (forward.ports.1, index));
+        shared
+    }
+
+    fn within(&self, socket: &Socket, forward: &Forward) -> Option<(usize, u16)> {
+        let ranges = self.0.get(socket)?;
+        let (first, last) = forward.ports;
+        let before = ranges.range(..=first).next_back().filter(|(_, (end, _))| *end >= first);
+        let (&start, &(_, index)) = before.or_else(|| ranges.range(first..=last).next())?;
+        Some((index, start.max(first)))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Gateway, Place, Problem, Route, error::Error, links::Links, place::Places, route};
+use super::{Gateway, Place, Problem, error::Error, links::Links, place::Places, route::Routes};
 use crate::spec::{KeyPath, Namespace, Spec, key_path};
 
 const IPV4: &str = "net.ipv4.ip_forward";
@@ -19,23 +19,26 @@ pub(super) fn sysctls(
     spec: &Spec,
     places: &Places,
     links: &Links,
-    routes: &[Route],
+    routes: &Routes,
     gateways: &[Gateway],
 ) -> Result<Sysctls, Error> {
-    let routers: BTreeSet<&Place> = routes.iter().filter_map(|hop| route::next_place(hop, links)).collect();
+    let routers: BTreeSet<&Place> =
+        routes.all.iter().filter_map(|hop| links.neighbour(&hop.place, hop.via)).collect();
+    let translators: BTreeSet<&Place> = gateways.iter().map(|gateway| &gateway.place).collect();
     let mut all = Sysctls::new();
     for (name, namespace) in &spec.namespaces {
         let path = key_path!["namespaces", name.as_str()];
-        let place = places.resolve(name, &path)?;
-        let translates = gateways.iter().any(|gateway| gateway.place == place);
-        if translates && namespace.forwarding == Some(false) {
-            let path = path.key("forwarding");
-            return Err(Error::new(path, Problem::ForwardingOff { place }));
-        }
-        let needs = (translates || routers.contains(&place)).then_some(true);
-        let sysctls = of_namespace(namespace, namespace.forwarding.or(needs), &path)?;
-        if !sysctls.is_empty() {
-            all.insert(place, sysctls);
+        for place in places.all(name, &path)? {
+            let translates = translators.contains(&place);
+            if translates && namespace.forwarding == Some(false) {
+                let path = path.key("forwarding");
+                return Err(Error::new(path, Problem::ForwardingOff { place }));
+            }
+            let needs = (translates || routers.contains(&place)).then_some(true);
+            let sysctls = of_namespace(namespace, namespace.forwarding.or(needs), &path)?;
+            if !sysctls.is_empty() {
+                all.insert(place, sysctls);
+            }
         }
     }
     if let Some(gateway) = gateways.iter().find(|gateway| gateway.place == Place::Host) {

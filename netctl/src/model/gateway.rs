@@ -1,8 +1,10 @@
 //! The gateways of a topology: which places translate addresses, and which of their interfaces face where.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::{
-    Forward, Gateway, IfName, Masquerade, Place, Problem, Route, error::Error, forward, links::Links,
-    masquerade, place::Places, route::interface_towards,
+    Forward, Gateway, IfName, Masquerade, Place, Problem, error::Error, forward, links::Links, masquerade,
+    place::Places, route::Routes,
 };
 use crate::spec::{KeyPath, Nat};
 
@@ -18,69 +20,72 @@ pub(super) fn resolve(
     nat: &Nat,
     places: &Places,
     links: &Links,
-    routes: &[Route],
+    routes: &Routes,
 ) -> Result<Vec<Gateway>, Error> {
+    let mut gateways: Vec<Rules> = Vec::new();
+    let mut known: BTreeMap<Place, usize> = BTreeMap::new();
+    let mut of = |place: Place, path: KeyPath| {
+        *known.entry(place.clone()).or_insert_with(|| {
+            gateways.push(Rules { place, path, masquerades: Vec::new(), forwards: Vec::new() });
+            gateways.len() - 1
+        })
+    };
     let masquerades = masquerade::resolve(&nat.masquerade, places, links)?;
+    let masquerades: Vec<_> =
+        masquerades.into_iter().map(|rule| (of(rule.place, rule.path), rule.rule)).collect();
     let forwards = forward::resolve(&nat.forward, places, links, routes)?;
-    let named = masquerades.iter().map(|rule| (&rule.place, &rule.path));
-    let named = named.chain(forwards.iter().map(|rule| (&rule.place, &rule.path)));
-    let mut gateways: Vec<Gateway> = Vec::new();
-    for (place, path) in named {
-        if gateways.iter().all(|gateway| gateway.place != *place) {
-            let (masquerades, forwards) = (rules_of(place, &masquerades), rules_of(place, &forwards));
-            gateways.push(face(place, path, masquerades, forwards, links, routes)?);
-        }
+    let forwards: Vec<_> = forwards.into_iter().map(|rule| (of(rule.place, rule.path), rule.rule)).collect();
+    for (index, rule) in masquerades {
+        gateways[index].masquerades.push(rule);
     }
-    Ok(gateways)
+    for (index, rule) in forwards {
+        gateways[index].forwards.push(rule);
+    }
+    gateways.into_iter().map(|rules| face(rules, links, routes)).collect()
 }
 
-fn rules_of<T: Clone>(place: &Place, rules: &[Rule<T>]) -> Vec<T> {
-    let of_place = rules.iter().filter(|rule| rule.place == *place);
-    of_place.map(|rule| rule.rule.clone()).collect()
+/// The rules of one gateway, and the first of them in the file.
+struct Rules {
+    place: Place,
+    path: KeyPath,
+    masquerades: Vec<Masquerade>,
+    forwards: Vec<Forward>,
 }
 
 /// Tells a gateway's uplinks from its insides.
-fn face(
-    place: &Place,
-    path: &KeyPath,
-    masquerades: Vec<Masquerade>,
-    forwards: Vec<Forward>,
-    links: &Links,
-    routes: &[Route],
-) -> Result<Gateway, Error> {
-    let all = || links.of(place).map(|link| &link.name);
+fn face(rules: Rules, links: &Links, routes: &Routes) -> Result<Gateway, Error> {
+    let Rules { place, path, masquerades, forwards } = rules;
+    let all = || links.of(&place).map(|link| &link.name);
     let uplinks = if masquerades.is_empty() {
-        uplinks_of_forwards(&forwards, place, links, routes)
+        uplinks_of_forwards(&forwards, &place, links, routes)
     } else {
-        let out = || masquerades.iter().flat_map(|rule| &rule.out);
-        let mut uplinks: Vec<IfName> = all().filter(|name| out().any(|out| out == *name)).cloned().collect();
+        let mut out: BTreeSet<&IfName> = masquerades.iter().flat_map(|rule| &rule.out).collect();
+        let mut uplinks: Vec<IfName> = all().filter(|name| out.remove(name)).cloned().collect();
         // The host's own interfaces, which the file does not have.
-        for name in out() {
-            if !uplinks.contains(name) {
-                uplinks.push(name.clone());
-            }
-        }
+        let foreign = masquerades.iter().flat_map(|rule| &rule.out).filter(|name| out.remove(name));
+        uplinks.extend(foreign.cloned().collect::<Vec<_>>());
         uplinks
     };
     if uplinks.is_empty() {
-        return Err(Error::new(path.clone(), Problem::HostUplink));
+        return Err(Error::new(path, Problem::HostUplink));
     }
-    let insides = all().filter(|name| !uplinks.contains(name)).cloned().collect();
-    Ok(Gateway { place: place.clone(), uplinks, insides, masquerades, forwards })
+    let outside: BTreeSet<&IfName> = uplinks.iter().collect();
+    let insides = all().filter(|name| !outside.contains(name)).cloned().collect();
+    Ok(Gateway { uplinks, insides, place, masquerades, forwards })
 }
 
 /// Of a gateway that only forwards, the uplinks are the interfaces that it does not forward out of; where it forwards
 /// out of each, as a gateway with one leg does, they are all uplinks. None if the host listens on an address that the
 /// file does not have: then the interface is unknown, too.
-fn uplinks_of_forwards(forwards: &[Forward], place: &Place, links: &Links, routes: &[Route]) -> Vec<IfName> {
-    let known = |address| links.of(place).any(|link| link.addresses.iter().any(|own| own.addr() == address));
+fn uplinks_of_forwards(forwards: &[Forward], place: &Place, links: &Links, routes: &Routes) -> Vec<IfName> {
+    let known = |address| links.owns(place, address);
     if *place == Place::Host && !forwards.iter().all(|rule| rule.address.is_some_and(known)) {
         return Vec::new();
     }
-    let towards = |rule: &Forward| interface_towards(rule.to, place, links, routes);
-    let insides: Vec<&IfName> = forwards.iter().filter_map(towards).collect();
+    let towards = |rule: &Forward| routes.interface_towards(rule.to, place, links);
+    let insides: BTreeSet<&IfName> = forwards.iter().filter_map(towards).collect();
     let all = || links.of(place).map(|link| link.name.clone());
-    let uplinks: Vec<IfName> = all().filter(|name| !insides.contains(&name)).collect();
+    let uplinks: Vec<IfName> = all().filter(|name| !insides.contains(name)).collect();
     if uplinks.is_empty() { all().collect() } else { uplinks }
 }
 

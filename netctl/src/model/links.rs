@@ -1,11 +1,18 @@
 //! The links of a topology: bridges, ports and cables, their names, places and sizes.
 
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
 use ipnet::IpNet;
 
 use super::{
-    Bridge, Cable, End, IfName, Place, Problem, address,
+    Bridge, Cable, End, FullName, IfName, Place, Problem,
+    address::{self, is_link_local},
     error::Error,
-    naming::{InterfaceNames, interface_name, port_name},
+    naming::{InterfaceNames, interface_name},
+    networks::Networks,
     place::Places,
 };
 use crate::spec::{self, KeyPath, Spec, key_path};
@@ -19,22 +26,39 @@ pub(super) struct Links {
     pub(super) interfaces: Vec<Interface>,
     /// The bridges' ports, in the order of the file.
     pub(super) ports: Vec<Port>,
+    /// What is found by name, by place and by address, as indexes of `interfaces`.
+    by_name: BTreeMap<(Place, IfName), usize>,
+    by_place: BTreeMap<Place, Seat>,
+    by_address: BTreeMap<(usize, IpAddr), usize>,
+}
+
+/// The layer-3 interfaces of one place.
+#[derive(Default)]
+struct Seat {
+    interfaces: Vec<usize>,
+    addresses: BTreeSet<IpAddr>,
+    /// The subnets that it is connected to, other than link-local ones.
+    connected: Networks<usize>,
 }
 
 /// One interface of the file.
 pub(super) struct Interface {
     pub(super) place: Place,
     pub(super) name: IfName,
+    /// What the file calls it, where the kernel has a shortened name.
+    pub(super) full_name: Option<FullName>,
     pub(super) addresses: Vec<IpNet>,
     /// The table of the file that it comes from.
     pub(super) path: KeyPath,
     /// Its name in the file.
-    named: KeyPath,
+    pub(super) named: KeyPath,
     /// Interfaces with one number hear each other's broadcasts. `None` for a bridge's port, which has no part in
     /// layer 3.
     pub(super) segment: Option<usize>,
     /// Whether it is the namespace's end of a bridge's port.
     pub(super) plugged: bool,
+    /// Whether its addresses are none of the file's.
+    pub(super) allotted: bool,
 }
 
 /// A namespace plugged into a bridge.
@@ -51,13 +75,9 @@ impl Links {
     /// Lays the file's bridges, then its cables.
     pub(super) fn lay(spec: &Spec, places: &Places) -> Result<Self, Error> {
         let mut links = Self::default();
-        let mut names = InterfaceNames::given(spec);
+        let mut names = InterfaceNames::given(spec, places);
         for (name, bridge) in &spec.bridges {
-            let laid = links.lay_bridge(name, bridge, places)?;
-            for (namespace, port) in &bridge.ports {
-                links.plug(namespace, port, &laid, bridge.mtu, places, &mut names)?;
-            }
-            links.bridges.push(laid);
+            links.lay_bridge(name, bridge, places, &mut names)?;
         }
         for (index, cable) in spec.cables.iter().enumerate() {
             let path = key_path!["cables", index];
@@ -70,71 +90,39 @@ impl Links {
     }
 
     /// The layer-3 interfaces of a place: all but the ports of its bridges.
-    pub(super) fn of<'a>(&'a self, place: &'a Place) -> impl Iterator<Item = &'a Interface> {
-        let layer_3 = self.interfaces.iter().filter(|interface| interface.segment.is_some());
-        layer_3.filter(move |interface| interface.place == *place)
+    pub(super) fn of(&self, place: &Place) -> impl Iterator<Item = &Interface> {
+        let seats = self.by_place.get(place).into_iter();
+        seats.flat_map(|seat| &seat.interfaces).map(|&index| &self.interfaces[index])
     }
 
-    fn lay_bridge(&mut self, name: &str, bridge: &spec::Bridge, places: &Places) -> Result<Bridge, Error> {
-        let path = key_path!["bridges", name];
-        let place = match &bridge.namespace {
-            Some(namespace) => places.resolve(namespace, &path.key("namespace"))?,
-            None => Place::Host,
-        };
-        let addresses = address::parse_all(&bridge.addresses, &path)?;
-        let mtu = check_mtu(bridge.mtu, &addresses, &path)?;
-        let name = interface_name(name, &path)?;
-        self.add(Interface {
-            place: place.clone(),
-            name: name.clone(),
-            addresses: addresses.clone(),
-            named: path.clone(),
-            path,
-            segment: Some(self.bridges.len()),
-            plugged: false,
-        })?;
-        Ok(Bridge { place, name, addresses, mtu })
+    /// The layer-3 interface of a place that has this name, or had it before it was shortened.
+    pub(super) fn named(&self, place: &Place, name: &str) -> Option<&Interface> {
+        let is = |link: &&Interface| link.full_name.as_ref().is_some_and(|full| full.as_str() == name);
+        let kernel = name.parse().ok().and_then(|name: IfName| self.by_name.get(&(place.clone(), name)));
+        let kernel = kernel.map(|&index| &self.interfaces[index]).filter(|link| link.segment.is_some());
+        kernel.or_else(|| self.of(place).find(is))
     }
 
-    fn plug(
-        &mut self,
-        namespace: &str,
-        port: &spec::Port,
-        bridge: &Bridge,
-        bridge_mtu: Option<i64>,
-        places: &Places,
-        names: &mut InterfaceNames,
-    ) -> Result<(), Error> {
-        let bridge_path = key_path!["bridges", bridge.name.as_str()];
-        let path = bridge_path.key("ports").key(namespace);
-        let place = places.resolve(namespace, &path)?;
-        if place == bridge.place {
-            let bridge = bridge.name.to_string();
-            return Err(Error::new(path, Problem::OwnBridge { bridge, place }));
-        }
-        let addresses = address::parse_all(&port.addresses, &path)?;
-        address::check_inside(&addresses, bridge, &path)?;
-        let mtu_path = if port.mtu.is_some() { &path } else { &bridge_path };
-        let mtu = check_mtu(port.mtu.or(bridge_mtu), &addresses, mtu_path)?;
-        let a = End {
-            place: bridge.place.clone(),
-            interface: port_name(namespace, port, &path)?,
-            addresses: Vec::new(),
-            mtu,
-            master: Some(bridge.name.clone()),
-        };
-        let interface = names.name_end(namespace, port, &path)?;
-        let b = End { place, interface, addresses, mtu, master: None };
-        self.add(Interface::of(&a, path.clone(), "port", None))?;
-        self.ports.push(Port {
-            bridge: self.bridges.len(),
-            end: self.interfaces.len(),
-            default_route: port.default_route,
-        });
-        let end = Interface::of(&b, path, "interface", Some(self.bridges.len()));
-        self.add(Interface { plugged: true, ..end })?;
-        self.cables.push(Cable { a, b });
-        Ok(())
+    /// Whether an interface of the place has the address.
+    pub(super) fn owns(&self, place: &Place, address: IpAddr) -> bool {
+        self.by_place.get(place).is_some_and(|seat| seat.addresses.contains(&address))
+    }
+
+    /// The subnets that a place is connected to, each with the index of its interface.
+    pub(super) fn connected(&self, place: &Place) -> Option<&Networks<usize>> {
+        self.by_place.get(place).map(|seat| &seat.connected)
+    }
+
+    /// The interface by whose subnet a place reaches `address` without a next hop.
+    pub(super) fn towards(&self, place: &Place, address: IpAddr) -> Option<&Interface> {
+        let (_, &index) = self.connected(place)?.longest(address)?;
+        Some(&self.interfaces[index])
+    }
+
+    /// The place whose address `via` is, seen from a neighbour.
+    pub(super) fn neighbour(&self, place: &Place, via: IpAddr) -> Option<&Place> {
+        let segment = self.towards(place, via)?.segment?;
+        self.by_address.get(&(segment, via)).map(|&index| &self.interfaces[index].place)
     }
 
     fn lay_end(
@@ -148,6 +136,7 @@ impl Links {
         let laid = End {
             place: places.resolve(&end.namespace, &path.key("namespace"))?,
             interface: interface_name(&end.interface, &path.key("interface"))?,
+            full_name: None,
             mtu: check_mtu(end.mtu, &addresses, path)?,
             addresses,
             master: None,
@@ -157,14 +146,26 @@ impl Links {
     }
 
     /// Adds an interface whose name must be new to its place.
-    fn add(&mut self, new: Interface) -> Result<(), Error> {
+    pub(super) fn add(&mut self, new: Interface) -> Result<(), Error> {
         if new.name.as_str() == "lo" {
             return Err(Error::new(new.named, Problem::Loopback));
         }
-        let same = |other: &&Interface| other.place == new.place && other.name == new.name;
-        if let Some(other) = self.interfaces.iter().find(same) {
-            let (name, place, other) = (new.name.to_string(), new.place, other.named.clone());
+        let index = self.interfaces.len();
+        if let Some(other) = self.by_name.insert((new.place.clone(), new.name.clone()), index) {
+            let (name, place) = (new.name.to_string(), new.place);
+            let other = self.interfaces[other].named.clone();
             return Err(Error::new(new.named, Problem::InterfaceTaken { name, place, other }));
+        }
+        if let Some(segment) = new.segment {
+            let seat = self.by_place.entry(new.place.clone()).or_default();
+            seat.interfaces.push(index);
+            for net in &new.addresses {
+                seat.addresses.insert(net.addr());
+                self.by_address.entry((segment, net.addr())).or_insert(index);
+                if !is_link_local(net.addr()) {
+                    seat.connected.insert(*net, index);
+                }
+            }
         }
         self.interfaces.push(new);
         Ok(())
@@ -172,21 +173,35 @@ impl Links {
 }
 
 impl Interface {
-    fn of(end: &End, path: KeyPath, name_key: &str, segment: Option<usize>) -> Self {
+    pub(super) fn of(end: &End, path: KeyPath, name_key: &str, segment: Option<usize>) -> Self {
         Self {
             place: end.place.clone(),
             name: end.interface.clone(),
+            full_name: end.full_name.clone(),
             addresses: end.addresses.clone(),
             named: path.key(name_key),
             path,
             segment,
             plugged: false,
+            allotted: false,
         }
+    }
+
+    /// As messages call it.
+    pub(super) fn described(&self) -> String {
+        let name = self.full_name.as_ref().map_or(self.name.as_str(), FullName::as_str);
+        format!("`{name}` of `{}`", self.place)
+    }
+
+    /// The subnet, other than of link-local addresses, by which the interface reaches `address`.
+    pub(super) fn subnet_of(&self, address: IpAddr) -> Option<&IpNet> {
+        let subnets = self.addresses.iter().filter(|net| !is_link_local(net.addr()));
+        subnets.filter(|net| net.contains(&address)).max_by_key(|net| net.prefix_len())
     }
 }
 
 /// The limits are those of veth and bridge devices (`ETH_MIN_MTU`, `ETH_MAX_MTU`) and of IPv6 (`IPV6_MIN_MTU`).
-fn check_mtu(mtu: Option<i64>, addresses: &[IpNet], path: &KeyPath) -> Result<Option<u32>, Error> {
+pub(super) fn check_mtu(mtu: Option<i64>, addresses: &[IpNet], path: &KeyPath) -> Result<Option<u32>, Error> {
     let Some(mtu) = mtu else { return Ok(None) };
     let ipv6 = addresses.iter().any(|address| matches!(address, IpNet::V6(_)));
     let least = if ipv6 { 1280 } else { 68 };
@@ -198,37 +213,7 @@ fn check_mtu(mtu: Option<i64>, addresses: &[IpNet], path: &KeyPath) -> Result<Op
 
 #[cfg(test)]
 mod tests {
-    use super::super::{
-        Place,
-        trial::{assert_office_refused, office, topology},
-    };
-
-    #[test]
-    fn a_port_is_a_cable_whose_one_end_is_plugged_into_the_bridge() {
-        let office = office("");
-        let port = &office.cables[0];
-        assert_eq!(port.a.place.to_string(), "router");
-        assert_eq!(port.a.master.as_ref().unwrap().as_str(), "br0");
-        assert!(port.a.addresses.is_empty());
-        assert_eq!((port.b.place.to_string(), &port.b.master), ("red".to_owned(), &None));
-        assert_eq!(port.b.addresses.len(), 2);
-    }
-
-    #[test]
-    fn a_bridge_lives_on_the_host_unless_the_file_says_where() {
-        assert_eq!(topology("[bridges.b]").bridges[0].place, Place::Host);
-    }
-
-    #[test]
-    fn the_mtu_of_a_bridge_is_that_of_its_ports_but_for_those_that_have_their_own() {
-        let topology = topology(
-            "[namespaces.a]\n[namespaces.b]\n[bridges.br]\nmtu = 9000\n[bridges.br.ports]\n\
-             a = { addresses = [] }\nb = { addresses = [], mtu = 1400 }",
-        );
-        let mtus: Vec<_> = topology.cables.iter().map(|cable| (cable.a.mtu, cable.b.mtu)).collect();
-        assert_eq!(topology.bridges[0].mtu, Some(9000));
-        assert_eq!(mtus, [(Some(9000), Some(9000)), (Some(1400), Some(1400))]);
-    }
+    use super::super::trial::assert_office_refused;
 
     #[test]
     fn an_mtu_that_the_links_or_ipv6_cannot_have_is_refused() {
@@ -269,14 +254,5 @@ mod tests {
                 "give one of them another name",
             ),
         ]);
-    }
-
-    #[test]
-    fn a_bridge_is_not_plugged_into_its_own_place() {
-        assert_office_refused(&[(
-            "[bridges.b]\nnamespace = 'red'\nports.red = { addresses = [] }",
-            "16: bridge `b` lives in `red`, which cannot be plugged into it too (`bridges.b.ports.red`)",
-            "",
-        )]);
     }
 }

@@ -1,6 +1,6 @@
 //! Masquerade rules: their networks, and the uplinks that they apply to.
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use ipnet::IpNet;
 
@@ -21,12 +21,17 @@ pub(super) fn resolve(
     links: &Links,
 ) -> Result<Vec<Rule<Masquerade>>, Error> {
     let mut rules: Vec<Rule<Masquerade>> = Vec::new();
+    let mut leaving = BTreeMap::new();
     for (index, spec) in specs.iter().enumerate() {
         let path = key_path!["nat", "masquerade", index];
         let place = places.resolve(&spec.namespace, &path.key("namespace"))?;
         let rule = parse(spec, &place, &path, links)?;
-        for earlier in rules.iter().filter(|earlier| earlier.place == place) {
-            check_apart(&rule, earlier).map_err(|problem| Error::new(path.clone(), problem))?;
+        // Only one rule says how a source leaves by an uplink.
+        for out in &rule.out {
+            if let Some(other) = leaving.insert((place.clone(), rule.source, out.clone()), path.clone()) {
+                let (source_net, out) = (rule.source, out.to_string());
+                return Err(Error::new(path, Problem::DuplicateMasquerade { source_net, out, other }));
+            }
         }
         rules.push(Rule { place, rule, path });
     }
@@ -74,8 +79,8 @@ fn uplinks(
     };
     let path = path.key("out");
     let out = parse_out(name, place, &path, links)?;
-    if links.of(place).any(|link| link.name == out && link.contains(source)) {
-        let (out, source_net) = (out.to_string(), *source);
+    if links.named(place, name).is_some_and(|link| link.contains(source)) {
+        let (out, source_net) = (name.to_owned(), *source);
         return Err(Error::new(path, Problem::OutIsInside { out, source_net }));
     }
     Ok(vec![out])
@@ -83,8 +88,11 @@ fn uplinks(
 
 /// A layer-3 interface of the place; the host may have others than the file's.
 fn parse_out(name: &str, place: &Place, path: &KeyPath, links: &Links) -> Result<IfName, Error> {
+    if let Some(link) = links.named(place, name) {
+        return Ok(link.name.clone());
+    }
     let out: IfName = name.parse().map_err(|error| Error::new(path.clone(), Problem::Name(error)))?;
-    if *place == Place::Host || links.of(place).any(|link| link.name == out) {
+    if *place == Place::Host {
         return Ok(out);
     }
     let problem = Problem::UnknownOut {
@@ -120,19 +128,6 @@ fn parse_address(
     };
     let place = place.clone();
     Err(Error::new(path.clone(), Problem::ForeignAddress { address, place, out, own }))
-}
-
-/// Only one rule says how a source leaves by an uplink.
-fn check_apart(rule: &Masquerade, earlier: &Rule<Masquerade>) -> Result<(), Problem> {
-    let shared = rule.out.iter().find(|out| earlier.rule.out.contains(out));
-    match shared {
-        Some(out) if rule.source == earlier.rule.source => Err(Problem::DuplicateMasquerade {
-            source_net: rule.source,
-            out: out.to_string(),
-            other: earlier.path.clone(),
-        }),
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]

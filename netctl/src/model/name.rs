@@ -110,6 +110,12 @@ name_type! {
 }
 
 name_type! {
+    /// An interface's name in full, where the kernel has a shortened one: a bridge's key in the file, or
+    /// `veth-NAMESPACE-br` of the longest namespace.
+    FullName, limit: 263, forbidden: &[':'], reserved: ["all", "default"]
+}
+
+name_type! {
     /// A network namespace's name: one component of a path below `/run/netns`, and never `host`.
     NetnsName, limit: 255, forbidden: &[], reserved: ["host"]
 }

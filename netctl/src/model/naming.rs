@@ -1,44 +1,91 @@
 //! The names of interfaces: those of the file, checked, and those that it leaves out.
+//!
+//! A name that the file gives to an interface fits the kernel or is refused. One that netctl makes, and that of a
+//! bridge, may be longer: then the kernel gets a shortened one, and the link's alias has it in full.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{IfName, Problem, error::Error};
-use crate::spec::{self, KeyPath, Spec};
+use super::{FullName, IfName, Place, Problem, error::Error, hash::fnv1a, place::Places};
+use crate::spec::{self, KeyPath, Spec, key_path};
+
+/// The most bytes of a name that the kernel takes: `IFNAMSIZ` without the closing NUL.
+const LIMIT: usize = 15;
+
+/// A link's name: the kernel's and, if that is a shortened one, the full one.
+pub(super) struct Named {
+    pub(super) name: IfName,
+    pub(super) full: Option<FullName>,
+}
+
+impl From<IfName> for Named {
+    fn from(name: IfName) -> Self {
+        Self { name, full: None }
+    }
+}
 
 /// The interface name that the file gives at `path`.
 pub(super) fn interface_name(name: &str, path: &KeyPath) -> Result<IfName, Error> {
     name.parse().map_err(|error| Error::new(path.clone(), Problem::Name(error)))
 }
 
-/// The bridge's end of a port: `veth-NAMESPACE-br` unless the file has a name for it.
-pub(super) fn port_name(namespace: &str, port: &spec::Port, path: &KeyPath) -> Result<IfName, Error> {
-    match &port.port {
-        Some(name) => interface_name(name, &path.key("port")),
-        None => format!("veth-{namespace}-br")
-            .parse()
-            .map_err(|error| Error::new(path.clone(), Problem::DefaultName { key: "port", error })),
-    }
+/// Hands out names that nothing else in their place has.
+pub(super) struct InterfaceNames {
+    /// What is given or handed out.
+    taken: BTreeSet<(Place, String)>,
+    /// The number of the next `eth` to try.
+    next: BTreeMap<Place, u32>,
 }
-
-/// Hands out `eth0`, `eth1`, … to ends that the file has no name for, in the order of the file's bridges.
-pub(super) struct InterfaceNames(BTreeSet<(String, String)>);
 
 impl InterfaceNames {
     /// Knows the names that the file gives, which are not handed out again.
-    pub(super) fn given(spec: &Spec) -> Self {
-        let ports = spec.bridges.iter().flat_map(|(_, bridge)| &bridge.ports);
-        let ports = ports.filter_map(|(namespace, port)| Some((namespace.clone(), port.interface.clone()?)));
-        let bridges = spec.bridges.iter();
-        let bridges = bridges.filter_map(|(name, bridge)| Some((bridge.namespace.clone()?, name.clone())));
-        let ends = spec.cables.iter().flat_map(|cable| [&cable.a, &cable.b]);
-        let ends = ends.map(|end| (end.namespace.clone(), end.interface.clone()));
-        Self(ports.chain(bridges).chain(ends).collect())
+    pub(super) fn given(spec: &Spec, places: &Places) -> Self {
+        let mut taken = BTreeSet::new();
+        let mut take = |namespace: Option<&str>, name: &str| {
+            // A place that is not there is refused later, with its key.
+            let places = places.all(namespace.unwrap_or("host"), &key_path![]).unwrap_or_default();
+            taken.extend(places.into_iter().map(|place| (place, name.to_owned())));
+        };
+        for (name, bridge) in &spec.bridges {
+            take(bridge.namespace.as_deref(), name);
+            for (namespace, port) in &bridge.ports {
+                port.interface.iter().for_each(|name| take(Some(namespace), name));
+                port.port.iter().for_each(|name| take(bridge.namespace.as_deref(), name));
+            }
+        }
+        for end in spec.cables.iter().flat_map(|cable| [&cable.a, &cable.b]) {
+            take(Some(&end.namespace), &end.interface);
+        }
+        Self { taken, next: BTreeMap::new() }
     }
 
-    /// The name of a namespace's end of a port.
+    /// The name of a bridge: its key in the file.
+    pub(super) fn name_bridge(&mut self, key: &str, place: &Place, path: &KeyPath) -> Result<Named, Error> {
+        let full = key.parse().map_err(|error| Error::new(path.clone(), Problem::Name(error)))?;
+        self.fit(full, place, path)
+    }
+
+    /// The name of the bridge's end of a port: `veth-NAMESPACE-br` unless the file has one.
+    pub(super) fn name_port(
+        &mut self,
+        namespace: &Place,
+        port: &spec::Port,
+        place: &Place,
+        path: &KeyPath,
+    ) -> Result<Named, Error> {
+        if let Some(name) = &port.port {
+            return interface_name(name, &path.key("port")).map(Named::from);
+        }
+        let full = format!("veth-{namespace}-br")
+            .parse()
+            .map_err(|error| Error::new(path.clone(), Problem::DefaultName { key: "port", error }))?;
+        self.fit(full, place, path)
+    }
+
+    /// The name of a namespace's end of a port: `eth0`, `eth1`, …, in the order of the file's bridges, unless the file
+    /// has one.
     pub(super) fn name_end(
         &mut self,
-        namespace: &str,
+        place: &Place,
         port: &spec::Port,
         path: &KeyPath,
     ) -> Result<IfName, Error> {
@@ -46,21 +93,59 @@ impl InterfaceNames {
         if let Some(name) = &port.interface {
             return interface_name(name, &path);
         }
-        if namespace == "host" {
+        if *place == Place::Host {
             return Err(Error::new(path, Problem::HostInterface));
         }
-        let free =
-            (0..).map(|n| (namespace.to_owned(), format!("eth{n}"))).find(|name| !self.0.contains(name));
-        let (namespace, name) = free.unwrap_or_default();
-        let parsed = interface_name(&name, &path);
-        self.0.insert((namespace, name));
-        parsed
+        let next = self.next.entry(place.clone()).or_default();
+        loop {
+            let name = format!("eth{next}");
+            *next += 1;
+            if self.taken.insert((place.clone(), name.clone())) {
+                return interface_name(&name, &path);
+            }
+        }
     }
+
+    /// A full name as the kernel can have it.
+    fn fit(&mut self, full: FullName, place: &Place, path: &KeyPath) -> Result<Named, Error> {
+        if full.as_str().len() <= LIMIT {
+            return interface_name(full.as_str(), path).map(Named::from);
+        }
+        let mut attempt = 0;
+        loop {
+            let name = shortened(full.as_str(), attempt);
+            if self.taken.insert((place.clone(), name.clone())) {
+                return Ok(Named { name: interface_name(&name, path)?, full: Some(full) });
+            }
+            attempt += 1;
+        }
+    }
+}
+
+/// The beginning of a name and a hash of all of it. The hash has no `-`, so that this is never a `veth-NAMESPACE-br`
+/// that fits; `attempt` counts the names before it that had the same one.
+fn shortened(full: &str, attempt: u32) -> String {
+    /// Crockford's base 32, whose characters are hard to confuse.
+    const DIGITS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+    const HASHED: usize = 6;
+    let hash = match attempt {
+        0 => fnv1a(full.as_bytes()),
+        attempt => fnv1a(format!("{full}/{attempt}").as_bytes()),
+    };
+    let folded = hash ^ (hash >> 32);
+    let digit = |position: usize| char::from(DIGITS[(folded >> (5 * position)) as usize % DIGITS.len()]);
+    let beginning = &full[..full.floor_char_boundary(LIMIT - HASHED - 1)];
+    beginning.chars().chain(['-']).chain((0..HASHED).map(digit)).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::trial::{assert_office_refused, assert_refused, office};
+    use proptest::prelude::*;
+
+    use super::{
+        super::trial::{assert_office_refused, assert_refused, office, topology},
+        *,
+    };
 
     #[test]
     fn a_name_left_out_is_the_next_eth_that_the_namespace_has_free() {
@@ -101,22 +186,64 @@ mod tests {
     fn a_name_of_16_bytes_is_refused_with_its_length_and_the_limit() {
         assert_refused(&[
             (
-                "\n[bridges.sixteen-bytes-xx]",
-                "2: `sixteen-bytes-xx` is 16 bytes long, at most 15 are allowed (`bridges.sixteen-bytes-xx`)",
-                "",
-            ),
-            (
                 "[namespaces.a]\n[bridges.b.ports]\na = { addresses = [], port = 'sixteen-bytes-xx' }",
                 "3: `sixteen-bytes-xx` is 16 bytes long, at most 15 are allowed (`bridges.b.ports.a.port`)",
                 "",
             ),
             (
-                "[namespaces.warehouse]\n[bridges.b.ports]\nwarehouse = { addresses = [] }",
-                "3: no default for `port`: `veth-warehouse-br` is 17 bytes long, \
-                 at most 15 are allowed (`bridges.b.ports.warehouse`)",
-                "set `port = \"…\"` to a name of at most 15 bytes",
+                "[[cables]]\na = { namespace = 'host', interface = 'sixteen-bytes-xx' }\n\
+                 b = { namespace = 'host', interface = 'x' }",
+                "2: `sixteen-bytes-xx` is 16 bytes long, at most 15 are allowed (`cables[0].a.interface`)",
+                "",
             ),
         ]);
+    }
+
+    #[test]
+    fn a_name_that_netctl_makes_and_a_bridges_are_shortened() {
+        let topology = topology(
+            "[namespaces.warehouse]\n[bridges.the-office-network]\nports.warehouse = { addresses = [] }\n\
+             [[nat.masquerade]]\nnamespace = 'host'\nsource = '10.0.0.0/8'\nout = 'the-office-network'",
+        );
+        let bridge = &topology.bridges[0];
+        assert_eq!(bridge.name.as_str(), "the-offi-h8z70r");
+        assert_eq!(bridge.full_name.as_ref().unwrap().as_str(), "the-office-network");
+        let port = &topology.cables[0].a;
+        assert_eq!((port.interface.as_str(), port.master.as_ref()), ("veth-war-4qqx2k", Some(&bridge.name)));
+        assert_eq!(port.full_name.as_ref().unwrap().as_str(), "veth-warehouse-br");
+        assert_eq!(topology.gateways[0].uplinks, std::slice::from_ref(&bridge.name));
+    }
+
+    #[test]
+    fn a_shortened_name_gives_way_to_the_files_own() {
+        let given = shortened("veth-warehouse-br", 0);
+        let topology = topology(&format!(
+            "[namespaces.warehouse]\n[bridges.b]\nports.warehouse = {{ addresses = [] }}\n[bridges.{given}]"
+        ));
+        assert_eq!(topology.cables[0].a.interface.as_str(), shortened("veth-warehouse-br", 1));
+    }
+
+    proptest! {
+        #[test]
+        fn shortened_names_are_names_and_nobody_elses(
+            fulls in proptest::collection::btree_set("[a-c\u{e9}]{1,2}[-a-z0-9.\u{20ac}]{16,60}", 1..60),
+        ) {
+            let mut names = InterfaceNames { taken: BTreeSet::new(), next: BTreeMap::new() };
+            let mut seen = BTreeSet::new();
+            for full in fulls {
+                let named = names.name_bridge(&full, &Place::Host, &key_path![]).unwrap();
+                prop_assert!(named.name.as_str().len() <= LIMIT);
+                prop_assert_eq!(named.full.map(String::from), Some(full));
+                prop_assert!(seen.insert(named.name));
+            }
+        }
+    }
+
+    #[test]
+    fn equal_hashes_still_make_two_names() {
+        let mut names = InterfaceNames { taken: BTreeSet::new(), next: BTreeMap::new() };
+        let mut name = || names.name_bridge("the-office-network", &Place::Host, &key_path![]).unwrap().name;
+        assert_ne!(name(), name());
     }
 
     #[test]

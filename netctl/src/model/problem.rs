@@ -18,6 +18,14 @@ pub enum Problem {
     DefaultName { key: &'static str, error: NameError },
     #[error("unknown namespace `{name}`")]
     UnknownNamespace { name: String, nearest: Option<String> },
+    #[error("two namespaces called `{name}`: the other is of `{other}`")]
+    NamespaceTaken { name: String, other: KeyPath },
+    #[error("a count of {count} is not between 1 and {most}")]
+    Count { count: i64, most: i64 },
+    #[error("`{name}` stands for {count} namespaces")]
+    CountedName { name: String, count: usize },
+    #[error("`{name}` stands for {count} namespaces, which cannot all have the same {key}")]
+    CountedKey { name: String, count: usize, key: &'static str },
     #[error("`lo` is the loopback interface of every namespace")]
     Loopback,
     #[error("two interfaces called `{name}` in `{place}`: the other is `{other}`")]
@@ -26,6 +34,10 @@ pub enum Problem {
     HostInterface,
     #[error("bridge `{bridge}` lives in `{place}`, which cannot be plugged into it too")]
     OwnBridge { bridge: String, place: Place },
+    #[error("`{place}` is plugged into bridge `{bridge}` already, by `{other}`")]
+    PluggedTwice { bridge: String, place: Place, other: KeyPath },
+    #[error("bridge `{bridge}` gets {ports} ports, and the kernel takes at most {most}")]
+    PortLimit { bridge: String, ports: usize, most: usize },
     #[error("an mtu of {mtu} is not between {least} and 65535")]
     Mtu { mtu: i64, least: i64 },
     #[error("`{key}` is not the name of a network sysctl")]
@@ -48,6 +60,10 @@ pub enum Problem {
     SharedAddress { links: &'static str, one: String, other: String, address: IpAddr },
     #[error("{address} is outside the subnets of bridge `{bridge}`, {}", list(.subnets))]
     OutsideBridge { address: IpAddr, bridge: String, subnets: Vec<IpNet> },
+    #[error("bridge `{bridge}` has no subnet to take an address for `{place}` from")]
+    NoSubnet { bridge: String, place: Place },
+    #[error("{subnet} of bridge `{bridge}` has no address left for `{place}`")]
+    Exhausted { subnet: IpNet, bridge: String, place: Place, needed: usize },
     #[error("subnet {subnet} of {one} overlaps {other_subnet} of {other}, another link of the same place")]
     Overlap { subnet: IpNet, one: String, other_subnet: IpNet, other: String },
 
@@ -68,6 +84,8 @@ pub enum Problem {
     DuplicateRoute { place: Place, to: IpNet, other: KeyPath },
     #[error("`{place}` is connected to {to}, so it has a route to it already")]
     ConnectedRoute { place: Place, to: IpNet },
+    #[error("packets to {to} would go in a circle: {}", circle(.places))]
+    Circle { to: IpNet, places: Vec<Place> },
     #[error("bridge `{bridge}` has no address that this port could have its default route through")]
     NoDefaultRoute { bridge: String },
     #[error("`{place}` gets two {} default routes: from bridges `{one}` and `{other}`", family(.via))]
@@ -109,6 +127,11 @@ fn list<T: fmt::Display>(items: &[T]) -> String {
     items.join(", ")
 }
 
+fn circle(places: &[Place]) -> String {
+    let places: Vec<String> = places.iter().map(|place| format!("`{place}`")).collect();
+    places.join(" -> ")
+}
+
 /// The place, or the one link of it that is meant.
 fn place_or_link(place: &Place, link: &Option<String>) -> String {
     match link {
@@ -133,6 +156,24 @@ impl Problem {
             Self::UnknownNamespace { name, nearest } => {
                 return meant(nearest).or_else(|| Some(format!("declare it: `[namespaces.{name}]`")));
             }
+            Self::NamespaceTaken { .. } => "give one of them another name".to_owned(),
+            Self::CountedName { name, count } => {
+                format!("name one of `{name}-0` to `{name}-{}`", count.saturating_sub(1))
+            }
+            Self::CountedKey { name, key, .. } => {
+                format!(
+                    "leave `{key}` out, and each gets its own; or plug `{name}-0` and so on in one by one"
+                )
+            }
+            Self::PortLimit { .. } => "spread them over several bridges".to_owned(),
+            Self::NoSubnet { .. } => {
+                "give the bridge an address, or set `addresses = []` for none".to_owned()
+            }
+            Self::Exhausted { subnet, needed, .. } => match roomy(subnet, *needed) {
+                Some(length) => format!("a /{length} has room for all {needed}"),
+                None => return None,
+            },
+            Self::Circle { .. } => "let one of them send it elsewhere".to_owned(),
             Self::HostInterface => "set `interface = \"…\"`".to_owned(),
             Self::InterfaceTaken { .. } => "give one of them another name".to_owned(),
             Self::Mtu { mtu, least: 1280 } if *mtu >= 68 => "IPv6 needs an mtu of at least 1280".to_owned(),
@@ -177,6 +218,14 @@ impl Problem {
             _ => return None,
         })
     }
+}
+
+/// The prefix length of the smallest subnet around `subnet` with room for so many hosts.
+fn roomy(subnet: &IpNet, hosts: usize) -> Option<u8> {
+    // Beside the hosts, the network's own address and IPv4's broadcast address.
+    let addresses = u32::try_from(hosts).ok()?.checked_add(2)?.checked_next_power_of_two()?;
+    let length = subnet.max_prefix_len().checked_sub(u8::try_from(addresses.trailing_zeros()).ok()?)?;
+    (length < subnet.prefix_len()).then_some(length)
 }
 
 /// The prefix length that a subnet of this family most often has.

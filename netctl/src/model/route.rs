@@ -1,28 +1,78 @@
 //! The routes of a topology: the file's, and the default routes that plugging into a bridge brings.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
 use ipnet::IpNet;
 
 use super::{
-    IfName, Place, Problem, Route,
+    IfName, Place, Problem, Route, circle,
     error::Error,
     links::{Links, Port},
+    networks::Networks,
     place::Places,
 };
 use crate::spec::{self, KeyPath, Spec, key_path};
 
+/// The routes, in order and by where they are set and lead.
+#[derive(Default)]
+pub(super) struct Routes {
+    pub(super) all: Vec<Route>,
+    /// As indexes of `all`.
+    by_place: BTreeMap<Place, Networks<usize>>,
+}
+
+impl Routes {
+    /// The routes of a place.
+    pub(super) fn of(&self, place: &Place) -> Option<&Networks<usize>> {
+        self.by_place.get(place)
+    }
+
+    fn find(&self, place: &Place, to: &IpNet) -> Option<usize> {
+        self.of(place)?.get(to).copied()
+    }
+
+    fn push(&mut self, route: Route) {
+        self.by_place.entry(route.place.clone()).or_default().insert(route.to, self.all.len());
+        self.all.push(route);
+    }
+
+    /// The interface by which `place` sends to `to`: the one that is connected to it, else the one that leads to the
+    /// next hop of the most specific route. `None` also where the host alone knows.
+    pub(super) fn interface_towards<'a>(
+        &self,
+        to: IpAddr,
+        place: &Place,
+        links: &'a Links,
+    ) -> Option<&'a IfName> {
+        let connected = |address| links.towards(place, address).map(|link| &link.name);
+        connected(to).or_else(|| {
+            let (_, &best) = self.of(place)?.longest(to)?;
+            connected(self.all[best].via)
+        })
+    }
+}
+
 /// All routes: first those of the bridges, then the file's, each in the order of the file.
-pub(super) fn resolve(spec: &Spec, places: &Places, links: &Links) -> Result<Vec<Route>, Error> {
+pub(super) fn resolve(spec: &Spec, places: &Places, links: &Links) -> Result<Routes, Error> {
     let given = given(&spec.routes, places, links)?;
-    let mut routes = brought(links, &given)?;
-    routes.extend(given);
+    let mut routes = Routes::default();
+    for route in brought(links, &given)? {
+        routes.push(route);
+    }
+    let first = routes.all.len();
+    for route in given.all {
+        routes.push(route);
+    }
+    circle::check(&routes, first, links)?;
     Ok(routes)
 }
 
 /// The file's routes.
-fn given(specs: &[spec::Route], places: &Places, links: &Links) -> Result<Vec<Route>, Error> {
-    let mut routes: Vec<Route> = Vec::new();
+fn given(specs: &[spec::Route], places: &Places, links: &Links) -> Result<Routes, Error> {
+    let mut routes = Routes::default();
     for (index, spec) in specs.iter().enumerate() {
         let path = key_path!["routes", index];
         let place = places.resolve(&spec.namespace, &path.key("namespace"))?;
@@ -73,26 +123,27 @@ fn default_of(via: IpAddr) -> IpNet {
 
 /// A next hop is a neighbour. The host may have neighbours that the file does not know of.
 fn check_next_hop(Route { place, via, .. }: &Route, links: &Links) -> Result<(), Problem> {
-    let (via, of_place) = (*via, || links.of(place));
-    if of_place().flat_map(|link| &link.addresses).any(|own| own.addr() == via) {
+    let via = *via;
+    if links.owns(place, via) {
         return Err(Problem::OwnNextHop { via, place: place.clone() });
     }
-    if *place == Place::Host || of_place().any(|link| link.subnet_of(via).is_some()) {
+    if *place == Place::Host || links.towards(place, via).is_some() {
         return Ok(());
     }
-    let subnets = of_place().flat_map(|link| &link.addresses).map(IpNet::trunc).collect();
+    let subnets: BTreeSet<IpNet> =
+        links.of(place).flat_map(|link| &link.addresses).map(IpNet::trunc).collect();
+    let subnets = subnets.into_iter().filter(|subnet| subnet.addr().is_ipv4() == via.is_ipv4()).collect();
     Err(Problem::Unreachable { via, place: place.clone(), subnets })
 }
 
 /// The kernel takes one route to a network, and makes its own to each network that a place is connected to.
-fn check_new(route: &Route, earlier: &[Route], links: &Links) -> Result<(), Problem> {
+fn check_new(route: &Route, earlier: &Routes, links: &Links) -> Result<(), Problem> {
     let (place, to) = (route.place.clone(), route.to);
-    let same = |other: &Route| other.place == place && other.to == to;
-    if let Some(index) = earlier.iter().position(same) {
+    if let Some(index) = earlier.find(&place, &to) {
         let other = key_path!["routes", index];
         return Err(Problem::DuplicateRoute { place, to, other });
     }
-    if links.of(&place).flat_map(|link| &link.addresses).any(|own| own.trunc() == to) {
+    if links.connected(&place).is_some_and(|subnets| subnets.get(&to).is_some()) {
         return Err(Problem::ConnectedRoute { place, to });
     }
     Ok(())
@@ -100,8 +151,9 @@ fn check_new(route: &Route, earlier: &[Route], links: &Links) -> Result<(), Prob
 
 /// The default routes that ports bring to their namespaces. A default route of the file wins over them; the host,
 /// which has its own, gets one only where the file says `default-route = true`.
-fn brought(links: &Links, given: &[Route]) -> Result<Vec<Route>, Error> {
-    let mut routes: Vec<(Route, usize)> = Vec::new();
+fn brought(links: &Links, given: &Routes) -> Result<Vec<Route>, Error> {
+    let mut routes = Vec::new();
+    let mut from: BTreeMap<(&Place, IpNet), usize> = BTreeMap::new();
     for port in &links.ports {
         let place = &links.interfaces[port.end].place;
         if !port.default_route.unwrap_or(*place != Place::Host) {
@@ -109,36 +161,31 @@ fn brought(links: &Links, given: &[Route]) -> Result<Vec<Route>, Error> {
         }
         for via in gateways(port, links)? {
             let route = Route { place: place.clone(), to: default_of(via), via };
-            let same = |other: &Route| other.place == route.place && other.to == route.to;
-            if given.iter().any(same) {
+            if given.find(place, &route.to).is_some() {
                 continue;
             }
-            if let Some((_, one)) = routes.iter().find(|(other, _)| same(other)) {
-                return Err(two_default_routes(route, *one, port, links));
+            if let Some(one) = from.insert((place, route.to), port.bridge) {
+                return Err(two_default_routes(route, one, port, links));
             }
-            routes.push((route, port.bridge));
+            routes.push(route);
         }
     }
-    Ok(routes.into_iter().map(|(route, _)| route).collect())
+    Ok(routes)
 }
 
 /// The bridge's first address in each family that the port has a subnet for.
 fn gateways(port: &Port, links: &Links) -> Result<Vec<IpAddr>, Error> {
     let (bridge, end) = (&links.bridges[port.bridge], &links.interfaces[port.end]);
-    let first = |ipv4: bool| {
-        let mut addresses = bridge.addresses.iter().map(IpNet::addr);
-        addresses.find(|via| via.is_ipv4() == ipv4 && end.subnet_of(*via).is_some())
-    };
-    let gateways: Vec<IpAddr> = [true, false].into_iter().filter_map(first).collect();
+    let gateways = bridge.gateways(|via| end.subnet_of(via).is_some());
     if gateways.is_empty() && port.default_route == Some(true) {
-        let bridge = bridge.name.to_string();
+        let bridge = bridge.called().to_owned();
         return Err(Error::new(end.path.key("default-route"), Problem::NoDefaultRoute { bridge }));
     }
     Ok(gateways)
 }
 
 fn two_default_routes(route: Route, one: usize, port: &Port, links: &Links) -> Error {
-    let bridge = |index: usize| links.bridges[index].name.to_string();
+    let bridge = |index: usize| links.bridges[index].called().to_owned();
     let problem = Problem::TwoDefaultRoutes {
         place: route.place,
         via: route.via,
@@ -146,33 +193,6 @@ fn two_default_routes(route: Route, one: usize, port: &Port, links: &Links) -> E
         other: bridge(port.bridge),
     };
     Error::new(links.interfaces[port.end].path.clone(), problem)
-}
-
-/// The interface by which `place` sends to `to`: the one that is connected to it, else the one that leads to the next
-/// hop of the most specific route. `None` also where the host alone knows.
-pub(super) fn interface_towards<'a>(
-    to: IpAddr,
-    place: &'a Place,
-    links: &'a Links,
-    routes: &[Route],
-) -> Option<&'a IfName> {
-    let connected = |address: IpAddr| {
-        let subnets = links.of(place).filter_map(move |link| Some((link, link.subnet_of(address)?)));
-        subnets.max_by_key(|(_, net)| net.prefix_len()).map(|(link, _)| &link.name)
-    };
-    connected(to).or_else(|| {
-        let fitting = routes.iter().filter(|route| route.place == *place && route.to.contains(&to));
-        let best = fitting.max_by_key(|route| route.to.prefix_len())?;
-        connected(best.via)
-    })
-}
-
-/// The place whose address the next hop of `route` is, if the file has it.
-pub(super) fn next_place<'a>(route: &Route, links: &'a Links) -> Option<&'a Place> {
-    let link = links.of(&route.place).find(|link| link.subnet_of(route.via).is_some())?;
-    let on_segment = links.interfaces.iter().filter(|other| other.segment == link.segment);
-    let mut owners = on_segment.filter(|other| other.addresses.iter().any(|own| own.addr() == route.via));
-    owners.next().map(|owner| &owner.place)
 }
 
 #[cfg(test)]

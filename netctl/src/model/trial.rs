@@ -1,6 +1,8 @@
 //! A small topology for the tests of this module, to which each adds what it is about.
 
-use super::Topology;
+use std::fmt::Write as _;
+
+use super::{End, FullName, Topology};
 
 /// 13 lines: what a test adds begins on line 14.
 const OFFICE: &str = r#"[namespaces.red]
@@ -46,4 +48,45 @@ pub(super) fn assert_office_refused(cases: &[(&str, &str, &str)]) {
     for (added, message, hint) in cases {
         assert_refused(&[(&format!("{OFFICE}{added}"), message, hint)]);
     }
+}
+
+/// What a topology comes to, a line each: bridges, cables, routes, sysctls, gateways. The hashes in shortened names are
+/// left out.
+pub(super) fn drawn(topology: &Topology) -> String {
+    let mut out = String::new();
+    for bridge in &topology.bridges {
+        let name = named(bridge.name.as_str(), bridge.full_name.as_ref());
+        writeln!(out, "bridge {} {name}{}", bridge.place, listed(&bridge.addresses)).unwrap();
+    }
+    for cable in &topology.cables {
+        writeln!(out, "cable {} - {}", end(&cable.a), end(&cable.b)).unwrap();
+    }
+    for route in &topology.routes {
+        writeln!(out, "route {} {} via {}", route.place, route.to, route.via).unwrap();
+    }
+    for (place, sysctls) in &topology.sysctls {
+        let sysctls: Vec<String> = sysctls.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        writeln!(out, "sysctl {place}{}", listed(&sysctls)).unwrap();
+    }
+    for gateway in &topology.gateways {
+        let (uplinks, insides) = (listed(&gateway.uplinks), listed(&gateway.insides));
+        writeln!(out, "gateway {} out{uplinks} in{insides}", gateway.place).unwrap();
+        gateway.masquerades.iter().for_each(|rule| writeln!(out, "  masquerade {rule}").unwrap());
+        gateway.forwards.iter().for_each(|rule| writeln!(out, "  forward {rule}").unwrap());
+    }
+    out
+}
+
+fn end(end: &End) -> String {
+    let name = named(end.interface.as_str(), end.full_name.as_ref());
+    let master = end.master.iter().map(|master| format!(" in {master}")).collect::<String>();
+    format!("{} {name}{}{master}", end.place, listed(&end.addresses))
+}
+
+fn named(name: &str, full: Option<&FullName>) -> String {
+    full.map_or_else(|| name.to_owned(), |full| format!("{}zzzzzz ({full})", &name[..name.len() - 6]))
+}
+
+fn listed<T: std::fmt::Display>(items: &[T]) -> String {
+    items.iter().map(|item| format!(" {item}")).collect()
 }

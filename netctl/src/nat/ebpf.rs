@@ -10,6 +10,7 @@
 //! ```
 
 pub mod attach;
+mod filter;
 pub mod load;
 pub mod maps;
 
@@ -21,7 +22,10 @@ use std::{
 use netctl_ebpf::ABI_VERSION;
 use serde::Serialize;
 
-use crate::model::{IfName, Place, TopologyName};
+use crate::{
+    model::{IfName, Place, TopologyName},
+    netlink::{self, Refusal},
+};
 
 /// What can go wrong between netctl and the kernel's BPF.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +71,22 @@ pub enum Error {
         /// The kernel's words.
         source: Box<aya::pin::PinError>,
     },
+    /// A filter or its qdisc was refused.
+    #[error("traffic control of `{interface}`: {refusal}")]
+    Filter {
+        /// The interface.
+        interface: IfName,
+        /// The kernel's reason.
+        refusal: Refusal,
+    },
+    /// A filter or its qdisc could not be asked for.
+    #[error("traffic control of `{interface}`: {source}")]
+    Netlink {
+        /// The interface.
+        interface: IfName,
+        /// The socket's words.
+        source: netlink::Error,
+    },
     /// A file system call failed.
     #[error("{what} `{}`: {source}", path.display())]
     Io {
@@ -108,6 +128,10 @@ impl Error {
 
     fn pin(path: &Path) -> impl FnOnce(aya::pin::PinError) -> Self {
         move |source| Self::Pin { path: path.to_owned(), source: Box::new(source) }
+    }
+
+    fn filter(interface: &IfName) -> impl Fn(netlink::Error) -> Self {
+        move |source| Self::Netlink { interface: interface.clone(), source }
     }
 
     fn io(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
@@ -174,7 +198,7 @@ impl Pins {
         for side in Side::ALL {
             for name in list(&self.side(side))? {
                 if let Ok(interface) = unescape(&name).parse::<IfName>()
-                    && attach::HOOKS.iter().all(|(hook, _)| self.link(side, &interface, hook).exists())
+                    && attach::HOOKS.iter().all(|(hook, ..)| self.is_attached(side, &interface, hook))
                 {
                     attached.push((side, interface));
                 }
@@ -187,6 +211,21 @@ impl Pins {
     #[must_use]
     pub fn has_local(&self) -> bool {
         attach::LOCAL_HOOKS.iter().all(|hook| self.local(hook).exists())
+    }
+
+    /// Detaches the programs from every interface of the calling thread's network namespace, the gateway's.
+    ///
+    /// # Errors
+    /// If a pin or a filter cannot be removed.
+    pub fn detach_all(&self) -> Result<(), Error> {
+        for side in Side::ALL {
+            for name in list(&self.side(side))? {
+                if let Ok(interface) = unescape(&name).parse() {
+                    attach::detach(self, side, &interface)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Removes everything, links first, so that nothing is attached to what goes next. Nothing there is no error.
@@ -225,16 +264,32 @@ impl Pins {
         self.side(side).join(escape(interface.as_str()))
     }
 
+    fn is_attached(&self, side: Side, interface: &IfName, hook: &str) -> bool {
+        self.link(side, interface, hook).exists() || self.filter(side, interface, hook).exists()
+    }
+
+    /// Where a filter is remembered, on kernels without links.
+    fn filter(&self, side: Side, interface: &IfName, hook: &str) -> PathBuf {
+        self.interface(side, interface).join(format!("{hook}-filter"))
+    }
+
+    /// Where it is remembered that the filters' qdisc is ours.
+    fn qdisc(&self, side: Side, interface: &IfName) -> PathBuf {
+        self.interface(side, interface).join("qdisc")
+    }
+
     fn link(&self, side: Side, interface: &IfName, hook: &str) -> PathBuf {
         self.interface(side, interface).join(hook)
     }
 }
 
-/// Removes the pins of all gateways of a topology, of whatever ABI version. None there is no error.
+/// Removes the pins of all gateways of a topology, of whatever ABI version, and what is attached to interfaces of the
+/// calling thread's namespace, the host: those of others have gone with theirs. None there is no error.
 ///
 /// # Errors
-/// If a pin cannot be removed.
+/// If a pin or a filter cannot be removed.
 pub fn remove_topology(bpffs: &Path, topology: &TopologyName) -> Result<(), Error> {
+    Pins::new(bpffs, topology, &Place::Host).detach_all()?;
     let pins = Pins::topology(bpffs, topology);
     remove_tree(&pins)?;
     pins.parent().map(remove_if_empty);

@@ -138,6 +138,23 @@ pub fn delete<'a>(link: impl Into<LinkRef<'a>>) -> Request {
     change(Rtm::Dellink, link, Iff::empty(), Iff::empty())
 }
 
+/// `ip link set LINK group GROUP`
+#[must_use]
+pub fn set_group<'a>(link: impl Into<LinkRef<'a>>, group: u32) -> Request {
+    let mut request = set(link);
+    request.u32(Ifla::Group, group);
+    request
+}
+
+/// `ip link delete group GROUP`: all of them at once, for which the kernel waits for its readers once and not once a link
+/// (`rtnl_group_dellink`).
+#[must_use]
+pub fn delete_group(group: u32) -> Request {
+    let mut request = Request::new(Rtm::Dellink, NlmF::ACK, &ifinfomsg(0, Iff::empty(), Iff::empty()));
+    request.u32(Ifla::Group, group);
+    request
+}
+
 /// `ip link set LINK up`
 #[must_use]
 pub fn set_up<'a>(link: impl Into<LinkRef<'a>>) -> Request {
@@ -232,6 +249,8 @@ pub struct Link {
     pub lower_up: bool,
     /// The index of the bridge it is a port of.
     pub master: Option<u32>,
+    /// The group that it is in, 0 unless somebody put it in another.
+    pub group: u32,
     /// The index of the link below or, of a veth, of the other end, in that end's namespace (`IFLA_LINK`).
     pub peer_index: Option<u32>,
     /// This namespace's number for the one that `peer_index` is in; `None` if it is this one (`IFLA_LINK_NETNSID`).
@@ -277,6 +296,7 @@ pub fn parse(message: &Message<'_>) -> Result<Option<Link>, Malformed> {
         up: flags.contains(Iff::UP),
         lower_up: flags.contains(Iff::LOWERUP),
         master: None,
+        group: 0,
         peer_index: None,
         peer_netnsid: None,
     };
@@ -288,6 +308,7 @@ pub fn parse(message: &Message<'_>) -> Result<Option<Link>, Malformed> {
             Ifla::Mtu => link.mtu = attribute.u32()?,
             Ifla::Address => link.address = attribute.array().ok(),
             Ifla::Master => link.master = Some(attribute.u32()?),
+            Ifla::Group => link.group = attribute.u32()?,
             Ifla::Link => link.peer_index = Some(attribute.u32()?),
             Ifla::LinkNetnsid => link.peer_netnsid = Some(attribute.i32()?),
             Ifla::Linkinfo => {
@@ -472,7 +493,7 @@ mod tests {
             let message = messages(request.bytes()).next().unwrap().unwrap();
             prop_assert_eq!(parse(&message).unwrap().unwrap(), Link {
                 index, name: name.to_string(), kind: Some("bridge".into()), alias: None, mtu, address: Some(address),
-                up, lower_up: false, master, peer_index: None, peer_netnsid: None,
+                up, lower_up: false, master, group: 0, peer_index: None, peer_netnsid: None,
             });
         }
     }
@@ -498,7 +519,7 @@ mod tests {
             kind.iter().for_each(|kind| request.nested(Ifla::Linkinfo, |info| info.name(IflaInfo::Kind, kind)));
             let message = messages(request.bytes()).next().unwrap().unwrap();
             prop_assert_eq!(parse(&message).unwrap().unwrap(), Link {
-                index, name, kind, alias, mtu, address, master, peer_index, peer_netnsid,
+                index, name, kind, alias, mtu, address, master, group: 0, peer_index, peer_netnsid,
                 up: flags.contains(Iff::UP), lower_up: flags.contains(Iff::LOWERUP),
             });
         }
@@ -557,6 +578,7 @@ mod tests {
                 up: true,
                 lower_up: true,
                 master: Some(50),
+                group: 0,
                 peer_index: Some(9),
                 peer_netnsid: near.peer_netnsid,
             };

@@ -86,6 +86,21 @@ pub struct Route {
 }
 
 impl Route {
+    /// Whether it is what has the kernel take packets for `address` as its own.
+    #[must_use]
+    pub fn is_local(&self, address: IpAddr) -> bool {
+        self.kind == Rtn::Local
+            && self.destination.addr() == address
+            && self.destination.prefix_len() == self.destination.max_prefix_len()
+    }
+
+    /// Whether a router's advertisement set it (RFC 4861): `RTPROT_RA`, for which neli has no name.
+    #[must_use]
+    pub fn is_advertised(&self) -> bool {
+        const RTPROT_RA: u8 = 9;
+        u8::from(self.protocol) == RTPROT_RA
+    }
+
     /// Whether it is in the table that `ip route` shows.
     #[must_use]
     pub fn is_main(&self) -> bool {

@@ -2,20 +2,31 @@
 
 use std::collections::BTreeSet;
 
+use ipnet::IpNet;
+
 use super::{Conflict, Given, Planner, wanted_addresses};
 use crate::{
-    model::{Bridge, Cable, End, IfName, Place},
+    model::{Bridge, Cable, End, FullName, IfName, Place},
     observe::{ObservedLink, ObservedPlace},
     op::{CableEnd, Mac, Op},
-    place::mark,
+    place::{mark, mark_in_full},
 };
+
+/// What is wanted of a link that is there.
+struct Wanted<'a> {
+    place: &'a Place,
+    interface: &'a IfName,
+    full_name: Option<&'a FullName>,
+    mtu: Option<u32>,
+    master: Option<&'a IfName>,
+}
 
 impl<'a> Given<'a> {
     fn link(self, place: &Place, interface: &IfName) -> Option<&'a ObservedLink> {
         self.there(place)?.links.get(interface)
     }
 
-    fn is_ours(self, link: &ObservedLink) -> bool {
+    pub(super) fn is_ours(self, link: &ObservedLink) -> bool {
         link.owner.as_ref() == Some(&self.topology.name)
     }
 
@@ -23,28 +34,14 @@ impl<'a> Given<'a> {
         self.link(&bridge.place, &bridge.name).is_some_and(|link| link.kind == "bridge" && self.is_ours(link))
     }
 
-    /// Both ends are there and each is the other's.
     fn has_cable(self, cable: &Cable) -> bool {
-        let end = |end: &End| {
-            self.link(&end.place, &end.interface).filter(|link| link.kind == "veth" && self.is_ours(link))
-        };
-        match (end(&cable.a), end(&cable.b)) {
-            (Some(a), Some(b)) => a.peer_index == Some(b.index) && b.peer_index == Some(a.index),
-            _ => false,
-        }
+        self.observed.has_cable(&self.topology.name, cable)
     }
 
-    /// The other end of an observed cable of ours.
-    fn far_end(self, place: &Place, link: &ObservedLink) -> Option<(&'a Place, &'a IfName)> {
-        let is_far = |there: &Place, far: &ObservedLink| {
-            (there != place || far.index != link.index)
-                && self.is_ours(far)
-                && link.peer_index == Some(far.index)
-                && far.peer_index == Some(link.index)
-        };
-        self.observed.places.iter().find_map(|(there, seen)| {
-            seen.links.iter().find(|(_, far)| is_far(there, far)).map(|(name, _)| (there, name))
-        })
+    /// The other end of a cable that goes.
+    fn far_end(self, place: &Place, interface: &IfName) -> Option<(&'a Place, &'a IfName)> {
+        let (place, interface) = self.observed.peers.get(&(place.clone(), interface.clone()))?;
+        Some((place, interface))
     }
 
     /// What makes a link again that a failing plan had deleted.
@@ -75,7 +72,7 @@ impl<'a> Given<'a> {
             _ => return ops,
         }
         for (index, (place, interface, link)) in ends.iter().enumerate() {
-            ops.push(self.mark(place, interface));
+            ops.push(self.mark(place, interface, link.full_name.as_deref()));
             if index > 0 {
                 ops.push(Op::SetUp { place: (*place).clone(), interface: (*interface).clone() });
                 ops.extend(link.master.iter().map(|master| Op::SetMaster {
@@ -109,9 +106,14 @@ impl<'a> Given<'a> {
         }
     }
 
-    fn mark(self, place: &Place, interface: &IfName) -> Op {
-        let (place, interface) = (place.clone(), interface.clone());
-        Op::MarkLink { place, interface, alias: mark(&self.topology.name) }
+    fn mark(self, place: &Place, interface: &IfName, full_name: Option<&str>) -> Op {
+        let topology = &self.topology.name;
+        let alias = full_name.map_or_else(|| mark(topology), |full_name| mark_in_full(topology, full_name));
+        Op::MarkLink { place: place.clone(), interface: interface.clone(), alias }
+    }
+
+    fn mark_end(self, end: &End) -> Op {
+        self.mark(&end.place, &end.interface, end.full_name.as_ref().map(FullName::as_str))
     }
 
     /// A name that something foreign has cannot be had.
@@ -137,35 +139,57 @@ impl Planner<'_> {
         kept.extend(bridges.map(|bridge| (&bridge.place, &bridge.name)));
         let cables = given.topology.cables.iter().filter(|cable| given.has_cable(cable));
         kept.extend(cables.flat_map(|cable| [&cable.a, &cable.b]).map(|end| (&end.place, &end.interface)));
-        for (place, there) in given.kept_places() {
-            for (interface, link) in there.links.iter().filter(|(_, link)| given.is_ours(link)) {
-                let key = (place.clone(), interface.clone());
-                if kept.contains(&(place, interface)) || self.gone.contains(&key) {
-                    continue;
-                }
-                let far = given.far_end(place, link);
-                self.ops.push(Op::DeleteLink {
-                    place: place.clone(),
-                    interface: interface.clone(),
-                    restore: given.restore(place, interface, link, far),
-                });
-                self.gone.insert(key);
-                // Deleting one end deletes the other.
-                self.gone.extend(far.map(|(place, interface)| (place.clone(), interface.clone())));
+        let ours = given.kept_places().flat_map(|(place, there)| {
+            let links = there.links.iter().filter(|(_, link)| given.is_ours(link));
+            links.map(move |(interface, link)| (place, interface, link))
+        });
+        // Bridges last, so that undone in reverse they are there when their ports come back.
+        let (bridges, others): (Vec<_>, Vec<_>) = ours.partition(|(.., link)| link.kind == "bridge");
+        for (place, interface, link) in others.into_iter().chain(bridges) {
+            let key = (place.clone(), interface.clone());
+            if kept.contains(&(place, interface)) || self.gone.contains(&key) {
+                continue;
             }
+            let far = given.far_end(place, interface);
+            let mut restore = given.restore(place, interface, link, far);
+            if link.kind == "bridge" {
+                restore.extend(self.plugged_in(place, interface).map(|port| Op::SetMaster {
+                    place: place.clone(),
+                    interface: port.clone(),
+                    master: Some(interface.clone()),
+                    before: None,
+                }));
+            }
+            self.ops.push(Op::DeleteLink { place: place.clone(), interface: interface.clone(), restore });
+            self.gone.insert(key);
+            // Deleting one end deletes the other.
+            self.gone.extend(far.map(|(place, interface)| (place.clone(), interface.clone())));
         }
+    }
+
+    /// The ports of a bridge that are not deleted.
+    fn plugged_in(&self, place: &Place, bridge: &IfName) -> impl Iterator<Item = &IfName> {
+        let links = self.given.there(place).into_iter().flat_map(|there| &there.links);
+        let ports = links.filter(move |(_, link)| link.master.as_ref() == Some(bridge));
+        ports.map(|(port, _)| port).filter(|port| !self.gone.contains(&(place.clone(), (*port).clone())))
     }
 
     pub(super) fn bridges(&mut self) -> Result<(), Conflict> {
         for bridge in &self.given.topology.bridges {
-            let Bridge { place, name, mtu, .. } = bridge;
+            let Bridge { place, name, full_name, mtu, .. } = bridge;
             if self.given.has_bridge(bridge) {
-                self.settle(place, name, *mtu, None);
+                self.settle(&Wanted {
+                    place,
+                    interface: name,
+                    full_name: bridge.full_name.as_ref(),
+                    mtu: *mtu,
+                    master: None,
+                });
                 continue;
             }
             self.given.refuse_foreign_link(place, name)?;
             self.ops.push(self.given.create_bridge(place, name, *mtu));
-            self.ops.push(self.given.mark(place, name));
+            self.ops.push(self.given.mark(place, name, full_name.as_ref().map(FullName::as_str)));
             self.fresh.insert((place.clone(), name.clone()));
         }
         Ok(())
@@ -177,7 +201,13 @@ impl Planner<'_> {
         for cable in &self.given.topology.cables {
             if self.given.has_cable(cable) {
                 for end in [&cable.a, &cable.b] {
-                    self.settle(&end.place, &end.interface, end.mtu, end.master.as_ref());
+                    self.settle(&Wanted {
+                        place: &end.place,
+                        interface: &end.interface,
+                        full_name: end.full_name.as_ref(),
+                        mtu: end.mtu,
+                        master: end.master.as_ref(),
+                    });
                 }
                 continue;
             }
@@ -189,12 +219,12 @@ impl Planner<'_> {
                 self.fresh.insert((end.place.clone(), end.interface.clone()));
             }
             self.ops.push(Op::CreateCable { a: self.given.cable_end(near), b: self.given.cable_end(far) });
-            self.ops.push(self.given.mark(&near.place, &near.interface));
+            self.ops.push(self.given.mark_end(near));
             far_ends.push(far);
         }
         for far in far_ends {
             let (place, interface) = (far.place.clone(), far.interface.clone());
-            self.ops.push(self.given.mark(&place, &interface));
+            self.ops.push(self.given.mark_end(far));
             if let Some(master) = far.master.clone() {
                 let (place, interface) = (place.clone(), interface.clone());
                 self.ops.push(Op::SetMaster { place, interface, master: Some(master), before: None });
@@ -205,24 +235,24 @@ impl Planner<'_> {
     }
 
     /// Changes what differs on a link that stays.
-    fn settle(&mut self, place: &Place, interface: &IfName, mtu: Option<u32>, master: Option<&IfName>) {
+    fn settle(&mut self, wanted: &Wanted<'_>) {
+        let &Wanted { place, interface, full_name, mtu, master } = wanted;
         let Some(link) = self.given.link(place, interface) else { return };
         let mut ops = Vec::new();
+        if !link.marked || link.full_name.as_deref() != full_name.map(FullName::as_str) {
+            ops.push(self.given.mark(place, interface, full_name.map(FullName::as_str)));
+        }
         let (place, interface) = (place.clone(), interface.clone());
         if let Some(mtu) = mtu.filter(|&mtu| mtu != link.mtu) {
             let (place, interface) = (place.clone(), interface.clone());
             ops.push(Op::SetMtu { place, interface, mtu, before: link.mtu });
         }
-        if link.master.as_ref() != master
-            || master.is_some_and(|m| self.fresh.contains(&(place.clone(), m.clone())))
-        {
+        // Out of a bridge that this plan deletes it already is.
+        let before =
+            link.master.clone().filter(|bridge| !self.gone.contains(&(place.clone(), bridge.clone())));
+        if before.as_ref() != master {
             let (place, interface) = (place.clone(), interface.clone());
-            ops.push(Op::SetMaster {
-                place,
-                interface,
-                master: master.cloned(),
-                before: link.master.clone(),
-            });
+            ops.push(Op::SetMaster { place, interface, master: master.cloned(), before });
         }
         if !link.up {
             ops.push(Op::SetUp { place, interface });
@@ -238,20 +268,32 @@ impl Planner<'_> {
                 .there(place)
                 .filter(|_| !is_fresh)
                 .map_or(&[][..], |there| addresses(there, interface));
-            for &address in found.iter().filter(|address| !wanted.contains(address)) {
-                self.ops.push(Op::DeleteAddress {
-                    place: place.clone(),
-                    interface: interface.clone(),
-                    address,
-                });
+            let leaving = leaving(found, wanted);
+            for &address in &leaving {
+                let (place, interface) = (place.clone(), interface.clone());
+                self.lost.insert((place.clone(), interface.clone(), address));
+                self.ops.push(Op::DeleteAddress { place, interface, address });
             }
-            for &address in wanted.iter().filter(|address| !found.contains(address)) {
+            let is_missing = |address: &&IpNet| !found.contains(address) || leaving.contains(address);
+            for &address in wanted.iter().filter(is_missing) {
                 self.ops.push(Op::AddAddress { place: place.clone(), interface: interface.clone(), address });
             }
         }
     }
 }
 
-fn addresses<'a>(there: &'a ObservedPlace, interface: &IfName) -> &'a [ipnet::IpNet] {
+/// What goes of the addresses that were found, in the order to delete it. The kernel takes the later IPv4 addresses of a
+/// subnet away with its first (`__inet_del_ifa` in net/ipv4/devinet.c), so that they go before it, and those that are
+/// wanted come again.
+fn leaving(found: &[IpNet], wanted: &[IpNet]) -> Vec<IpNet> {
+    let goes = |address: &IpNet| !wanted.contains(address);
+    let is_dragged = |address: &IpNet| {
+        let first = found.iter().find(|other| other.trunc() == address.trunc());
+        address.addr().is_ipv4() && first.is_some_and(goes)
+    };
+    found.iter().rev().filter(|address| goes(address) || is_dragged(address)).copied().collect()
+}
+
+fn addresses<'a>(there: &'a ObservedPlace, interface: &IfName) -> &'a [IpNet] {
     there.links.get(interface).map_or(&[], |link| &link.addresses)
 }

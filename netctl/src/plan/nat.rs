@@ -1,41 +1,54 @@
 //! Translation: programs, hooks and rules.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::{Given, Planner};
 use crate::{
-    model::{Gateway, IfName, Masquerade, Place},
+    model::{Forward, Gateway, IfName, Masquerade, Place},
     nat::ebpf::Side,
     observe::ObservedNat,
     op::Op,
 };
 
-impl<'a> Given<'a> {
-    fn gateway(self, place: &Place) -> Option<&'a Gateway> {
-        self.topology.gateways.iter().find(|gateway| gateway.place == *place)
-    }
+/// The topology's gateways by place.
+fn gateways(given: Given<'_>) -> BTreeMap<&Place, &Gateway> {
+    given.topology.gateways.iter().map(|gateway| (&gateway.place, gateway)).collect()
 }
 
 impl Planner<'_> {
-    /// At the gateways that stay: ends rules and hooks that are no longer wanted.
+    /// At the gateways that stay: ends rules and hooks that are no longer wanted, and those of links that are deleted,
+    /// before these are: undone in reverse, they come back when their links are there again.
     pub(super) fn retire_nat(&mut self) {
+        let gateways = gateways(self.given);
+        let mut retired = Vec::new();
         for (place, there) in &self.given.observed.places {
-            let (Some(nat), Some(gateway)) = (&there.nat, self.given.gateway(place)) else { continue };
-            let ops = &mut self.ops;
-            for rule in nat.masquerades.iter().filter(|rule| !has_masquerade(&gateway.masquerades, rule)) {
+            let (Some(nat), Some(gateway)) = (&there.nat, gateways.get(place)) else { continue };
+            let ops = &mut retired;
+            let (masquerades, forwards) = (sorted(&gateway.masquerades), set(&gateway.forwards));
+            let stays =
+                |rule: &&Masquerade| masquerades.contains(&rule.sorted()) && !self.is_out_gone(place, rule);
+            for rule in nat.masquerades.iter().filter(|rule| !stays(rule)) {
                 ops.push(Op::RemoveMasquerade { place: place.clone(), rule: rule.clone() });
             }
-            for rule in nat.forwards.iter().filter(|rule| !gateway.forwards.contains(rule)) {
+            for rule in nat.forwards.iter().filter(|rule| !forwards.contains(rule)) {
                 ops.push(Op::RemoveForward { place: place.clone(), rule: rule.clone() });
             }
             let wanted = sides(gateway);
-            for (interface, side) in nat.attached.iter().filter(|hook| !wanted.contains(hook)) {
+            let stays = |hook: &&(IfName, Side)| {
+                wanted.contains(hook) && !self.gone.contains(&(place.clone(), hook.0.clone()))
+            };
+            for (interface, side) in nat.attached.iter().filter(|hook| !stays(hook)) {
                 ops.push(Op::DetachNat { place: place.clone(), interface: interface.clone(), side: *side });
             }
             if nat.local && gateway.forwards.is_empty() {
                 ops.push(Op::DetachLocal { place: place.clone() });
             }
         }
+        self.ops.splice(0..0, retired);
+    }
+
+    fn is_out_gone(&self, place: &Place, rule: &Masquerade) -> bool {
+        rule.out.iter().any(|out| self.gone.contains(&(place.clone(), out.clone())))
     }
 
     /// Loads what is missing, puts rules in force, and only then attaches, so that no packet meets half of them.
@@ -48,10 +61,11 @@ impl Planner<'_> {
                 self.ops.push(Op::LoadNat { place: place.clone() });
             }
             let found = found.unwrap_or(&none);
+            let (masquerades, forwards) = (sorted(&found.masquerades), set(&found.forwards));
             for rule in &gateway.masquerades {
                 // A rule names its uplinks by their indexes, which a new link of the same name does not share.
                 let is_stale = rule.out.iter().any(|out| self.fresh.contains(&(place.clone(), out.clone())));
-                let is_there = has_masquerade(&found.masquerades, rule);
+                let is_there = masquerades.contains(&rule.sorted()) && !self.is_out_gone(place, rule);
                 if is_there && is_stale {
                     self.ops.push(Op::RemoveMasquerade { place: place.clone(), rule: rule.clone() });
                 }
@@ -59,7 +73,7 @@ impl Planner<'_> {
                     self.ops.push(Op::AddMasquerade { place: place.clone(), rule: rule.clone() });
                 }
             }
-            for rule in gateway.forwards.iter().filter(|rule| !found.forwards.contains(rule)) {
+            for rule in gateway.forwards.iter().filter(|rule| !forwards.contains(rule)) {
                 self.ops.push(Op::AddForward { place: place.clone(), rule: rule.clone() });
             }
             for (interface, side) in sides(gateway) {
@@ -76,8 +90,9 @@ impl Planner<'_> {
 
     /// Of the places that are no gateways any more.
     pub(super) fn unload_nat(&mut self) {
+        let gateways = gateways(self.given);
         for (place, there) in &self.given.observed.places {
-            if there.nat.is_some() && self.given.gateway(place).is_none() {
+            if there.nat.is_some() && !gateways.contains_key(place) {
                 self.ops.push(Op::UnloadNat { place: place.clone() });
             }
         }
@@ -89,6 +104,10 @@ fn sides(gateway: &Gateway) -> BTreeSet<(IfName, Side)> {
     uplinks.chain(gateway.insides.iter().map(|interface| (interface.clone(), Side::Inside))).collect()
 }
 
-fn has_masquerade(rules: &[Masquerade], rule: &Masquerade) -> bool {
-    rules.iter().any(|other| other.is_same(rule))
+fn sorted(rules: &[Masquerade]) -> HashSet<Masquerade> {
+    rules.iter().map(Masquerade::sorted).collect()
+}
+
+fn set(rules: &[Forward]) -> HashSet<&Forward> {
+    rules.iter().collect()
 }

@@ -1,6 +1,8 @@
 //! Plans are tried on a kernel of paper: a simulation that does what the operations say to an [`Observed`].
 
-use std::collections::BTreeMap;
+mod settled;
+
+use std::{collections::BTreeMap, convert::Infallible};
 
 use super::*;
 use crate::{
@@ -25,12 +27,15 @@ fn netns(name: &str) -> Place {
 
 /// An empty machine.
 fn machine() -> Observed {
-    Observed { places: BTreeMap::from([(Place::Host, ObservedPlace::default())]) }
+    let places = BTreeMap::from([(Place::Host, ObservedPlace::default())]);
+    Observed { places, ..Observed::default() }
 }
 
 /// Plans and does it.
 fn up(topology: &Topology, observed: &mut Observed) -> Vec<Op> {
+    let Ok(()) = observed.pair(topology, |_, _, _| Ok::<_, Infallible>(true));
     let ops = plan(topology, observed).unwrap();
+    observed.peers.clear();
     for op in &ops {
         run(op, topology, observed);
     }
@@ -52,10 +57,13 @@ fn add_link(observed: &mut Observed, end: &CableEnd, kind: &str, up: bool) -> u3
         index,
         kind: kind.to_owned(),
         owner: None,
+        marked: false,
+        full_name: None,
         mtu: end.mtu.unwrap_or(1500),
         up,
         master: end.master.clone(),
         peer_index: None,
+        peer_netnsid: None,
         addresses: Vec::new(),
     };
     assert!(place.links.insert(end.interface.clone(), link).is_none(), "{} exists", end.interface);
@@ -80,7 +88,11 @@ fn run(op: &Op, topology: &Topology, observed: &mut Observed) {
             link(observed, &b.place, &b.interface).peer_index = Some(near);
         }
         Op::DeleteLink { interface, .. } => delete_link(observed, &at, &interface),
-        Op::MarkLink { interface, alias, .. } => link(observed, &at, &interface).owner = owner(&alias),
+        Op::MarkLink { interface, alias, .. } => {
+            let link = link(observed, &at, &interface);
+            (link.owner, link.marked) = (owner(&alias), true);
+            link.full_name = crate::place::full_name(&alias).map(str::to_owned);
+        }
         Op::SetUp { interface, .. } => link(observed, &at, &interface).up = true,
         Op::SetMaster { interface, master, before, .. } => {
             let link = link(observed, &at, &interface);
@@ -94,8 +106,7 @@ fn run(op: &Op, topology: &Topology, observed: &mut Observed) {
         }
         Op::AddAddress { interface, address, .. } => link(observed, &at, &interface).addresses.push(address),
         Op::DeleteAddress { interface, address, .. } => {
-            link(observed, &at, &interface).addresses.retain(|own| *own != address);
-            forget_lost_routes(observed, &at);
+            delete_address(observed, &at, &interface, &address);
         }
         Op::AddRoute { route } => {
             let routes = &mut place(observed, &at).routes;
@@ -158,6 +169,22 @@ fn delete_link(observed: &mut Observed, at: &Place, interface: &IfName) {
     }
 }
 
+/// With the first IPv4 address of a subnet go its others, with the last IPv4 address of a link its IPv4 routes. An IPv6
+/// route stays.
+fn delete_address(observed: &mut Observed, at: &Place, interface: &IfName, address: &IpNet) {
+    let own = &mut link(observed, at, interface).addresses;
+    let is_v4 = |other: &IpNet| other.addr().is_ipv4();
+    let is_beside = |other: &IpNet| is_v4(other) && other.trunc() == address.trunc();
+    assert!(own.contains(address), "Cannot assign requested address: {address}");
+    if own.iter().find(|other| is_beside(other)) == Some(address) {
+        own.retain(|other| !is_beside(other));
+    }
+    own.retain(|other| other != address);
+    if is_v4(address) && !own.iter().any(is_v4) {
+        place(observed, at).routes.retain(|route| route.via.is_ipv6() || !address.contains(&route.via));
+    }
+}
+
 fn forget_lost_routes(observed: &mut Observed, at: &Place) {
     let place = place(observed, at);
     let addresses: Vec<_> = place.links.values().flat_map(|link| link.addresses.clone()).collect();
@@ -194,6 +221,7 @@ fn a_changed_file_changes_what_differs_and_nothing_else() {
             "192.168.15.2/24",
             "192.168.15.3/24",
             &[
+                "delete route default via 192.168.15.5 in namespace `blue`",
                 "remove forward 203.0.113.1:8080/tcp to 192.168.15.2:80 in namespace `router`",
                 "delete address 192.168.15.2/24 of `eth0` in namespace `blue`",
                 "add address 192.168.15.3/24 to `eth0` in namespace `blue`",
@@ -273,6 +301,35 @@ fn an_uplink_made_again_gets_its_programs_and_its_rules_index_anew() {
     assert_eq!(plan(&topology, &observed).unwrap(), []);
 }
 
+#[test]
+fn addresses_and_the_routes_through_them_are_changed_in_place() {
+    let topology = |addresses: &str| {
+        let addresses = addresses.replace(' ', "', '");
+        parse(&format!(
+            "[namespaces.red]\n[namespaces.blue]\n[[cables]]\na = {{ namespace = 'red', interface = 'eth0', \
+             addresses = ['{addresses}'] }}\nb = {{ namespace = 'blue', interface = 'eth0' }}\n[[routes]]\n\
+             namespace = 'red'\nto = 'default'\nvia = '10.0.0.5'\n[[routes]]\nnamespace = 'red'\nto = '::/0'\n\
+             via = 'fd00::5'"
+        ))
+    };
+    for (before, after) in [
+        ("10.0.0.1/24 fd00::1/64", "10.0.0.2/24 fd00::2/64"),
+        ("10.0.0.1/24 10.0.0.2/24 fd00::1/64", "10.0.0.2/24 fd00::1/64"),
+        ("10.0.0.1/24 10.0.0.2/24 fd00::1/64 fd00::2/64", "10.0.0.1/24 fd00::2/64"),
+        ("10.0.0.1/24 10.1.0.1/24 fd00::1/64", "10.0.0.2/24 10.1.0.1/24 fd00::1/64"),
+        ("10.0.0.1/24 10.0.0.2/24 10.0.0.3/24 fd00::1/64", "10.0.0.3/24 10.0.0.2/24 fd00::1/64"),
+    ] {
+        let (before, after, mut observed) = (topology(before), topology(after), machine());
+        up(&before, &mut observed);
+        let ops = up(&after, &mut observed);
+        assert_eq!(plan(&after, &observed).unwrap(), []);
+        for op in ops.iter().rev().flat_map(Op::inverse) {
+            run(&op, &before, &mut observed);
+        }
+        assert_eq!(plan(&before, &observed).unwrap(), []);
+    }
+}
+
 /// Something done by hand to an interface.
 type Damage = fn(&mut Observed, &Place, &IfName);
 
@@ -293,6 +350,7 @@ fn changes_by_hand_are_repaired() {
             let (to, via) = ("198.51.100.0/24".parse().unwrap(), "192.168.15.5".parse().unwrap());
             place(observed, at).routes.push(Route { place: at.clone(), to, via });
         }),
+        ("mark removed", |observed, at, interface| link(observed, at, interface).marked = false),
         ("namespace removed", |observed, at, interface| {
             delete_link(observed, at, interface);
             observed.places.remove(at);
@@ -313,7 +371,7 @@ fn what_is_foreign_is_refused_and_named() {
     observed.places.insert(netns("red"), ObservedPlace::default());
     let conflict = plan(&quickstart(), &observed).unwrap_err();
     assert_eq!(conflict.to_string(), "create namespace `red`: it exists already and was not made by netctl");
-    assert!(conflict.hint().contains("ip netns delete red"));
+    assert!(conflict.hint().contains("netctl ns del red"));
 
     let other = ObservedPlace { owner: Some("lab".parse().unwrap()), ..ObservedPlace::default() };
     observed.places.insert(netns("red"), other);

@@ -1,4 +1,4 @@
-//! Feeds a parsed TOML document to serde.
+//! Feeds a parsed document to serde.
 //!
 //! The toml crate's own deserializer gives errors as finished sentences and visits tables in alphabetical order.
 //! This one keeps the typed error with the path of its key, and visits tables in the order of the file.
@@ -13,12 +13,12 @@ use serde::{
     },
     forward_to_deserialize_any,
 };
-use toml::{
-    Spanned,
-    de::{DeArray, DeString, DeTable, DeValue},
-};
 
-use super::{Step, fault::Fault};
+use super::{
+    Step,
+    document::{Entry, Item, Value},
+    fault::Fault,
+};
 
 /// Reads a table of named things as a list, which keeps the order of the file.
 pub(super) fn named<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
@@ -45,12 +45,12 @@ pub(super) fn named<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer.deserialize_map(Named(PhantomData))
 }
 
-/// A value of the document.
-pub(super) struct Node<'de>(DeValue<'de>);
+/// A value that serde can read.
+pub(super) struct Node<'de>(Value<'de>);
 
-impl<'de> From<DeTable<'de>> for Node<'de> {
-    fn from(document: DeTable<'de>) -> Self {
-        Self(DeValue::Table(document))
+impl<'de> From<Value<'de>> for Node<'de> {
+    fn from(document: Value<'de>) -> Self {
+        Self(document)
     }
 }
 
@@ -59,20 +59,16 @@ impl<'de> Deserializer<'de> for Node<'de> {
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         match self.0 {
-            DeValue::String(Cow::Borrowed(text)) => visitor.visit_borrowed_str(text),
-            DeValue::String(Cow::Owned(text)) => visitor.visit_string(text),
-            DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
-                Ok(number) => visitor.visit_i64(number),
-                Err(_) => Err(Fault::invalid_value(Unexpected::Other("a number beyond 64 bits"), &visitor)),
-            },
-            DeValue::Float(number) => match number.as_str().parse() {
-                Ok(number) => visitor.visit_f64(number),
-                Err(_) => Err(Fault::invalid_value(Unexpected::Other("a number beyond 64 bits"), &visitor)),
-            },
-            DeValue::Boolean(value) => visitor.visit_bool(value),
-            DeValue::Datetime(_) => Err(Fault::invalid_type(Unexpected::Other("a date or time"), &visitor)),
-            DeValue::Array(items) => visitor.visit_seq(Items::from(items)),
-            DeValue::Table(table) => visitor.visit_map(Pairs::from(table)),
+            Value::Null => visitor.visit_unit(),
+            Value::Boolean(value) => visitor.visit_bool(value),
+            Value::Integer(number) => visitor.visit_i64(number),
+            Value::Float(number) => visitor.visit_f64(number),
+            Value::Huge => Err(Fault::invalid_value(Unexpected::Other("a number beyond 64 bits"), &visitor)),
+            Value::Date => Err(Fault::invalid_type(Unexpected::Other("a date or time"), &visitor)),
+            Value::Text(Cow::Borrowed(text)) => visitor.visit_borrowed_str(text),
+            Value::Text(Cow::Owned(text)) => visitor.visit_string(text),
+            Value::List(items) => visitor.visit_seq(Items(items.into_iter().enumerate())),
+            Value::Table(entries) => visitor.visit_map(Pairs { rest: entries.into_iter(), value: None }),
         }
     }
 
@@ -88,7 +84,7 @@ impl<'de> Deserializer<'de> for Node<'de> {
         visitor: V,
     ) -> Result<V::Value, Fault> {
         match self.0 {
-            DeValue::Array(_) => Err(Fault::invalid_type(Unexpected::Seq, &visitor)),
+            Value::List(_) => Err(Fault::invalid_type(Unexpected::Seq, &visitor)),
             _ => self.deserialize_any(visitor),
         }
     }
@@ -100,13 +96,7 @@ impl<'de> Deserializer<'de> for Node<'de> {
 }
 
 /// The items of a list.
-struct Items<'de>(Enumerate<<DeArray<'de> as IntoIterator>::IntoIter>);
-
-impl<'de> From<DeArray<'de>> for Items<'de> {
-    fn from(items: DeArray<'de>) -> Self {
-        Self(items.into_iter().enumerate())
-    }
-}
+struct Items<'de>(Enumerate<vec::IntoIter<Item<'de>>>);
 
 impl<'de> SeqAccess<'de> for Items<'de> {
     type Error = Fault;
@@ -115,33 +105,24 @@ impl<'de> SeqAccess<'de> for Items<'de> {
         let Some((index, item)) = self.0.next() else {
             return Ok(None);
         };
-        seed.deserialize(Node(item.into_inner())).map(Some).map_err(|fault| fault.within(Step::Index(index)))
+        seed.deserialize(Node(item.value)).map(Some).map_err(|fault| fault.within(Step::Index(index)))
     }
 }
 
 /// The keys and values of a table.
 struct Pairs<'de> {
-    rest: vec::IntoIter<(Spanned<DeString<'de>>, Spanned<DeValue<'de>>)>,
-    value: Option<(String, DeValue<'de>)>,
-}
-
-impl<'de> From<DeTable<'de>> for Pairs<'de> {
-    fn from(table: DeTable<'de>) -> Self {
-        let mut pairs: Vec<_> = table.into_iter().collect();
-        pairs.sort_by_key(|(key, _)| key.span().start);
-        Self { rest: pairs.into_iter(), value: None }
-    }
+    rest: vec::IntoIter<Entry<'de>>,
+    value: Option<(Cow<'de, str>, Value<'de>)>,
 }
 
 impl<'de> MapAccess<'de> for Pairs<'de> {
     type Error = Fault;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Fault> {
-        let Some((key, value)) = self.rest.next() else {
+        let Some(Entry { key, value, .. }) = self.rest.next() else {
             return Ok(None);
         };
-        let key = key.into_inner();
-        self.value = Some((key.to_string(), value.into_inner()));
+        self.value = Some((key.clone(), value));
         let key: CowStrDeserializer<'_, Fault> = key.into_deserializer();
         seed.deserialize(key).map(Some)
     }
@@ -149,6 +130,6 @@ impl<'de> MapAccess<'de> for Pairs<'de> {
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Fault> {
         let (key, value) =
             self.value.take().ok_or_else(|| Fault::custom("a value was asked for before its key"))?;
-        seed.deserialize(Node(value)).map_err(|fault| fault.within(Step::Key(key)))
+        seed.deserialize(Node(value)).map_err(|fault| fault.within(Step::Key(key.into_owned())))
     }
 }

@@ -2,7 +2,12 @@
 
 use std::fmt;
 
-use super::{KeyPath, fault::Fault, line_of, nearest, path::line_at};
+use super::{
+    KeyPath,
+    document::{Mistake, line_at, line_of},
+    fault::Fault,
+    nearest,
+};
 
 /// An error of a topology file, with its place in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,10 +25,10 @@ pub struct Error {
 /// What is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
-    /// Not TOML.
+    /// Neither TOML nor JSON.
     #[error("{message}")]
     Syntax {
-        /// The TOML parser's message.
+        /// The parser's message.
         message: String,
     },
     /// A key that the table does not have.
@@ -57,21 +62,21 @@ pub enum Problem {
 }
 
 impl Error {
-    /// The error of a text that is not TOML.
-    pub(super) fn syntax(error: &toml::de::Error, text: &str, file: &str) -> Self {
+    /// The error of a text that is no document.
+    pub(super) fn syntax(mistake: Mistake, text: &str, file: &str) -> Self {
         Self {
             file: file.to_owned(),
-            line: line_at(text, error.span().map_or(0, |span| span.start)),
+            line: line_at(text, mistake.offset),
             path: KeyPath::default(),
-            problem: Problem::Syntax { message: uncapitalised(error.message()) },
+            problem: Problem::Syntax { message: mistake.message },
         }
     }
 
     /// Finds the line of a fault.
     pub(super) fn locate(Fault { path, problem }: Fault, text: &str, file: &str) -> Self {
         let line = match &problem {
-            Problem::UnknownKey { key, .. } => line_of(text, &path.key(key)),
-            _ => line_of(text, &path),
+            Problem::UnknownKey { key, .. } => line_of(text, file, &path.key(key)),
+            _ => line_of(text, file, &path),
         };
         Self { file: file.to_owned(), line, path, problem }
     }
@@ -84,9 +89,7 @@ impl Error {
                 Some(meant) => format!("did you mean `{meant}`?"),
                 None => format!("the keys here are `{}`", known.join("`, `")),
             }),
-            Problem::MissingKey { key: "addresses" } => {
-                Some("set `addresses = [\"ADDRESS/PREFIX\"]`, or `addresses = []` for none".to_owned())
-            }
+            Problem::WrongType { found, .. } if found == "`null`" => Some("leave the key out".to_owned()),
             Problem::WrongType { expected, found } if expected == "a string" => {
                 if found == "a table" {
                     Some("a key that contains dots needs quotes around it".to_owned())
@@ -110,13 +113,6 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
-
-/// The text with its first letter in lower case, as all messages begin.
-fn uncapitalised(text: &str) -> String {
-    let mut characters = text.chars();
-    let first = characters.next().map(|c| c.to_ascii_lowercase());
-    first.into_iter().chain(characters).collect()
-}
 
 #[cfg(test)]
 mod tests {
@@ -143,12 +139,12 @@ mod tests {
             (
                 "\ncolour = 1",
                 "2: unknown key `colour`",
-                "`name`, `namespaces`, `bridges`, `cables`, `routes`, `nat`",
+                "`$schema`, `name`, `namespaces`, `bridges`, `cables`, `routes`, `nat`",
             ),
             (
-                "[namespaces.worker]\ncount = 3",
-                "2: unknown key `count` in `namespaces.worker`",
-                "`forwarding`, `sysctls`",
+                "[namespaces.worker]\ncopies = 3",
+                "2: unknown key `copies` in `namespaces.worker`",
+                "`count`, `forwarding`, `sysctls`",
             ),
             (
                 "[[cables]]\na = { namespace = 'a', interface = 'b' }\nb = { namespace = 'c',\n colour = 1 }",
@@ -166,7 +162,7 @@ mod tests {
     #[test]
     fn a_missing_key_is_named_with_the_table_it_is_missing_in() {
         let cases = [
-            ("\n[bridges.br.ports]\nworker = {}", "3: missing key `addresses` in `bridges.br.ports.worker`"),
+            ("\n[[cables]]\na = { namespace = 'a' }", "3: missing key `interface` in `cables[0].a`"),
             ("[[routes]]\nnamespace = 'a'\nto = 'default'", "1: missing key `via` in `routes[0]`"),
             (
                 "[[routes]]\nnamespace = 'a'\nto = 'b'\nvia = 'c'\n[[routes]]\n",
@@ -224,5 +220,30 @@ mod tests {
             assert!(message.starts_with(&format!("office.toml:{line}: ")), "{message}");
             assert!(!message.contains('\n') && message == message.to_lowercase(), "{message}");
         }
+    }
+
+    #[test]
+    fn json_is_refused_in_the_same_words() {
+        let cases = [
+            ("{\n\"nmae\": \"x\"}", "2: unknown key `nmae`", Some("did you mean `name`?")),
+            ("{\n\"cables\": [\n{}]}", "3: missing key `a` in `cables[0]`", None),
+            (
+                "{\"bridges\": {\"b\": {\n\"mtu\": 1500.0}}}",
+                "2: expected a whole number, found the number `1500.0` in `bridges.b.mtu`",
+                None,
+            ),
+            ("{\"name\":\nnull}", "1: expected a string, found `null` in `name`", Some("leave the key out")),
+            ("{\"name\": \"a\",\n\"name\": \"b\"}", "2: duplicate key `name`", None),
+            ("{\n\n", "3: expected a key in double quotes, found the end of the file", None),
+        ];
+        for (text, message, hint) in cases {
+            assert_eq!(refusal(text), (format!("office.toml:{message}"), hint.map(str::to_owned)));
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_called_json_is_json() {
+        let error = Spec::parse("name = 'x'", "x.json").unwrap_err();
+        assert_eq!(error.to_string(), "x.json:1: expected an object, found `n`");
     }
 }

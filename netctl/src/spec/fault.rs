@@ -65,8 +65,9 @@ fn found_in_words(found: de::Unexpected<'_>) -> String {
     match found {
         de::Unexpected::Bool(value) => format!("`{value}`"),
         de::Unexpected::Signed(number) => format!("the number `{number}`"),
-        de::Unexpected::Float(number) => format!("the number `{number}`"),
+        de::Unexpected::Float(number) => format!("the number `{number:?}`"),
         de::Unexpected::Str(text) => format!("the string {text:?}"),
+        de::Unexpected::Unit => "`null`".to_owned(),
         de::Unexpected::Seq => "a list".to_owned(),
         de::Unexpected::Map => "a table".to_owned(),
         other => other.to_string(),

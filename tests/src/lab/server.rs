@@ -1,8 +1,17 @@
 //! A program that goes on beside the test.
 
-use std::{fs, path::PathBuf, process::Child};
+use std::{
+    fs,
+    path::PathBuf,
+    process::{self, Child},
+};
 
-use super::{Ns, missing};
+use nix::{
+    sys::signal::{self, Signal},
+    unistd::Pid,
+};
+
+use super::{Ns, Output, eventually, missing};
 
 /// A program that goes on until it is dropped. What it says goes to a file.
 pub struct Server<'a> {
@@ -40,6 +49,38 @@ impl<'a> Server<'a> {
         if let Some(status) = self.child.try_wait().unwrap() {
             panic!("{} ended: {status}\n{}\n{}", self.command, self.log(), self.ns.lab.diagnosis());
         }
+    }
+
+    /// Waits until it has said this.
+    #[track_caller]
+    pub fn wait_for(&mut self, words: &str) {
+        let what = format!("{} says {words:?}", self.command);
+        eventually(&what, || {
+            let has_said = self.log().contains(words);
+            if !has_said {
+                self.assert_alive();
+            }
+            has_said
+        });
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        signal::kill(Pid::from_raw(self.child.id().try_into().unwrap()), signal).unwrap();
+    }
+
+    /// Waits until it ends by itself. All it said counts as its standard output.
+    #[track_caller]
+    #[must_use]
+    pub fn finish(mut self) -> Output<'a> {
+        let mut ended = None;
+        eventually(&format!("{} ends", self.command), || {
+            ended = self.child.try_wait().unwrap();
+            ended.is_some()
+        });
+        let stdout = fs::read(&self.log).unwrap();
+        let output = process::Output { status: ended.unwrap(), stdout, stderr: Vec::new() };
+        Output::new(self.ns.lab, &self.command, output)
     }
 }
 

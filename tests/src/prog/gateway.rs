@@ -19,7 +19,7 @@ use netctl::{
         load::{self, Constants},
         maps::Tables,
     },
-    netlink::{Socket, addr, link},
+    netlink::{Socket, addr, link, route},
     netns::Netns,
 };
 use netctl_ebpf::ABI_VERSION;
@@ -29,7 +29,7 @@ use nix::{
 };
 
 use super::{INSIDE, INSIDE_INDEX, Nat, UPLINK, UPLINK_INDEX};
-use crate::packet::GATEWAY_MAC;
+use crate::{lab::eventually, packet::GATEWAY_MAC};
 
 const PROGRAMS: [&str; 4] = ["uplink_egress", "uplink_ingress", "inside_ingress", "inside_egress"];
 
@@ -101,7 +101,17 @@ fn make_links() {
         let address = address.parse().unwrap();
         requests.push(addr::add(&addr::NewAddress { index, address, broadcast: None, no_dad: true }));
     }
-    for answer in Socket::open().unwrap().execute(requests).unwrap() {
+    let mut socket = Socket::open().unwrap();
+    for answer in socket.execute(requests).unwrap() {
         answer.unwrap();
     }
+    // The kernel sets the routes of IPv6 addresses a moment after it has taken these.
+    eventually("the gateway's addresses are its own", || {
+        let routes = route::dump(&mut socket).unwrap();
+        let is_local = |(_, address): &(u32, &str)| {
+            let address = address.split('/').next().unwrap().parse().unwrap();
+            routes.iter().any(|route| route.is_local(address))
+        };
+        ADDRESSES.iter().all(is_local)
+    });
 }

@@ -58,12 +58,12 @@ fn fragments_are_dropped_the_first_like_the_others() {
 }
 
 #[test]
-fn icmp_that_is_no_query_is_dropped_even_if_it_quotes_a_flow() {
+fn icmp_that_is_neither_query_nor_error_is_dropped_even_if_it_quotes_a_flow() {
     let nat = Nat::masquerading();
-    for (family, kinds) in FAMILIES.iter().zip([
-        &[(3, 3), (3, 4), (11, 0), (12, 0), (5, 1), (13, 0), (10, 0), (30, 0), (200, 0)][..],
-        &[(1, 4), (2, 0), (3, 0), (4, 0), (135, 0), (200, 0)],
-    ]) {
+    for (family, kinds) in FAMILIES
+        .iter()
+        .zip([&[(5, 1), (13, 0), (10, 0), (30, 0), (200, 0)][..], &[(135, 0), (137, 0), (200, 0)]])
+    {
         let quoted = udp((family.server, 53), (family.red, 4321));
         nat.egress(&quoted.answer()).assert_passed();
         for &(kind, code) in kinds {

@@ -7,30 +7,37 @@ use std::{
 };
 
 use aya::programs::{
-    CgroupAttachMode, CgroupSockAddr, LinkOrder, SchedClassifier, TcAttachType,
+    CgroupAttachMode, CgroupSockAddr, LinkOrder, ProgramError, SchedClassifier, TcAttachType,
     cgroup_sock_addr::CgroupSockAddrAttachType, links::FdLink, tc::TcAttachOptions,
 };
 
-use super::{Error, Pins, Side, make_parent, remove_tree};
-use crate::model::IfName;
+use super::{Error, Pins, Side, filter, make_parent, remove_tree};
+use crate::{model::IfName, netlink::tc::Hook};
 
 /// The hooks of an interface.
-pub(super) const HOOKS: [(&str, TcAttachType); 2] =
-    [("ingress", TcAttachType::Ingress), ("egress", TcAttachType::Egress)];
+pub(super) const HOOKS: [(&str, TcAttachType, Hook); 2] =
+    [("ingress", TcAttachType::Ingress, Hook::Ingress), ("egress", TcAttachType::Egress, Hook::Egress)];
 
 /// The hooks of the socket layer.
 pub(super) const LOCAL_HOOKS: [&str; 8] =
     ["connect4", "connect6", "sendmsg4", "sendmsg6", "recvmsg4", "recvmsg6", "getpeername4", "getpeername6"];
 
-/// Attaches the programs of `side` to `interface` of the calling thread's network namespace.
+/// Attaches the programs of `side` to `interface` of the calling thread's network namespace: by TCX links or, where the
+/// kernel has none (before 6.6), by filters on a `clsact` qdisc.
 ///
 /// # Errors
 /// If the interface does not exist or the kernel refuses; what was attached before is detached again.
 pub fn attach(pins: &Pins, side: Side, interface: &IfName) -> Result<(), Error> {
     detach(pins, side, interface)?;
-    let result = HOOKS.iter().try_for_each(|(hook, attach_type)| {
-        let link = attach_tcx(pins, &format!("{}_{hook}", side.as_str()), interface, *attach_type)?;
-        pin(link, &pins.link(side, interface, hook))
+    let result = HOOKS.iter().try_for_each(|(hook, attach_type, tc_hook)| {
+        let name = format!("{}_{hook}", side.as_str());
+        match attach_tcx(pins, &name, interface, *attach_type) {
+            Ok(link) => pin(link, &pins.link(side, interface, hook)),
+            Err(error) if is_unknown_to_kernel(&error) => {
+                filter::attach(pins, &name, side, interface, hook, *tc_hook)
+            }
+            Err(error) => Err(error),
+        }
     });
     if result.is_err() {
         let _ = detach(pins, side, interface);
@@ -51,11 +58,18 @@ fn attach_tcx(
     program.take_link(id).map_err(&failed)?.try_into().map_err(Error::link(name))
 }
 
-/// Detaches the programs of `side` from `interface`. None there is no error.
+/// Whether the kernel does not know what it was asked for: `EINVAL`, as for any attach type it has never heard of.
+fn is_unknown_to_kernel(error: &Error) -> bool {
+    let Error::Program { source, .. } = error else { return false };
+    matches!(&**source, ProgramError::SyscallError(error) if error.io_error.raw_os_error() == Some(libc::EINVAL))
+}
+
+/// Detaches the programs of `side` from `interface` of the calling thread's network namespace. None there is no error.
 ///
 /// # Errors
-/// If a pin cannot be removed.
+/// If a pin or a filter cannot be removed.
 pub fn detach(pins: &Pins, side: Side, interface: &IfName) -> Result<(), Error> {
+    filter::detach(pins, side, interface)?;
     remove_tree(&pins.interface(side, interface))
 }
 

@@ -1,0 +1,160 @@
+//! Traffic control, as far as it attaches programs: the `clsact` qdisc and its `bpf` filters.
+//!
+//! For kernels before 6.6, which have no TCX links. Follows net/sched/sch_api.c, net/sched/cls_api.c and
+//! net/sched/cls_bpf.c.
+
+use std::os::fd::{AsRawFd as _, BorrowedFd};
+
+use neli::consts::{
+    nl::NlmF,
+    rtnl::{Rtm, Tca},
+};
+
+use super::{Error, Malformed, Request, Socket, message::Message};
+
+/// Where a filter sits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hook {
+    /// Before the packet goes up.
+    Ingress,
+    /// Before it leaves.
+    Egress,
+}
+
+impl Hook {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Ingress, Self::Egress];
+
+    /// `TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS)` and its like.
+    const fn parent(self) -> u32 {
+        match self {
+            Self::Ingress => 0xffff_fff2,
+            Self::Egress => 0xffff_fff3,
+        }
+    }
+}
+
+/// `TC_H_CLSACT`: where the qdisc is.
+const CLSACT: u32 = 0xffff_fff1;
+/// `TC_H_MAKE(TC_H_CLSACT, 0)`: its handle.
+const CLSACT_HANDLE: u32 = 0xffff_0000;
+/// Filters run in the order of their priorities; netctl's are late, so that others see packets as they came.
+const PRIORITY: u32 = 0xc000;
+/// The one filter of that priority.
+const HANDLE: u32 = 1;
+
+/// `tc qdisc add dev LINK clsact`; `EEXIST` if there is one.
+#[must_use]
+pub fn add_clsact(index: u32) -> Request {
+    let flags = NlmF::ACK | NlmF::CREATE | NlmF::EXCL;
+    let mut request = Request::new(Rtm::Newqdisc, flags, &tcmsg(index, CLSACT_HANDLE, CLSACT, 0));
+    request.name(Tca::Kind, "clsact");
+    request
+}
+
+/// `tc qdisc del dev LINK clsact`, with every filter on it
+#[must_use]
+pub fn delete_clsact(index: u32) -> Request {
+    Request::new(Rtm::Delqdisc, NlmF::ACK, &tcmsg(index, CLSACT_HANDLE, CLSACT, 0))
+}
+
+/// `tc filter add dev LINK HOOK prio 49152 handle 1 bpf direct-action object-pinned PROGRAM`
+///
+/// The program's descriptor has to stay open until this is sent.
+#[must_use]
+pub fn add_filter(index: u32, hook: Hook, program: BorrowedFd<'_>, name: &str) -> Request {
+    /// From include/uapi/linux/pkt_cls.h.
+    const TCA_BPF_FD: u16 = 6;
+    const TCA_BPF_NAME: u16 = 7;
+    const TCA_BPF_FLAGS: u16 = 8;
+    const TCA_BPF_FLAG_ACT_DIRECT: u32 = 1;
+
+    let flags = NlmF::ACK | NlmF::CREATE | NlmF::EXCL;
+    let mut request = Request::new(Rtm::Newtfilter, flags, &filter(index, hook));
+    request.name(Tca::Kind, "bpf");
+    request.nested(Tca::Options, |options| {
+        options.attribute(TCA_BPF_FD, &program.as_raw_fd().to_ne_bytes());
+        options.name(TCA_BPF_NAME, name);
+        options.u32(TCA_BPF_FLAGS, TCA_BPF_FLAG_ACT_DIRECT);
+    });
+    request
+}
+
+/// `tc filter del dev LINK HOOK prio 49152 handle 1 bpf`
+#[must_use]
+pub fn delete_filter(index: u32, hook: Hook) -> Request {
+    let mut request = Request::new(Rtm::Deltfilter, NlmF::ACK, &filter(index, hook));
+    request.name(Tca::Kind, "bpf");
+    request
+}
+
+/// `tc filter show dev LINK HOOK`: how many filters of whatever owner there are.
+///
+/// # Errors
+/// Those of [`Socket::dump`].
+pub fn count_filters(socket: &mut Socket, index: u32, hook: Hook) -> Result<usize, Error> {
+    let header = tcmsg(index, 0, hook.parent(), 0);
+    let is_filter = |message: &Message<'_>| -> Result<Option<()>, Malformed> {
+        // A line of the dump stands for a priority as a whole and has no handle.
+        let (&[_, _, _, _, _, _, _, _, h0, h1, h2, h3, ..], _) = message.body::<20>()?;
+        let handle = u32::from_ne_bytes([h0, h1, h2, h3]);
+        Ok((message.is(Rtm::Newtfilter) && handle != 0).then_some(()))
+    };
+    Ok(socket.dump(Request::new(Rtm::Gettfilter, NlmF::DUMP, &header), is_filter)?.len())
+}
+
+fn filter(index: u32, hook: Hook) -> [u8; 20] {
+    const ETH_P_ALL: u16 = 3;
+    tcmsg(index, HANDLE, hook.parent(), PRIORITY << 16 | u32::from(ETH_P_ALL.to_be()))
+}
+
+/// `struct tcmsg`: family unspecified, index, handle, parent, and a filter's priority and protocol.
+fn tcmsg(index: u32, handle: u32, parent: u32, info: u32) -> [u8; 20] {
+    let mut header = [0; 20];
+    let (_, fields) = header.split_at_mut(4);
+    for (field, value) in fields.chunks_exact_mut(4).zip([index, handle, parent, info]) {
+        field.copy_from_slice(&value.to_ne_bytes());
+    }
+    header
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        model::IfName,
+        netlink::link::{self, NewLink},
+        netns::tests::isolated,
+    };
+
+    #[test]
+    fn messages_are_those_of_tc() {
+        let add = add_clsact(7);
+        let index_handle_parent_info = [7, 0, 0, 0, 0, 0, 0xff, 0xff, 0xf1, 0xff, 0xff, 0xff, 0, 0, 0, 0];
+        assert_eq!(add.bytes()[20..36], index_handle_parent_info);
+        assert_eq!(add.bytes()[36..], *b"\x0b\0\x01\0clsact\0\0");
+        let delete = delete_filter(7, Hook::Egress);
+        assert_eq!(delete.bytes()[20..36], [7, 0, 0, 0, 1, 0, 0, 0, 0xf3, 0xff, 0xff, 0xff, 0, 3, 0, 0xc0]);
+    }
+
+    #[test]
+    fn a_qdisc_comes_and_goes_and_its_filters_are_counted() {
+        isolated(|| {
+            let mut socket = Socket::open().unwrap();
+            let name: IfName = "br0".parse().unwrap();
+            let run = |socket: &mut Socket, request| socket.execute(vec![request]).unwrap().remove(0);
+            run(&mut socket, link::create_bridge(&NewLink::named(&name))).unwrap();
+            let index = link::find(&mut socket, &name).unwrap().unwrap().index;
+            run(&mut socket, add_clsact(index)).unwrap();
+            let again = run(&mut socket, add_clsact(index)).unwrap_err();
+            assert_eq!(again.errno, nix::errno::Errno::EEXIST);
+            let tc = ["filter", "add", "dev", "br0", "ingress", "matchall", "action", "pass"];
+            let added = std::process::Command::new("tc").args(tc).status().unwrap();
+            let expected = usize::from(added.success());
+            assert_eq!(count_filters(&mut socket, index, Hook::Ingress).unwrap(), expected);
+            assert_eq!(count_filters(&mut socket, index, Hook::Egress).unwrap(), 0);
+            run(&mut socket, delete_clsact(index)).unwrap();
+            assert!(run(&mut socket, delete_clsact(index)).is_err());
+        });
+    }
+}

@@ -1,0 +1,118 @@
+//! What is in a topology's way.
+
+use std::fmt;
+
+use ipnet::IpNet;
+
+use crate::{
+    model::{IfName, NetnsName, Place, TopologyName},
+    observe::HostRoute,
+    op::At,
+};
+
+/// Why a topology cannot be brought up: something that is not its own is in its way.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Conflict {
+    /// A namespace of that name exists.
+    #[error("create namespace `{name}`: it exists already and {}", whose(owner.as_ref()))]
+    Namespace {
+        /// Its name.
+        name: NetnsName,
+        /// Whose it is, if netctl made it.
+        owner: Option<TopologyName>,
+    },
+    /// An interface of that name exists.
+    #[error("create link `{interface}` {}: it exists already and {}", At(place), whose(owner.as_ref()))]
+    Link {
+        /// Where.
+        place: Place,
+        /// Its name.
+        interface: IfName,
+        /// Whose it is, if netctl made it.
+        owner: Option<TopologyName>,
+    },
+    /// A subnet that the host knows already.
+    #[error("{0}")]
+    Subnet(Box<Overlap>),
+}
+
+/// A subnet that the host knows already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Overlap {
+    /// The topology's subnet.
+    pub subnet: IpNet,
+    /// The link of the host that it would be on, as the file calls it.
+    pub link: String,
+    /// What it overlaps.
+    pub neighbour: Neighbour,
+    /// A subnet of the same size that is free.
+    pub free: Option<IpNet>,
+}
+
+impl fmt::Display for Overlap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { subnet, link, neighbour, .. } = self;
+        write!(f, "put {subnet} on the host (`{link}`): it overlaps {neighbour}")
+    }
+}
+
+/// What the host has beside the topology.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Neighbour {
+    /// An address of an interface.
+    Address {
+        /// The interface.
+        interface: IfName,
+        /// The address and its subnet's prefix length.
+        address: IpNet,
+        /// Whose interface it is, if netctl made it.
+        owner: Option<TopologyName>,
+    },
+    /// A route.
+    Route(HostRoute),
+}
+
+impl fmt::Display for Neighbour {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address { interface, address, owner } => {
+                write!(f, "the address {address} of `{interface}`")?;
+                owner.iter().try_for_each(|owner| write!(f, ", which belongs to the topology `{owner}`"))
+            }
+            Self::Route(HostRoute { to, via, interface, .. }) => {
+                write!(f, "the host's route to {to}")?;
+                via.iter().try_for_each(|via| write!(f, " via {via}"))?;
+                interface.iter().try_for_each(|interface| write!(f, " dev {interface}"))
+            }
+        }
+    }
+}
+
+fn whose(owner: Option<&TopologyName>) -> String {
+    owner.map_or_else(
+        || "was not made by netctl".to_owned(),
+        |owner| format!("belongs to the topology `{owner}`"),
+    )
+}
+
+impl Conflict {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        let owner = match self {
+            Self::Namespace { owner, .. } | Self::Link { owner, .. } => owner.as_ref(),
+            Self::Subnet(_) => None,
+        };
+        match (self, owner) {
+            (_, Some(owner)) => format!("`netctl down {owner}` removes that topology"),
+            (Self::Namespace { name, .. }, None) => {
+                format!("choose another name in the file, or remove it with `netctl ns del {name}`")
+            }
+            (Self::Link { .. }, None) => "choose another interface name in the file".to_owned(),
+            (Self::Subnet(overlap), None) => match overlap.free {
+                Some(free) => format!("{free} is free"),
+                None => "choose another subnet in the file".to_owned(),
+            },
+        }
+    }
+}

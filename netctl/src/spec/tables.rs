@@ -1,0 +1,169 @@
+//! The tables of the file and their keys. The comments here are the descriptions of the schema.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::de::named;
+
+/// A topology: namespaces, the bridges and cables between them, routes and address translation.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub struct Spec {
+    /// Where editors find this schema; netctl does not look at it.
+    #[serde(rename = "$schema")]
+    pub schema: Option<String>,
+    /// The topology's name; the file's stem when left out.
+    pub name: Option<String>,
+    /// Network namespaces by name, as `ip netns add NAME` makes them.
+    #[serde(default, deserialize_with = "named")]
+    #[schemars(with = "BTreeMap<String, Namespace>")]
+    pub namespaces: Vec<(String, Namespace)>,
+    /// Bridges by name, with the namespaces plugged into each.
+    #[serde(default, deserialize_with = "named")]
+    #[schemars(with = "BTreeMap<String, Bridge>")]
+    pub bridges: Vec<(String, Bridge)>,
+    /// Cables (veth pairs) between two places.
+    #[serde(default)]
+    pub cables: Vec<Cable>,
+    /// Routes beside the default routes that ports bring.
+    #[serde(default)]
+    pub routes: Vec<Route>,
+    /// Address translation.
+    #[serde(default)]
+    pub nat: Nat,
+}
+
+/// A network namespace, or several alike.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub struct Namespace {
+    /// Makes so many of them: NAME-0, NAME-1, … A port called NAME plugs all of them in.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub count: Option<i64>,
+    /// Whether it forwards packets between its links. When left out: if it translates addresses or is another's next
+    /// hop.
+    pub forwarding: Option<bool>,
+    /// `net.*` sysctls, in dotted form.
+    #[serde(default)]
+    pub sysctls: BTreeMap<String, String>,
+}
+
+/// A Linux bridge.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub struct Bridge {
+    /// Where it lives; `host` when left out.
+    pub namespace: Option<String>,
+    /// The bridge's own addresses, ADDRESS/PREFIX.
+    #[serde(default)]
+    pub addresses: Vec<String>,
+    /// Bytes, for the bridge and both ends of its ports; the kernel's 1500 when left out.
+    #[schemars(range(min = 68, max = 65535))]
+    pub mtu: Option<i64>,
+    /// The namespaces plugged into it, by name.
+    #[serde(default, deserialize_with = "named")]
+    #[schemars(with = "BTreeMap<String, Port>")]
+    pub ports: Vec<(String, Port)>,
+}
+
+/// A namespace plugged into a bridge.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+pub struct Port {
+    /// The addresses of the namespace's end, ADDRESS/PREFIX; `[]` for none. When left out: the next free one of each
+    /// of the bridge's subnets.
+    pub addresses: Option<Vec<String>>,
+    /// The name of the namespace's end; the next free of eth0, eth1, … when left out.
+    pub interface: Option<String>,
+    /// The name of the bridge's end; veth-NAMESPACE-br, shortened if need be, when left out.
+    pub port: Option<String>,
+    /// Bytes, for both ends; the bridge's when left out.
+    #[schemars(range(min = 68, max = 65535))]
+    pub mtu: Option<i64>,
+    /// Whether the namespace's default route goes through the bridge's address. When left out: yes, but not on the
+    /// host.
+    pub default_route: Option<bool>,
+}
+
+/// A cable (veth pair).
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub struct Cable {
+    /// One end.
+    pub a: End,
+    /// The other end.
+    pub b: End,
+}
+
+/// One end of a cable.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub struct End {
+    /// Where it lives; may be `host`.
+    pub namespace: String,
+    /// Its interface name, at most 15 bytes.
+    pub interface: String,
+    /// Its addresses, ADDRESS/PREFIX.
+    #[serde(default)]
+    pub addresses: Vec<String>,
+    /// Bytes; the kernel's 1500 when left out.
+    #[schemars(range(min = 68, max = 65535))]
+    pub mtu: Option<i64>,
+}
+
+/// A route.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub struct Route {
+    /// Where it is set; may be `host`.
+    pub namespace: String,
+    /// A network, or `default`.
+    pub to: String,
+    /// The next hop's address.
+    pub via: String,
+}
+
+/// Address translation.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub struct Nat {
+    /// Source NAT of what leaves by an uplink.
+    #[serde(default)]
+    pub masquerade: Vec<Masquerade>,
+    /// Destination NAT of what reaches a gateway's port.
+    #[serde(default)]
+    pub forward: Vec<Forward>,
+}
+
+/// Source NAT, as `iptables -t nat -A POSTROUTING -s SOURCE -o OUT -j MASQUERADE` has it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub struct Masquerade {
+    /// The gateway; may be `host`.
+    pub namespace: String,
+    /// The inside network.
+    pub source: String,
+    /// The uplink; every interface but the one that `source` lives behind when left out. Needed on the host.
+    pub out: Option<String>,
+    /// The outside address to take; the one that routing chooses when left out.
+    pub address: Option<String>,
+    /// The ports to choose from, FIRST-LAST; the packet's own, else any free one when left out.
+    pub ports: Option<String>,
+    /// Lets in what comes from outside straight to an inside address.
+    #[serde(default)]
+    pub routed: bool,
+}
+
+/// Destination NAT, as `iptables -t nat -A PREROUTING … -j DNAT` has it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub struct Forward {
+    /// The gateway; may be `host`.
+    pub namespace: String,
+    /// `[ADDRESS:]PORT[-PORT][/tcp|udp|tcp+udp]`; without an address on every local one, without a protocol tcp.
+    pub listen: String,
+    /// `ADDRESS[:PORT]`; a range of ports maps onto as long a range.
+    pub to: String,
+}

@@ -1,0 +1,55 @@
+//! `exec`: a command in a namespace, as `ip netns exec` has it.
+
+use netctl_tests::lab::{Lab, netctl};
+
+#[test]
+fn the_exit_status_is_the_commands_own() {
+    let lab = Lab::quickstart();
+    lab.file("notes", "no program");
+    for (command, code) in [
+        (&["true"][..], 0),
+        (&["sh", "-c", "exit 7"], 7),
+        (&["sh", "-c", "exit 3"], 3),
+        (&["no-such-command"], 127),
+        (&["./notes"], 126),
+    ] {
+        let said = lab.netctl(["exec", "red", "--"].iter().chain(command).copied()).fails(code);
+        assert_eq!(said.stderr().starts_with("error: run `"), code >= 126, "{said}");
+    }
+    let killed = lab.netctl(["exec", "red", "--", "sh", "-c", "kill -TERM $$"]);
+    assert_eq!(killed.code(), None, "the command takes netctl's place: {killed}");
+}
+
+#[test]
+fn input_and_output_are_the_commands_own() {
+    let lab = Lab::quickstart();
+    let said =
+        lab.host().run_with(&netctl(), ["exec", "red", "--", "tr", "a-z", "A-Z"], b"words\n").success();
+    assert_eq!((said.stdout(), said.stderr()), ("WORDS\n", ""));
+    let said = lab.netctl(["exec", "red", "--", "sh", "-c", "echo complaint >&2"]).success();
+    assert_eq!((said.stdout(), said.stderr()), ("", "complaint\n"));
+    let said = lab.netctl(["exec", "red", "echo", "--json", "-q"]).success();
+    assert_eq!(said.stdout(), "--json -q\n", "what follows the command is its own");
+}
+
+#[test]
+fn the_command_sees_the_namespaces_links_sysfs_and_files_of_etc() {
+    let lab = Lab::quickstart();
+    let etc = "mount -t tmpfs tmpfs /etc && mkdir -p /etc/netns/red && echo red > /etc/netns/red/hosts \
+               && echo host > /etc/hosts";
+    lab.host().run("sh", ["-c", etc]).success();
+    let script = "ls /sys/class/net; ip netns identify; cat /etc/hosts";
+    let said = lab.netctl(["exec", "red", "--", "sh", "-c", script]).success();
+    assert_eq!(said.stdout().lines().collect::<Vec<_>>(), ["eth0", "lo", "red", "red"], "{said}");
+    assert_eq!(lab.host().run("cat", ["/etc/hosts"]).success().stdout(), "host\n");
+}
+
+#[test]
+fn a_namespace_that_is_not_there_is_named() {
+    let lab = Lab::new();
+    let said = lab.netctl(["exec", "red", "true"]).fails(1);
+    assert_eq!(
+        said.stderr(),
+        "error: open namespace `red`: no such namespace\nhint: `netctl ns ls` lists the namespaces\n"
+    );
+}

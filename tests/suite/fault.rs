@@ -1,0 +1,119 @@
+//! Killed at every step of `up` and of `down`: the one takes away what is there, the other completes it.
+//!
+//! The netctl under test is built with its feature `fault-injection`, which `cargo xtask test` sees to.
+
+use netctl_tests::lab::{Lab, Output};
+
+/// A topology with every kind of object, half of them on the host.
+const ALL_KINDS: &str = r#"
+name = "all"
+
+[namespaces.red]
+[namespaces.gateway]
+sysctls = { "net.ipv4.conf.all.rp_filter" = "2" }
+[namespaces.outside]
+
+[bridges.the-office-network]
+addresses = ["10.9.0.1/24", "fd09::1/64"]
+mtu = 1400
+[bridges.the-office-network.ports]
+red = {}
+
+[[cables]]
+a = { namespace = "host", interface = "to-gateway", addresses = ["10.8.0.1/24"] }
+b = { namespace = "gateway", interface = "in0", addresses = ["10.8.0.2/24"] }
+[[cables]]
+a = { namespace = "gateway", interface = "wan0", addresses = ["203.0.113.1/24"] }
+b = { namespace = "outside", interface = "eth0", addresses = ["203.0.113.2/24"] }
+
+[[routes]]
+namespace = "gateway"
+to = "10.9.0.0/24"
+via = "10.8.0.1"
+[[routes]]
+namespace = "host"
+to = "203.0.113.0/24"
+via = "10.8.0.2"
+
+[[nat.masquerade]]
+namespace = "gateway"
+source = "10.8.0.0/15"
+out = "wan0"
+[[nat.masquerade]]
+namespace = "host"
+source = "10.9.0.0/24"
+out = "to-gateway"
+
+[[nat.forward]]
+namespace = "gateway"
+listen = "203.0.113.1:8000-8009/tcp+udp"
+to = "10.8.0.1:80"
+"#;
+
+/// More steps than there are: a bound for the loops below.
+const MANY: u32 = 500;
+
+/// Runs netctl with death waiting at a step; what it said, if it lived.
+fn dies<'a>(lab: &'a Lab, step: u32, arguments: &[&str]) -> Option<Output<'a>> {
+    let netctl = std::env::var("NETCTL_BIN").unwrap();
+    let fatal = format!("NETCTL_KILL_AT={step}");
+    let words = [&[fatal.as_str(), netctl.as_str()], arguments].concat();
+    let output = lab.host().run("env", words);
+    output.code().map(|_| output.success())
+}
+
+fn lab() -> Lab {
+    let lab = Lab::new();
+    lab.file("netctl.toml", ALL_KINDS);
+    // What the first namespace of a machine leaves for ever: the shared mount of /run/netns.
+    lab.netctl(["ns", "add", "first"]).success();
+    lab.netctl(["ns", "del", "first"]).success();
+    lab
+}
+
+#[test]
+fn after_a_kill_at_any_step_of_up_the_machine_can_be_had_as_it_was() {
+    let lab = lab();
+    let before = lab.snapshot();
+    let points = (1..MANY).find(|&step| {
+        let survived = dies(&lab, step, &["-q", "up"]).is_some();
+        lab.netctl(["-q", "down"]).success();
+        lab.assert_unchanged_since(&before);
+        survived
+    });
+    let points = points.expect("an `up` that is not killed any more") - 1;
+    assert!(points > 30, "only {points} steps: was netctl built with `fault-injection`?");
+    println!("killed `up` at {points} steps; `down` left the machine as it was after each");
+}
+
+#[test]
+fn after_a_kill_at_any_step_of_up_another_up_completes_it() {
+    let lab = lab();
+    let points = (1..MANY).find(|&step| {
+        let survived = dies(&lab, step, &["-q", "up"]).is_some();
+        lab.netctl(["-q", "up"]).success();
+        lab.netctl(["-q", "plan"]).success();
+        lab.ns("red").run("ping", ["-c", "1", "-W", "5", "203.0.113.2"]).success();
+        lab.netctl(["-q", "down"]).success();
+        survived
+    });
+    let points = points.expect("an `up` that is not killed any more") - 1;
+    assert!(points > 30, "only {points} steps: was netctl built with `fault-injection`?");
+    println!("killed `up` at {points} steps; another `up` completed it after each");
+}
+
+#[test]
+fn after_a_kill_at_any_step_of_down_another_down_completes_it() {
+    let lab = lab();
+    let before = lab.snapshot();
+    let points = (1..MANY).find(|&step| {
+        lab.netctl(["-q", "up"]).success();
+        let survived = dies(&lab, step, &["-q", "down"]).is_some();
+        lab.netctl(["-q", "down"]).success();
+        lab.assert_unchanged_since(&before);
+        survived
+    });
+    let points = points.expect("a `down` that is not killed any more") - 1;
+    assert!(points > 4, "only {points} steps: was netctl built with `fault-injection`?");
+    println!("killed `down` at {points} steps; another `down` completed it after each");
+}

@@ -1,0 +1,143 @@
+//! `bench control`: how long it takes to build a network, against the `ip` commands that do the same.
+//!
+//! Every run has a machine of its own. The contenders take turns within each round, so that whatever else the computer
+//! is doing disturbs all of them, and a run begins when the kernel has freed what the one before has left.
+
+mod contender;
+mod machine;
+mod network;
+mod report;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+use nix::sys::{
+    resource::{UsageWho, getrusage},
+    time::TimeVal,
+};
+
+use self::{
+    contender::{Contender, Phase, Stage},
+    network::Network,
+    report::{Report, Time},
+};
+use crate::{
+    run::{is_root, run},
+    workspace::{Profile, Workspace},
+};
+
+/// From so many namespaces on, a network is built half as often.
+const LARGE: usize = 1000;
+
+/// What to measure.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Numbers of namespaces
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 10, 100, 1000], value_name = "N,..")]
+    sizes: Vec<usize>,
+    /// How often each network is built by each contender; half as often from 1000 namespaces on
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+    runs: u16,
+    /// Print the tables in Markdown
+    #[arg(long)]
+    markdown: bool,
+    /// Write everything that was measured to a file as well
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// Builds netctl, measures, and prints the tables.
+pub(super) fn bench(workspace: &Workspace, args: &Args) -> Result<()> {
+    if !is_root() {
+        bail!("namespaces take root: run this with sudo");
+    }
+    run(workspace.cargo("build").args(["--release", "--package", "netctl"]))?;
+    let report = measure(args, &workspace.target.join("bench"), &workspace.netctl(Profile::Release))?;
+    report.print(args.markdown)?;
+    if let Some(file) = &args.json {
+        fs::write(file, report.json()?).with_context(|| format!("writing {}", file.display()))?;
+    }
+    Ok(())
+}
+
+fn measure(args: &Args, directory: &Path, netctl: &Path) -> Result<Report> {
+    let mut report = Report::default();
+    for round in 1..=args.runs {
+        for &namespaces in &args.sizes {
+            let network = Network { namespaces };
+            let runs = if namespaces < LARGE { args.runs } else { args.runs.div_ceil(2) };
+            if round > runs {
+                continue;
+            }
+            let stage = Stage::set(network, &directory.join(namespaces.to_string()), netctl)?;
+            for contender in Contender::ALL {
+                eprintln!("{}: {namespaces} namespaces, run {round} of {runs}", contender.name());
+                let times = run_once(network, &stage, contender)
+                    .with_context(|| format!("{} with {namespaces} namespaces", contender.name()))?;
+                for (phase, time) in times {
+                    report.add(contender, namespaces, phase, time);
+                }
+            }
+        }
+    }
+    Ok(report)
+}
+
+/// Builds the network and takes it away again.
+fn run_once(network: Network, stage: &Stage, contender: Contender) -> Result<Vec<(Phase, Time)>> {
+    machine::settle()?;
+    machine::on_a_machine(|| {
+        let mut times = Vec::new();
+        for &phase in contender.phases() {
+            let start = Instant::now();
+            let time = time(&mut stage.command(contender, phase))?;
+            times.push((phase, time));
+            match phase {
+                Phase::Up => check(network)?,
+                Phase::Down => {
+                    machine::settle()?;
+                    times.push((Phase::Gone, Time { wall: start.elapsed(), processor: time.processor }));
+                }
+                _ => {}
+            }
+        }
+        Ok(times)
+    })
+}
+
+/// Runs a command that has to succeed.
+fn time(command: &mut Command) -> Result<Time> {
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    let (before, start) = (processor_time()?, Instant::now());
+    let status = command.status().context("running it")?;
+    let time = Time { wall: start.elapsed(), processor: processor_time()?.saturating_sub(before) };
+    if !status.success() {
+        bail!("it failed: {status}");
+    }
+    Ok(time)
+}
+
+/// What the commands that have ended used of the processors, in user space and for them in the kernel.
+fn processor_time() -> Result<Duration> {
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
+    let microseconds = |time: TimeVal| (time.tv_sec() * 1_000_000 + time.tv_usec()).unsigned_abs();
+    Ok(Duration::from_micros(microseconds(usage.user_time()) + microseconds(usage.system_time())))
+}
+
+/// Whether the network is there: its last namespace has its address and its route.
+fn check(network: Network) -> Result<()> {
+    let Some((name, address)) = network.last() else { return Ok(()) };
+    let shows = |words: &[&str], text: &str| -> Result<bool> {
+        let output = Command::new("ip").args(["-n", &name]).args(words).output().context("running ip")?;
+        Ok(String::from_utf8_lossy(&output.stdout).contains(text))
+    };
+    if !shows(&["addr"], &address.to_string())? || !shows(&["route"], "default via")? {
+        bail!("the network is not what it should be: look into namespace {name}");
+    }
+    Ok(())
+}
