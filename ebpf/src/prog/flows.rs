@@ -117,8 +117,13 @@ pub(crate) struct Plan {
 #[inline(always)]
 pub(crate) fn open(ctx: &TcContext, work: &mut Work) -> Result<(), DropReason> {
     work.packet.transport.check()?;
-    if work.packet.key.proto == proto::TCP && !tcp::may_open(work.packet.transport.tcp_flags) {
-        return Err(DropReason::NoConnection);
+    match work.packet.key.proto {
+        proto::TCP if !tcp::may_open(work.packet.transport.tcp_flags) => {
+            return Err(DropReason::NoConnection);
+        }
+        // An answer to a query that nobody made.
+        proto::ICMP | proto::ICMPV6 if !work.packet.transport.is_request => return Err(DropReason::Icmp),
+        _ => {}
     }
     let mut search = Search {
         skb: ctx.skb.skb,

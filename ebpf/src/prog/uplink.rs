@@ -41,8 +41,8 @@ pub(crate) fn egress(ctx: &TcContext, work: &mut Work) -> Result<Verdict, DropRe
     if masquerade::is_taken_from_gateway(work) {
         return match flows::open(ctx, work) {
             Ok(()) => Ok(Verdict::Translate),
-            // A reset that its stack sends to whom it does not know.
-            Err(DropReason::NoConnection) => Ok(Verdict::NotOurs),
+            // A reset or an echo reply that its stack sends to whom it does not know.
+            Err(DropReason::NoConnection | DropReason::Icmp) => Ok(Verdict::NotOurs),
             Err(reason) => Err(reason),
         };
     }

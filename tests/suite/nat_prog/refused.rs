@@ -74,6 +74,16 @@ fn icmp_that_is_neither_query_nor_error_is_dropped_even_if_it_quotes_a_flow() {
     nat.assert_flows(2);
 }
 
+#[test]
+fn an_echo_reply_that_nobody_asked_for_is_dropped() {
+    let nat = Nat::masquerading();
+    for family in &FAMILIES {
+        let reply = ping((family.server, 7), (family.red, 0)).answer();
+        nat.egress(&reply).assert_dropped(DropReason::Icmp);
+    }
+    nat.assert_flows(0);
+}
+
 /// Protocol 1 has no meaning over IPv6, nor has 58 over IPv4.
 #[test]
 fn protocols_without_ports_are_dropped() {
