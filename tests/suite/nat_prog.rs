@@ -1,6 +1,7 @@
 //! The TC programs on single packets: what they make of each, what the flow table then holds, what is counted.
 
 mod forward;
+mod gateway;
 mod hairpin;
 mod icmp;
 mod lifetime;
