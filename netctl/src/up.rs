@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
-    slice, thread,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -228,10 +228,4 @@ pub(crate) fn owned_namespaces(topology: &TopologyName) -> Result<BTreeSet<Netns
     let owners = place::owners(&names)?.into_iter().collect::<Result<Vec<_>, _>>()?;
     let owned = names.into_iter().zip(owners).filter(|(_, owner)| owner.as_ref() == Some(topology));
     Ok(owned.map(|(name, _)| name).collect())
-}
-
-/// Whose namespace it is, by the mark on its loopback; `None` also if it is not there.
-pub(crate) fn owner_of(name: &NetnsName) -> Result<Option<TopologyName>, Error> {
-    let owner = place::owners(slice::from_ref(name))?.pop();
-    Ok(owner.transpose()?.flatten())
 }

@@ -1,5 +1,7 @@
 //! Namespaces: `netctl ns`.
 
+use std::iter::zip;
+
 use serde::Serialize;
 
 use super::{Error, Session, open};
@@ -7,7 +9,7 @@ use crate::{
     model::{NetnsName, Place, TopologyName},
     netns::{Netns, NetnsError},
     op::Op,
-    up,
+    place,
 };
 
 /// How a name below `/run/netns` stands.
@@ -58,13 +60,14 @@ pub fn add(session: &mut Session<'_>, names: &[NetnsName]) -> Result<Vec<Op>, Er
 /// If one is not there or a topology's; then none is deleted.
 pub fn delete(session: &mut Session<'_>, names: &[NetnsName]) -> Result<Vec<Deleted>, Error> {
     let stale = Netns::list_stale()?;
+    let owners = place::owners(names)?;
     let mut deleted = Vec::new();
-    for name in names {
+    for (name, owner) in zip(names, owners) {
         let op = Op::DeleteNamespace { name: name.clone() };
         let mut processes = Vec::new();
         if !stale.contains(name) {
             open(&mut session.places, &Place::Netns(name.clone()))?;
-            session.refuse_owned(&op, up::owner_of(name)?)?;
+            session.refuse_owned(&op, owner?)?;
             processes = Netns::open(name)?.processes()?;
         }
         deleted.push(Deleted { name: name.clone(), processes });
@@ -76,17 +79,19 @@ pub fn delete(session: &mut Session<'_>, names: &[NetnsName]) -> Result<Vec<Dele
 /// Every name below `/run/netns`, sorted.
 ///
 /// # Errors
-/// If that, or `/proc`, cannot be read.
+/// If that, or `/proc`, cannot be read, or no namespace could be tried.
 pub fn ls() -> Result<Vec<Listed>, Error> {
     let processes = Netns::all_processes()?;
+    let names = Netns::list()?;
+    let owners = place::owners(&names)?;
     let mut listed = Vec::new();
-    for name in Netns::list()? {
+    for (name, owner) in zip(names, owners) {
         let netns = match Netns::open(&name) {
             Err(NetnsError::NotFound { .. }) => continue, // gone meanwhile
             netns => netns.ok(),
         };
         let inside = netns.and_then(|netns| processes.get(&netns.identity()));
-        let owner = up::owner_of(&name).ok();
+        let owner = owner.ok();
         listed.push(Listed {
             state: if owner.is_some() { State::Present } else { State::Closed },
             owner: owner.flatten(),
