@@ -4,7 +4,7 @@
 //! tuple that they leave it with, and is written by its own direction only. The other half is found by turning that
 //! tuple round, so neither can point at a stranger. The original half owns the timer that takes both down.
 
-use crate::{addr::Addr, pod, proto, tcp};
+use crate::{addr::Addr, pod};
 
 /// A packet's tuple. For an ICMP query the identifier stands as the port of the side that asked (RFC 5508 section 3.1).
 #[repr(C, align(8))]
@@ -86,6 +86,8 @@ pub mod kind {
     pub const ROUTED: u8 = 4;
     /// The gateway's own packets, whose tuple a client's flow already had.
     pub const OWN: u8 = 5;
+    /// From outside to an endpoint-independent mapping, as its filtering lets it: from outside to inside.
+    pub const INBOUND: u8 = 6;
 }
 
 /// Which of the two halves.
@@ -116,8 +118,12 @@ pub struct Half {
     pub rule: u32,
     /// Which generation of that rule: a flow of another one is dead.
     pub generation: u32,
-    /// Zero.
-    pub _pad: u32,
+    /// The interface that the flow was made at. One that an inside endpoint opened is good for that uplink only.
+    pub ifindex: u32,
+    /// Which place among the flows without an answer the original half took ([`crate::config::Config::unanswered`]).
+    pub place: u32,
+    /// When it was last made sure that the outside address is still the gateway's: `CLOCK_MONOTONIC`, seconds.
+    pub checked_s: u32,
     /// `CLOCK_MONOTONIC`, nanoseconds, to the accuracy of a tick.
     pub last_seen_ns: u64,
     /// Packets translated in this direction.
@@ -126,36 +132,17 @@ pub struct Half {
     pub bytes: u64,
 }
 
-const _: () = assert!(size_of::<Half>() == 16 + 40 + 4 + 4 + 4 + 4 + 8 + 8 + 8);
+const _: () = assert!(size_of::<Half>() == 16 + 40 + 4 + 4 + 4 + 4 + 4 + 4 + 8 + 8 + 8);
 
 pod!(FlowKey, Half);
 
-/// Nanoseconds in a second.
-pub const SECOND_NS: u64 = 1_000_000_000;
-
-/// How long a flow lives after its last packet, in nanoseconds.
-///
-/// TCP: established 2 h 4 min (RFC 5382 REQ-5), opening and closing 4 min (RFC 7857 section 2.2), after a RST 4 min
-/// (RFC 7857 section 2.3). UDP: 5 min (RFC 4787 REQ-5c), unanswered 2 min (REQ-5). ICMP queries: 60 s (RFC 5508 REQ-2).
-#[inline(always)]
-#[must_use]
-pub const fn lifetime_ns(proto: u8, original_seen: u8, reply_seen: u8, answered: bool) -> u64 {
-    match proto {
-        proto::TCP if !answered || tcp::is_closed(original_seen, reply_seen) => 240 * SECOND_NS,
-        proto::TCP => 7440 * SECOND_NS,
-        proto::UDP if answered => 300 * SECOND_NS,
-        proto::UDP => 120 * SECOND_NS,
-        _ => 60 * SECOND_NS,
-    }
-}
-
 /// The longest a flow's timer sleeps: a lifetime that became shorter is noticed this late, at most.
-pub const TICK_NS: u64 = 60 * SECOND_NS;
+pub const TICK_NS: u64 = 60 * crate::config::SECOND_NS;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{addr::from_v4, tcp::flag};
+    use crate::{addr::from_v4, proto};
 
     fn key() -> FlowKey {
         FlowKey {
@@ -177,20 +164,5 @@ mod tests {
         assert_eq!(reply_key.src, key.dst);
         assert_eq!(reply_to.reversed(), key, "from the reply half back to the original's key");
         assert_eq!(to.reversed(), reply_key, "from the original half to the reply's key");
-    }
-
-    #[test]
-    fn lifetimes_meet_the_rfcs() {
-        let seconds =
-            |proto, original, reply, answered| lifetime_ns(proto, original, reply, answered) / SECOND_NS;
-        assert!(seconds(proto::TCP, flag::SYN, flag::SYN, true) >= 7440);
-        assert!(seconds(proto::TCP, flag::SYN | flag::FIN, flag::SYN, true) >= 7440, "half-closed");
-        for (original, reply, answered) in
-            [(flag::SYN, 0, false), (flag::SYN | flag::RST, 0, true), (flag::FIN, flag::FIN, true)]
-        {
-            assert_eq!(seconds(proto::TCP, original, reply, answered), 240);
-        }
-        assert_eq!((seconds(proto::UDP, 0, 0, true), seconds(proto::UDP, 0, 0, false)), (300, 120));
-        assert_eq!(seconds(proto::ICMP, 0, 0, true), 60);
     }
 }

@@ -7,8 +7,12 @@
 #![cfg_attr(not(test), no_std)]
 
 pub mod addr;
+pub mod binding;
+pub mod config;
+pub mod count;
 pub mod csum;
 pub mod flow;
+pub mod fragment;
 pub mod local;
 pub mod ports;
 pub mod reason;
@@ -17,7 +21,7 @@ pub mod tcp;
 
 /// Version of everything two netctl binaries could disagree about in a pinned map: raise it with every change to a
 /// shared type's layout or meaning. Pins of another version are not used but replaced.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// Internet protocol numbers (IANA) that are translated.
 pub mod proto {

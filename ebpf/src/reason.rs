@@ -32,8 +32,8 @@ macro_rules! reasons {
 reasons! {
     /// A header is cut short or contradicts itself.
     Malformed = 0: "malformed", "header cut short or contradicting itself";
-    /// A fragment: its ports are in another packet.
-    Fragment = 1: "fragment", "fragment of a datagram to translate";
+    /// A fragment that cannot be followed: its datagram's first one did not come, or too many did.
+    Fragment = 1: "fragment", "fragment of a datagram whose ports are not known";
     /// A protocol that has no ports to translate.
     Protocol = 2: "protocol", "protocol that cannot be translated";
     /// An ICMP message that is not a query, or an error about an unknown flow.
@@ -54,6 +54,13 @@ reasons! {
     Spoofed = 10: "spoofed", "source address that cannot come from there";
     /// Its rule is being put in force or ended at this moment.
     Changing = 11: "changing", "while its rule was being changed";
+    /// A client that the forward's `allow` does not have.
+    NotAllowed = 12: "not-allowed", "client that the forward does not allow";
+    /// A TCP segment to a port of the gateway on which nobody listens, of no known connection. The gateway does not say
+    /// so, since a reset would end a connection whose state was lost (RFC 5382 REQ-4).
+    ClosedPort = 13: "closed-port", "TCP segment to a closed port of the gateway";
+    /// An ICMP error whose checksum, or the quoted header's, is wrong (RFC 5508 REQ-3).
+    Checksum = 14: "checksum", "ICMP error with a wrong checksum";
 }
 
 /// Counters in the map: room for reasons to come.

@@ -48,11 +48,33 @@ pub struct MasqueradeRule {
     pub last_port: u16,
     /// 1: what comes from outside straight to the inside network may pass.
     pub routed: u8,
+    /// One of [`mapping`].
+    pub mapping: u8,
+    /// One of [`filtering`]; only of use with an endpoint-independent mapping.
+    pub filtering: u8,
     /// Zero.
-    pub _pad: [u8; 3],
+    pub _pad: u8,
 }
 
-const _: () = assert!(size_of::<MasqueradeRule>() == 4 + 4 + 16 + 16 + 2 + 2 + 1 + 3);
+const _: () = assert!(size_of::<MasqueradeRule>() == 4 + 4 + 16 + 16 + 2 + 2 + 1 + 1 + 1 + 1);
+
+/// What an inside endpoint's outside port depends on (RFC 4787 section 4.1).
+pub mod mapping {
+    /// Whom it talks to: as netfilter has it, ports are shared between flows to different peers.
+    pub const ADDRESS_AND_PORT_DEPENDENT: u8 = 0;
+    /// Nothing: one outside port for one inside endpoint (RFC 4787 REQ-1).
+    pub const ENDPOINT_INDEPENDENT: u8 = 1;
+}
+
+/// Who outside may send to a mapping (RFC 4787 section 5).
+pub mod filtering {
+    /// Those address and port that the inside endpoint has sent to.
+    pub const ADDRESS_AND_PORT_DEPENDENT: u8 = 0;
+    /// Those addresses that it has sent to.
+    pub const ADDRESS_DEPENDENT: u8 = 1;
+    /// Everyone.
+    pub const ENDPOINT_INDEPENDENT: u8 = 2;
+}
 
 /// The data part of a forward rule's key; the prefix covers all but the low bits of `port`.
 #[repr(C)]
@@ -96,9 +118,13 @@ pub struct ForwardRule {
     pub first_port: u16,
     /// The inside port that the first one maps to; the others follow one by one.
     pub to_port: u16,
+    /// 1: only for clients that [`AllowKey`] has an entry for.
+    pub restricted: u8,
+    /// Zero.
+    pub _pad: [u8; 3],
 }
 
-const _: () = assert!(size_of::<ForwardRule>() == 4 + 4 + 16 + 2 + 2);
+const _: () = assert!(size_of::<ForwardRule>() == 4 + 4 + 16 + 2 + 2 + 1 + 3);
 
 impl ForwardRule {
     /// The inside port, in network byte order, that `port` maps to.
@@ -109,7 +135,32 @@ impl ForwardRule {
     }
 }
 
-pod!(MasqueradeKey, MasqueradeRule, ForwardKey, ForwardRule);
+/// The data part of the key under which it stands who may use a restricted forward; the prefix covers all of `rule` and
+/// the network's bits of `client`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AllowKey {
+    /// [`ForwardRule::id`], machine byte order.
+    pub rule: u32,
+    /// The network of the clients.
+    pub client: Addr,
+}
+
+const _: () = assert!(size_of::<AllowKey>() == 4 + 16);
+
+impl AllowKey {
+    /// The prefix length that matches one rule and `bits` of the (mapped) client.
+    #[inline(always)]
+    #[must_use]
+    pub const fn prefix(bits: u32) -> u32 {
+        32 + bits
+    }
+
+    /// The prefix length for a look-up.
+    pub const FULL: u32 = Self::prefix(128);
+}
+
+pod!(MasqueradeKey, MasqueradeRule, ForwardKey, ForwardRule, AllowKey);
 
 /// The prefixes (value, length in bits) that cover `first..=last` exactly, at most 30 of them.
 pub fn port_prefixes(first: u16, last: u16) -> impl Iterator<Item = (u16, u32)> {

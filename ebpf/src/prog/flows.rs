@@ -20,7 +20,7 @@ use netctl_ebpf::{
 
 use super::{
     Verdict, Work, forward, kernel,
-    maps::{self, FLOWS},
+    maps::{self, ENDED, FLOWS},
     parse::{Packet, Transport},
 };
 
@@ -44,8 +44,7 @@ fn find(work: &mut Work, hook: u8) -> Option<*mut Half> {
     if !maps::is_live(half.rule, half.generation)
         || is_reopened(half, work.packet.key.proto, transport, &work.other)
     {
-        let _ = FLOWS.remove(&work.other);
-        let _ = FLOWS.remove(&work.packet.key);
+        end(&work.packet.key, half_ptr, &work.other);
         return None;
     }
     Some(half_ptr)
@@ -192,6 +191,34 @@ fn reap(key: &FlowKey) -> bool {
     true
 }
 
+/// Ends a flow by either half, and adds what it carried to its rule's account.
+#[inline(never)]
+fn end(key: &FlowKey, half: *const Half, other_key: &FlowKey) {
+    account(half);
+    if let Some(other) = FLOWS.get_ptr(other_key) {
+        account(other);
+    }
+    let _ = FLOWS.remove(other_key);
+    let _ = FLOWS.remove(key);
+}
+
+#[inline(always)]
+fn account(half: *const Half) {
+    // SAFETY: a live entry of FLOWS, which the caller has just looked up.
+    let half = unsafe { &*half };
+    if !maps::is_live(half.rule, half.generation) {
+        return; // Its number may be another rule's by now.
+    }
+    let Some(ended) = ENDED.get_ptr_mut(half.rule) else { return };
+    let direction = usize::from(half.direction & 1);
+    // SAFETY: a per-CPU slot that the verifier has checked; nothing else on this CPU writes it meanwhile.
+    unsafe {
+        (*ended).flows += u64::from(half.direction == direction::ORIGINAL);
+        (*ended).packets[direction] += half.packets;
+        (*ended).bytes[direction] += half.bytes;
+    }
+}
+
 /// Puts the original half beside its reply half and sets its timer. Where another CPU was faster, its flow is the one.
 #[inline(always)]
 fn open_original(ctx: &TcContext, work: &mut Work) -> Result<(), DropReason> {
@@ -263,14 +290,13 @@ extern "C" fn expire(_map: *mut c_void, key: *mut FlowKey, half: *mut Half) -> i
             Some(other) => ((*other).tcp_seen, (*other).last_seen_ns, (*other).packets != 0),
             None => (tcp::flag::RST, 0, false),
         };
-        let lifetime = flow::lifetime_ns((*key).proto, (*half).tcp_seen, reply_seen, answered);
-        let end = (*half).last_seen_ns.max(reply_used_ns) + lifetime;
+        let lifetime = maps::timeouts().lifetime_ns((*key).proto, (*half).tcp_seen, reply_seen, answered);
+        let deadline = (*half).last_seen_ns.max(reply_used_ns) + lifetime;
         let now = bpf_ktime_get_coarse_ns();
-        if now >= end || !maps::is_live((*half).rule, (*half).generation) {
-            let _ = FLOWS.remove(&other_key);
-            let _ = FLOWS.remove(&*key);
+        if now >= deadline || !maps::is_live((*half).rule, (*half).generation) {
+            end(&*key, half, &other_key);
         } else {
-            bpf_timer_start((&raw mut (*half).timer).cast(), (end - now).min(flow::TICK_NS), 0);
+            bpf_timer_start((&raw mut (*half).timer).cast(), (deadline - now).min(flow::TICK_NS), 0);
         }
     }
     0

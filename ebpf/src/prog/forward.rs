@@ -6,13 +6,13 @@ use netctl_ebpf::{
     flow::hook,
     ports::Pool,
     reason::DropReason,
-    rule::{ForwardKey, ForwardRule},
+    rule::{AllowKey, ForwardKey, ForwardRule},
 };
 
 use super::{
     Work,
     flows::{self, Plan},
-    maps::{self, FORWARDS},
+    maps::{self, ALLOWS, FORWARDS},
 };
 
 /// The rule in force for what comes to `addr` and `port`: one that listens there, or on every address of the family.
@@ -26,6 +26,13 @@ pub(crate) fn rule(addr: &Addr, proto: u8, port: [u8; 2]) -> Option<&'static For
 pub(crate) fn listening(addr: &Addr, proto: u8, port: [u8; 2]) -> Option<&'static ForwardRule> {
     let key = Key::new(ForwardKey::FULL, ForwardKey { addr: *addr, proto, _pad: 0, port });
     FORWARDS.get(&key).filter(|rule| maps::is_live(rule.id, rule.generation))
+}
+
+/// Whether `client` may use `rule`.
+#[inline(always)]
+pub(crate) fn allows(rule: &ForwardRule, client: &Addr) -> bool {
+    rule.restricted == 0
+        || ALLOWS.get(&Key::new(AllowKey::FULL, AllowKey { rule: rule.id, client: *client })).is_some()
 }
 
 /// Makes the flow that the packet opens through `rule`. The client's address and port are kept, unless another flow of

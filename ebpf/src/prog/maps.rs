@@ -2,15 +2,17 @@
 
 use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC,
-    btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray},
+    btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, PerCpuHashMap},
     macros::btf_map,
 };
 use netctl_ebpf::{
     addr::Addr,
+    config::{Config, Timeouts},
+    count::Ended,
     flow::{FlowKey, Half},
     local::{Peer, PeerKey},
     reason::{self, DropReason},
-    rule::{ForwardKey, ForwardRule, MasqueradeKey, MasqueradeRule},
+    rule::{AllowKey, ForwardKey, ForwardRule, MasqueradeKey, MasqueradeRule},
 };
 
 use super::Work;
@@ -28,6 +30,18 @@ pub(crate) static MASQUERADES: LpmTrie<MasqueradeKey, MasqueradeRule, 65_536, ON
 /// Forward rules by address, protocol and port.
 #[btf_map]
 pub(crate) static FORWARDS: LpmTrie<ForwardKey, ForwardRule, 1_048_576, ON_DEMAND> = LpmTrie::new();
+
+/// Who may use a restricted forward.
+#[btf_map]
+pub(crate) static ALLOWS: LpmTrie<AllowKey, u32, 1_048_576, ON_DEMAND> = LpmTrie::new();
+
+/// What a rule's ended flows carried, by its id.
+#[btf_map]
+pub(crate) static ENDED: PerCpuHashMap<u32, Ended, 65_536, ON_DEMAND> = PerCpuHashMap::new();
+
+/// The one [`Config`].
+#[btf_map]
+pub(crate) static CONFIG: Array<Config, 1> = Array::new();
 
 /// The live generation of each rule, by its id; 0 while there is no such rule.
 #[btf_map]
@@ -81,6 +95,12 @@ pub(crate) fn count_drop(reason: DropReason) {
         // SAFETY: a per-CPU slot that the verifier has checked; nothing else on this CPU writes it meanwhile.
         unsafe { *count += 1 };
     }
+}
+
+/// How long flows live.
+#[inline(always)]
+pub(crate) fn timeouts() -> Timeouts {
+    CONFIG.get(0).map_or(Timeouts::DEFAULT, |config| config.timeouts)
 }
 
 /// This CPU's work. TC programs run with bottom halves off and do not nest, so it has one user at a time.

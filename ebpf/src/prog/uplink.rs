@@ -95,6 +95,9 @@ pub(crate) fn forwarded(ctx: &TcContext, work: &mut Work, kind: u8) -> Result<bo
     if is_spoofed {
         return Err(DropReason::Spoofed);
     }
+    if !forward::allows(rule, &key.src) {
+        return Err(DropReason::NotAllowed);
+    }
     forward::open(ctx, work, rule, kind)?;
     Ok(true)
 }

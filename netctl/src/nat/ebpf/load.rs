@@ -11,14 +11,27 @@ use nix::{
     },
 };
 
-use super::{Error, Pins, make_parent};
+use netctl_ebpf::config::Config;
+
+use super::{Error, Pins, make_parent, maps::Tables};
 
 /// The object, as `cargo xtask build-ebpf` made it; empty where it was not built.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/netctl.bpf.o"));
 
 /// Every map of the object that is pinned.
-pub(super) const MAPS: [&str; 8] =
-    ["FLOWS", "MASQUERADES", "FORWARDS", "GENERATIONS", "LOCALS", "PEERS", "DROPS", "WORK"];
+pub(super) const MAPS: [&str; 11] = [
+    "FLOWS",
+    "MASQUERADES",
+    "FORWARDS",
+    "ALLOWS",
+    "ENDED",
+    "CONFIG",
+    "GENERATIONS",
+    "LOCALS",
+    "PEERS",
+    "DROPS",
+    "WORK",
+];
 
 /// What the programs are told when they are loaded.
 #[derive(Debug, Clone, Copy)]
@@ -102,7 +115,7 @@ pub fn open(constants: Constants) -> Result<Ebpf, Error> {
 pub fn load(pins: &Pins, constants: Constants) -> Result<(), Error> {
     pins.remove()?;
     let mut ebpf = open(constants)?;
-    let result = pin_all(pins, &mut ebpf);
+    let result = pin_all(pins, &mut ebpf).and_then(|()| Tables::open(pins)?.set_config(&Config::DEFAULT));
     if result.is_err() {
         let _ = pins.remove();
     }

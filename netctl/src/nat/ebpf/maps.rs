@@ -7,17 +7,22 @@ use std::{
     net::{IpAddr, Ipv6Addr},
 };
 
-use aya::maps::{
-    Array, HashMap, Map, MapData, MapError, PerCpuArray,
-    lpm_trie::{Key, LpmTrie},
+use aya::{
+    maps::{
+        Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues,
+        lpm_trie::{Key, LpmTrie},
+    },
+    util::nr_cpus,
 };
 use ipnet::IpNet;
 use netctl_ebpf::{
     addr::{self, Addr},
+    config::Config,
+    count::Ended,
     flow::{FlowKey, Half, direction},
     proto,
     reason::DropReason,
-    rule::{ForwardKey, ForwardRule, MasqueradeKey, MasqueradeRule, port_prefixes},
+    rule::{ForwardKey, ForwardRule, MasqueradeKey, MasqueradeRule, filtering, mapping, port_prefixes},
 };
 
 use super::{Error, Pins};
@@ -33,6 +38,8 @@ const LAST_GENERATION: u32 = 0;
 pub struct Tables {
     masquerades: LpmTrie<MapData, MasqueradeKey, MasqueradeRule>,
     forwards: LpmTrie<MapData, ForwardKey, ForwardRule>,
+    config: Array<MapData, Config>,
+    ended: PerCpuHashMap<MapData, u32, Ended>,
     generations: Array<MapData, u32>,
     locals: HashMap<MapData, Addr, u32>,
     flows: HashMap<MapData, FlowKey, Half>,
@@ -70,6 +77,8 @@ impl Tables {
         Ok(Self {
             masquerades: open(pins, "MASQUERADES", Map::LpmTrie)?,
             forwards: open(pins, "FORWARDS", Map::LpmTrie)?,
+            config: open(pins, "CONFIG", Map::Array)?,
+            ended: open(pins, "ENDED", Map::PerCpuHashMap)?,
             generations: open(pins, "GENERATIONS", Map::Array)?,
             locals: open(pins, "LOCALS", Map::HashMap)?,
             flows: open(pins, "FLOWS", Map::HashMap)?,
@@ -98,7 +107,9 @@ impl Tables {
             first_port,
             last_port,
             routed: rule.routed.into(),
-            _pad: [0; 3],
+            mapping: mapping::ADDRESS_AND_PORT_DEPENDENT,
+            filtering: filtering::ADDRESS_AND_PORT_DEPENDENT,
+            _pad: 0,
         };
         for &ifindex in uplinks {
             let key = masquerade_key(ifindex, &rule.source);
@@ -132,6 +143,8 @@ impl Tables {
             to: wire(rule.to),
             first_port: rule.ports.0,
             to_port: rule.to_port,
+            restricted: 0,
+            _pad: [0; 3],
         };
         for key in forward_keys(rule, listen_address(rule)) {
             self.forwards.insert(&key, entry, ANY).map_err(failed("FORWARDS"))?;
@@ -263,6 +276,23 @@ impl Tables {
         Ok(flows)
     }
 
+    /// Gives the programs their settings.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn set_config(&mut self, config: &Config) -> Result<(), Error> {
+        self.config.set(0, config, ANY).map_err(failed("CONFIG"))
+    }
+
+    /// What the ended flows of a rule carried, over all CPUs.
+    ///
+    /// # Errors
+    /// If the map cannot be read.
+    pub fn ended(&self, id: u32) -> Result<Ended, Error> {
+        let per_cpu = self.ended.get(&id, 0).map_err(failed("ENDED"))?;
+        Ok(per_cpu.iter().fold(Ended::default(), |sum, cpu| sum.plus(cpu)))
+    }
+
     /// Packets dropped, by reason, over all CPUs; reasons that never came up are left out.
     ///
     /// # Errors
@@ -285,10 +315,20 @@ impl Tables {
         self.enforce(LAST_GENERATION, generation)?;
         for id in 1..self.generations.len() {
             if self.generations.get(&id, 0).map_err(failed("GENERATIONS"))? == 0 {
+                self.open_account(id)?;
                 return Ok((id, generation));
             }
         }
         Err(Error::TooManyRules)
+    }
+
+    /// The programs add up what a rule's flows carried where there is an entry for it.
+    fn open_account(&mut self, id: u32) -> Result<(), Error> {
+        let failed = failed("ENDED");
+        let cpus = nr_cpus().map_err(|(_, error)| failed(MapError::IoError(error)))?;
+        let zeroes = PerCpuValues::try_from(vec![Ended::default(); cpus]);
+        let zeroes = zeroes.map_err(|error| failed(MapError::IoError(error)))?;
+        self.ended.insert(id, zeroes, ANY).map_err(failed)
     }
 
     fn enforce(&mut self, id: u32, generation: u32) -> Result<(), Error> {

@@ -1,0 +1,103 @@
+//! What user space tells the programs at run time.
+
+use crate::{pod, proto, tcp};
+
+/// Nanoseconds in a second.
+pub const SECOND_NS: u64 = 1_000_000_000;
+
+/// A gateway's settings, the one element of their map.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// How long flows live.
+    pub timeouts: Timeouts,
+    /// How many flows may wait for their first answer at once; the oldest goes when one more comes. At most as many as
+    /// their map has places.
+    pub unanswered: u32,
+    /// Zero.
+    pub _pad: u32,
+}
+
+/// How long a flow lives after its last packet, in nanoseconds.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// TCP, answered and not closed.
+    pub tcp_established: u64,
+    /// TCP, not answered.
+    pub tcp_opening: u64,
+    /// TCP, closed by both sides or reset.
+    pub tcp_closing: u64,
+    /// UDP, answered.
+    pub udp: u64,
+    /// UDP, not answered.
+    pub udp_unanswered: u64,
+    /// ICMP queries.
+    pub icmp: u64,
+    /// Protocols without ports.
+    pub other: u64,
+}
+
+const _: () = assert!(size_of::<Timeouts>() == 7 * 8);
+const _: () = assert!(size_of::<Config>() == size_of::<Timeouts>() + 4 + 4);
+
+pod!(Config);
+
+impl Config {
+    /// What holds unless the topology says otherwise.
+    pub const DEFAULT: Self = Self { timeouts: Timeouts::DEFAULT, unanswered: 65_536, _pad: 0 };
+}
+
+impl Timeouts {
+    /// TCP: established 2 h 4 min (RFC 5382 REQ-5), opening and closing 4 min (RFC 7857 section 2.2), after a RST 4 min
+    /// (RFC 7857 section 2.3). UDP: 5 min (RFC 4787 REQ-5c), unanswered 2 min (REQ-5). ICMP queries: 60 s (RFC 5508
+    /// REQ-2). Others: 10 min, as netfilter's `nf_conntrack_generic_timeout`.
+    pub const DEFAULT: Self = Self {
+        tcp_established: 7440 * SECOND_NS,
+        tcp_opening: 240 * SECOND_NS,
+        tcp_closing: 240 * SECOND_NS,
+        udp: 300 * SECOND_NS,
+        udp_unanswered: 120 * SECOND_NS,
+        icmp: 60 * SECOND_NS,
+        other: 600 * SECOND_NS,
+    };
+
+    /// How long a flow lives, of whose two directions this is known: TCP flags seen ([`tcp::remembered`]), and whether
+    /// there was an answer.
+    #[inline(always)]
+    #[must_use]
+    pub const fn lifetime_ns(&self, proto: u8, original_seen: u8, reply_seen: u8, answered: bool) -> u64 {
+        match proto {
+            proto::TCP if tcp::is_closed(original_seen, reply_seen) => self.tcp_closing,
+            proto::TCP if !answered => self.tcp_opening,
+            proto::TCP => self.tcp_established,
+            proto::UDP if answered => self.udp,
+            proto::UDP => self.udp_unanswered,
+            proto::ICMP | proto::ICMPV6 => self.icmp,
+            _ => self.other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tcp::flag;
+
+    #[test]
+    fn rows_55_104_108_112_115_default_lifetimes_meet_the_rfcs() {
+        let seconds = |proto, original, reply, answered| {
+            Timeouts::DEFAULT.lifetime_ns(proto, original, reply, answered) / SECOND_NS
+        };
+        assert!(seconds(proto::TCP, flag::SYN, flag::SYN, true) >= 7440);
+        assert!(seconds(proto::TCP, flag::SYN | flag::FIN, flag::SYN, true) >= 7440, "half-closed");
+        for (original, reply, answered) in
+            [(flag::SYN, 0, false), (flag::SYN | flag::RST, 0, true), (flag::FIN, flag::FIN, true)]
+        {
+            assert_eq!(seconds(proto::TCP, original, reply, answered), 240);
+        }
+        assert_eq!((seconds(proto::UDP, 0, 0, true), seconds(proto::UDP, 0, 0, false)), (300, 120));
+        assert_eq!(seconds(proto::ICMP, 0, 0, true), 60);
+        assert_eq!(seconds(47, 0, 0, true), 600);
+    }
+}
