@@ -83,7 +83,7 @@ mod tests {
     const LOCAL: (u16, u16) = (32768, 60999);
 
     #[test]
-    fn the_pool_stays_out_of_the_gateways_own_range_and_in_the_ports_class() {
+    fn rows_48_117_the_pool_stays_out_of_the_gateways_own_range_and_in_the_ports_class() {
         assert_eq!(Pool::beside(LOCAL, 40000), Pool { first: 1024, last: 32767, keep: true });
         assert_eq!(Pool::beside((1024, 40000), 40000), Pool { first: 40001, last: 65535, keep: true });
         assert_eq!(Pool::beside((1024, 65535), 40000), Pool { first: 1024, last: 65535, keep: true });
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_of_four_is_used_up_before_a_flow_is_refused() {
+    fn row_121_a_range_of_four_is_used_up_before_a_flow_is_refused() {
         let pool = Pool::of_rule(20000, 20003);
         for random in [0, 1, 7, u32::MAX] {
             let tried: HashSet<u16> = (0..TRIES).map(|i| pool.candidate(i, 5555, random)).collect();
@@ -101,7 +101,7 @@ mod tests {
 
     /// First failures late, few failures at full demand: what decides how many flows a range carries.
     #[test]
-    fn allocation_mostly_succeeds_up_to_a_full_range() {
+    fn row_124_allocation_mostly_succeeds_up_to_a_full_range() {
         let pool = Pool::of_rule(20000, 29999);
         let (mut taken, mut refused) = (HashSet::new(), 0);
         for flow in 0..10_000_u32 {
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn chosen_ports_are_spread_evenly() {
+    fn row_125_chosen_ports_are_spread_evenly() {
         let pool = Pool::of_rule(20000, 20099);
         let mut counts = [0_f64; 100];
         for random in 0..10_000_u32 {

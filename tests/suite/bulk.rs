@@ -30,17 +30,17 @@ fn quickstart_without_offloads(interfaces: &[(&str, &str)]) -> Lab {
 }
 
 #[test]
-fn iperf3_runs_clean_with_offloads() {
+fn rows_2_99_iperf3_runs_clean_with_offloads() {
     iperf3_runs_clean(&quickstart_without_offloads(&[]));
 }
 
 #[test]
-fn iperf3_runs_clean_without_offloads() {
+fn rows_2_99_iperf3_runs_clean_without_offloads() {
     iperf3_runs_clean(&quickstart_without_offloads(&[&ENDS[..], &GATEWAY[..]].concat()));
 }
 
 #[test]
-fn iperf3_runs_clean_where_the_gateway_alone_has_no_offloads() {
+fn row_99_iperf3_runs_clean_where_the_gateway_alone_has_no_offloads() {
     iperf3_runs_clean(&quickstart_without_offloads(&GATEWAY));
 }
 
@@ -48,6 +48,7 @@ fn iperf3_runs_clean(lab: &Lab) {
     const TO: [&str; 2] = ["203.0.113.2", "2001:db8:113::2"];
     for (server, words) in [
         (TO[0], &[][..]),
+        (TO[0], &["-P", "4"]),
         (TO[0], &["-R"]),
         (TO[0], &["-u", "-b", "200M"]),
         (TO[0], &["-u", "-b", "200M", "-R"]),
@@ -85,7 +86,7 @@ fn measure(lab: &Lab, server: &str, words: &[&str]) {
 }
 
 #[test]
-fn files_arrive_whole_in_both_directions() {
+fn rows_2_99_files_arrive_whole_in_both_directions() {
     for interfaces in [&[][..], &[&ENDS[..], &GATEWAY[..]].concat(), &GATEWAY] {
         let lab = quickstart_without_offloads(interfaces);
         lab.host().run("sh", ["-c", "head -c 2M /dev/urandom > random"]).success();

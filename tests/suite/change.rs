@@ -215,7 +215,7 @@ fn a_rule_that_is_gone_forwards_no_more() {
 }
 
 #[test]
-fn who_flushes_netfilters_rules_flushes_nothing_of_netctls() {
+fn row_164_who_flushes_netfilters_rules_flushes_nothing_of_netctls() {
     let lab = Lab::new();
     bring_up(&lab, BLUE, "");
     let mut traffic = Traffic::start(&lab);

@@ -27,7 +27,7 @@ print(s.recv(100).decode())
 ";
 
 #[test]
-fn two_clients_with_one_source_port_speak_to_one_server_at_once() {
+fn row_4_two_clients_with_one_source_port_speak_to_one_server_at_once() {
     let lab = Lab::quickstart();
     for kind in ["SOCK_STREAM", "SOCK_DGRAM"] {
         let _server = lab.ns("internet").serve(7000, "python3", ["-c", TOGETHER, kind]);

@@ -31,7 +31,7 @@ out = "wan-test"
 "#;
 
 #[test]
-fn down_removes_all_that_up_made() {
+fn row_165_down_removes_all_that_up_made() {
     for (file, said) in [
         (None, "quickstart is down: removed 4 namespaces, its NAT\n"),
         (Some(ON_THE_HOST), "hosted is down: removed 2 namespaces, 3 links on the host, its NAT\n"),
@@ -75,7 +75,7 @@ fn exists(lab: &Lab, kind: &str, id: &str) -> bool {
 }
 
 #[test]
-fn down_again_has_nothing_to_do() {
+fn row_167_down_again_has_nothing_to_do() {
     let lab = Lab::quickstart();
     lab.netctl(["down"]).success();
     let before = lab.snapshot();
@@ -102,7 +102,7 @@ fn down_all_takes_every_topology_down() {
 }
 
 #[test]
-fn down_removes_what_is_left_after_someone_lent_a_hand() {
+fn row_167_down_removes_what_is_left_after_someone_lent_a_hand() {
     for hand in [
         "rm /run/netctl/*.json",
         "rm -r /run/netctl",

@@ -72,7 +72,7 @@ fn lab() -> Lab {
 }
 
 #[test]
-fn after_a_kill_at_any_step_of_up_the_machine_can_be_had_as_it_was() {
+fn row_162_after_a_kill_at_any_step_of_up_the_machine_can_be_had_as_it_was() {
     let lab = lab();
     let before = lab.snapshot();
     let points = (1..MANY).find(|&step| {
@@ -87,7 +87,7 @@ fn after_a_kill_at_any_step_of_up_the_machine_can_be_had_as_it_was() {
 }
 
 #[test]
-fn after_a_kill_at_any_step_of_up_another_up_completes_it() {
+fn row_162_after_a_kill_at_any_step_of_up_another_up_completes_it() {
     let lab = lab();
     let points = (1..MANY).find(|&step| {
         let survived = dies(&lab, step, &["-q", "up"]).is_some();
@@ -103,7 +103,7 @@ fn after_a_kill_at_any_step_of_up_another_up_completes_it() {
 }
 
 #[test]
-fn after_a_kill_at_any_step_of_down_another_down_completes_it() {
+fn row_162_after_a_kill_at_any_step_of_down_another_down_completes_it() {
     let lab = lab();
     let before = lab.snapshot();
     let points = (1..MANY).find(|&step| {

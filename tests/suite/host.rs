@@ -88,7 +88,7 @@ fn the_default_route_that_a_router_advertises_outlives_forwarding() {
 }
 
 #[test]
-fn a_sysctl_that_two_topologies_want_goes_back_with_the_second() {
+fn row_169_a_sysctl_that_two_topologies_want_goes_back_with_the_second() {
     for (first, second) in [("one", "two"), ("two", "one")] {
         let lab = with_uplink();
         hosted(&lab, "one", "10.1.0.1/24", "10.1.0.0/24");

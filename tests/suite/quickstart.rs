@@ -11,7 +11,9 @@ struct Family {
     bind: &'static [&'static str],
     /// The forwarded port, by the gateway's outside address.
     forwarded: &'static str,
-    /// The same by the gateway's loopback.
+    /// The server itself, for who is inside.
+    direct: &'static str,
+    /// The forwarded port by the gateway's loopback.
     loopback: &'static str,
     /// The machine in `internet`.
     client: &'static str,
@@ -23,6 +25,7 @@ const FAMILIES: [Family; 2] = [
     Family {
         bind: &[],
         forwarded: "http://203.0.113.1:8080",
+        direct: "http://192.168.15.2",
         loopback: "http://127.0.0.1:8080",
         client: "203.0.113.2",
         internet: "http://203.0.113.2",
@@ -30,6 +33,7 @@ const FAMILIES: [Family; 2] = [
     Family {
         bind: &["--bind", "::"],
         forwarded: "http://[2001:db8:113::1]:8080",
+        direct: "http://[fd15::2]",
         loopback: "http://[::1]:8080",
         client: "2001:db8:113::2",
         internet: "http://[2001:db8:113::2]",
@@ -37,7 +41,7 @@ const FAMILIES: [Family; 2] = [
 ];
 
 #[test]
-fn everything_answers_everyone_and_the_outside_never_sees_the_inside() {
+fn rows_20_21_38_40_51_everything_answers_everyone_and_the_outside_never_sees_the_inside() {
     let lab = Lab::quickstart();
     lab.file("index.html", "a page\n");
     let capture = lab.ns("internet").capture("eth0");
@@ -62,13 +66,14 @@ fn the_web_server_answers_everyone(lab: &Lab, family: &Family) {
         ("router", family.loopback),
         ("red", family.forwarded),
         ("blue", family.forwarded),
+        ("red", family.direct),
     ] {
         fetch(lab, place, url);
     }
     let log = server.log();
     let clients: Vec<_> =
         log.lines().filter_map(|line| line.split_once(" - - ")).map(|line| line.0).collect();
-    assert_eq!(clients.len(), 5, "{log}");
+    assert_eq!(clients.len(), 6, "{log}");
     assert_eq!(clients[0], family.client, "the server sees the client's own address");
 }
 

@@ -97,7 +97,7 @@ fn what_is_there_already_and_not_its_own_stays() {
 }
 
 #[test]
-fn what_fails_half_way_is_undone() {
+fn row_168_what_fails_half_way_is_undone() {
     let lab = Lab::new();
     lab.host().run("ip", ["link", "add", "taken0", "type", "veth", "peer", "taken1"]).success();
     for (text, stderr) in [
@@ -122,7 +122,7 @@ fn what_fails_half_way_is_undone() {
 }
 
 #[test]
-fn a_change_that_fails_leaves_the_old_network_working() {
+fn row_168_a_change_that_fails_leaves_the_old_network_working() {
     const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../netctl/quickstart.toml");
     let quickstart = fs::read_to_string(FILE).unwrap();
     let lab = Lab::quickstart();
@@ -156,7 +156,7 @@ fn a_change_that_fails_leaves_the_old_network_working() {
 }
 
 #[test]
-fn only_root_may() {
+fn row_168_only_root_may() {
     let lab = Lab::new();
     fs::set_permissions(lab.directory(), Permissions::from_mode(0o755)).unwrap();
     let copy = lab.directory().join("netctl");

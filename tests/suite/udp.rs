@@ -98,7 +98,7 @@ fn ask(lab: &Lab, place: &str, way: &str, host: &str, port: &str) -> String {
 }
 
 #[test]
-fn a_client_outside_hears_the_address_that_it_asked_and_the_server_sees_the_client() {
+fn row_20_a_client_outside_hears_the_address_that_it_asked_and_the_server_sees_the_client() {
     let lab = lab();
     let _server = lab.ns("inside").serve(53, "python3", ["-c", ECHO]);
     for (host, port, own) in [
@@ -114,7 +114,7 @@ fn a_client_outside_hears_the_address_that_it_asked_and_the_server_sees_the_clie
 }
 
 #[test]
-fn a_process_on_the_gateway_hears_the_address_that_it_asked() {
+fn row_51_a_process_on_the_gateway_hears_the_address_that_it_asked() {
     let lab = lab();
     let _server = lab.ns("inside").serve(53, "python3", ["-c", ECHO]);
     for (host, port) in [

@@ -3,7 +3,7 @@
 use netctl_tests::lab::{Lab, Ns, Server, eventually};
 
 #[test]
-fn up_again_changes_nothing_and_says_so() {
+fn row_172_up_again_changes_nothing_and_says_so() {
     let lab = Lab::new();
     lab.netctl(["plan"]).fails(3);
     lab.netctl(["up"]).success();
@@ -50,7 +50,7 @@ fn mark(place: Ns<'_>, monitor: &mut Server<'_>, address: &str) {
 }
 
 #[test]
-fn several_at_once_wait_for_each_other() {
+fn row_167_several_at_once_wait_for_each_other() {
     let lab = Lab::new();
     let before = lab.snapshot();
     for _ in 0..3 {

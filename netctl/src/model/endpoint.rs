@@ -62,7 +62,7 @@ mod tests {
     use super::{Protocol::*, *};
 
     #[test]
-    fn listen_takes_address_ports_and_protocols() {
+    fn row_37_listen_takes_address_ports_and_protocols() {
         let v4 = Some("10.0.0.1".parse().unwrap());
         let v6 = Some("fd15::1".parse().unwrap());
         let cases: [(_, _, _, &[Protocol]); 6] = [
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn listen_refuses_what_is_not_clear() {
+    fn row_37_listen_refuses_what_is_not_clear() {
         for text in [
             "",
             "tcp",

@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn two_forwards_do_not_want_the_same_packets() {
+    fn row_29_two_forwards_do_not_want_the_same_packets() {
         let first = rule("8000-8010/tcp+udp", "10.0.0.2");
         for listen in ["8010", "203.0.113.1:7000-8000/udp", "8005/tcp"] {
             let (protocol, port) = if listen.ends_with("udp") { ("udp", 8000) } else { ("tcp", 8010) };

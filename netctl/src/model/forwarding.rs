@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_namespace_that_translates_forwards() {
+    fn row_170_a_namespace_that_translates_forwards() {
         let text = "[namespaces.a]\n[bridges.b]\nnamespace = 'a'\n[[nat.masquerade]]\nnamespace = 'a'\n\
                     source = '10.0.0.0/24'";
         assert_eq!(of(&topology(text).sysctls, "a"), ON);
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_namespace_that_translates_cannot_have_forwarding_off() {
+    fn row_170_a_namespace_that_translates_cannot_have_forwarding_off() {
         assert_refused(&[(
             "[namespaces.a]\nforwarding = false\n[bridges.b]\nnamespace = 'a'\n[[nat.masquerade]]\nnamespace = 'a'\n\
              source = '10.0.0.0/24'",

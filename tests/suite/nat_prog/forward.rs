@@ -36,7 +36,7 @@ fn both_families(listen: [&str; 2], to: [&str; 2]) -> Nat {
 }
 
 #[test]
-fn a_forwarded_port_leads_inside_and_the_answer_bears_its_address() {
+fn row_20_a_forwarded_port_leads_inside_and_the_answer_bears_its_address() {
     let mut nat = both_families(
         ["203.0.113.1:8080/tcp", "[2001:db8:113::1]:8080/tcp"],
         ["192.168.15.2:80", "[fd15::2]:80"],
@@ -57,7 +57,7 @@ fn a_forwarded_port_leads_inside_and_the_answer_bears_its_address() {
 }
 
 #[test]
-fn tcp_and_udp_of_one_port_are_apart() {
+fn row_24_tcp_and_udp_of_one_port_are_apart() {
     let mut nat = Nat::masquerading();
     nat.forward(&forward("203.0.113.1:8080/tcp", "192.168.15.2:80"));
     let [segment, datagram] = calls(&FAMILIES[0], 777, 8080);
@@ -72,7 +72,22 @@ fn tcp_and_udp_of_one_port_are_apart() {
 }
 
 #[test]
-fn a_range_maps_port_by_port_and_ends_where_it_says() {
+fn row_24_one_port_of_two_addresses_is_two_forwards() {
+    let mut nat = Nat::masquerading();
+    nat.ip("addr add 203.0.113.9/24 dev wan0");
+    nat.tables.set_locals(["203.0.113.1", "203.0.113.9"].map(|a| a.parse().unwrap())).unwrap();
+    nat.forward(&forward("203.0.113.1:8080/tcp", "192.168.15.1:80"));
+    nat.forward(&forward("203.0.113.9:8080/tcp", "192.168.15.2:80"));
+    let [first, second] = ["203.0.113.1:8080", "203.0.113.9:8080"].map(|to| tcp("203.0.113.2:777", to).syn());
+    assert_forwarded(&nat, &first, "192.168.15.1:80");
+    assert_forwarded(&nat, &second, "192.168.15.2:80");
+    nat.tables.remove_forward(nat.tables.forwards().unwrap()[0].id).unwrap();
+    nat.ingress(&first).assert_untouched();
+    assert_forwarded(&nat, &second, "192.168.15.2:80");
+}
+
+#[test]
+fn row_22_a_range_maps_port_by_port_and_ends_where_it_says() {
     let mut nat = Nat::masquerading();
     for (listen, to) in
         [("203.0.113.1:9001/udp", "192.168.15.2:101"), ("[2001:db8:113::1]:9001/udp", "[fd15::2]:101")]
@@ -93,7 +108,7 @@ fn a_range_maps_port_by_port_and_ends_where_it_says() {
 }
 
 #[test]
-fn a_forward_without_an_address_listens_on_all_and_one_with_an_address_on_that() {
+fn row_23_a_forward_without_an_address_listens_on_all_and_one_with_an_address_on_that() {
     let mut nat = both_families(["0.0.0.0:8080/tcp", "[::]:8080/tcp"], ["192.168.15.2:80", "[fd15::2]:80"]);
     nat.forward(&forward("203.0.113.9:9090/tcp", "192.168.15.2:90"));
     nat.ip("addr add 203.0.113.9/24 dev wan0");
@@ -148,7 +163,7 @@ fn packets_in_transit_and_for_loopback_are_not_forwarded() {
 }
 
 #[test]
-fn two_ports_to_one_server_serve_the_same_client_port_at_once() {
+fn row_30_two_ports_to_one_server_serve_the_same_client_port_at_once() {
     let mut nat = Nat::masquerading();
     for family in &FAMILIES {
         for port in [8080, 8081] {
@@ -174,7 +189,7 @@ fn two_ports_to_one_server_serve_the_same_client_port_at_once() {
 }
 
 #[test]
-fn a_mapping_that_is_there_beats_a_forward_that_comes_later() {
+fn row_26_a_mapping_that_is_there_beats_a_forward_that_comes_later() {
     let mut nat = Nat::masquerading();
     for family in &FAMILIES {
         let packet = udp((family.red, 8080), (family.server, 777));
@@ -189,7 +204,7 @@ fn a_mapping_that_is_there_beats_a_forward_that_comes_later() {
 }
 
 #[test]
-fn only_answers_of_the_flow_bear_the_forwards_address() {
+fn row_25_only_answers_of_the_flow_bear_the_forwards_address() {
     let mut nat = Nat::masquerading();
     nat.forward(&forward("203.0.113.1:8080/udp", "192.168.15.2:80"));
     assert_forwarded(&nat, &udp("203.0.113.2:777", "203.0.113.1:8080"), "192.168.15.2:80");

@@ -2,14 +2,14 @@
 
 use netctl_ebpf::reason::DropReason;
 use netctl_tests::{
-    packet::{Endpoint as _, tcp, udp},
+    packet::{Endpoint as _, icmp, ping, tcp, udp},
     prog::{Change::Dst, Nat, forward},
 };
 
 use super::{FAMILIES, openings};
 
 #[test]
-fn the_gateways_own_packet_with_a_clients_tuple_gets_another_port_and_each_its_answers() {
+fn rows_45_50_the_gateways_own_packet_with_a_clients_tuple_gets_another_port_and_each_its_answers() {
     for family in &FAMILIES {
         let clients = openings(family.red, 40_000, family.server);
         let owns = openings(family.gateway, 40_000, family.server);
@@ -31,7 +31,7 @@ fn the_gateways_own_packet_with_a_clients_tuple_gets_another_port_and_each_its_a
 }
 
 #[test]
-fn the_gateways_own_packets_are_left_alone_where_no_client_has_their_tuple() {
+fn rows_44_49_the_gateways_own_packets_are_left_alone_where_no_client_has_their_tuple() {
     let nat = Nat::masquerading();
     for family in &FAMILIES {
         for client in openings(family.red, 40_000, family.server) {
@@ -40,15 +40,21 @@ fn the_gateways_own_packets_are_left_alone_where_no_client_has_their_tuple() {
         for own in openings(family.gateway, 40_001, family.server) {
             nat.egress(&own).assert_untouched();
         }
-        // And a reset to whom it does not know, whoever has the tuple.
+        // And what it tells whom it does not know: a reset whoever has the tuple, an answer, an error.
         nat.egress(&tcp((family.gateway, 40_000), (family.server, 80)).rst()).assert_untouched();
+        nat.egress(&ping((family.server, 7), (family.gateway, 0)).answer()).assert_untouched();
+        let call = udp((family.server, 777), (family.gateway, 9)).frame();
+        let unreachable = if family.gateway.contains(':') { (1, 4) } else { (3, 3) };
+        let ends = ((family.gateway, 0), (family.server, 0));
+        let error = icmp(ends.0, ends.1, unreachable.0, unreachable.1, &call[14..]);
+        nat.egress(&error).assert_untouched();
     }
     nat.assert_flows(6);
 }
 
 /// RFC 1812 section 5.3.7: nobody outside has an inside address, one of the gateway's, or none.
 #[test]
-fn a_forward_takes_no_calls_from_addresses_that_cannot_be_outside() {
+fn row_132_a_forward_takes_no_calls_from_addresses_that_cannot_be_outside() {
     let mut nat = Nat::masquerading();
     for (family, nobody) in FAMILIES.iter().zip([
         &["127.0.0.1", "0.0.0.0", "0.1.2.3", "224.0.0.1", "255.255.255.255"][..],

@@ -39,7 +39,7 @@ fn call(nat: &Nat, packet: &Packet, server: impl Endpoint) -> u16 {
 }
 
 #[test]
-fn a_client_inside_reaches_a_forwarded_port_by_the_outside_address() {
+fn rows_38_39_a_client_inside_reaches_a_forwarded_port_by_the_outside_address() {
     let nat = nat();
     for family in &FAMILIES {
         for opening in [tcp, udp] {
@@ -52,7 +52,7 @@ fn a_client_inside_reaches_a_forwarded_port_by_the_outside_address() {
 }
 
 #[test]
-fn the_server_reaches_itself() {
+fn row_40_the_server_reaches_itself() {
     let nat = nat();
     for family in &FAMILIES {
         let packet = tcp((family.blue, 4321), (family.gateway, 8080)).syn();

@@ -2,6 +2,8 @@
 //!
 //! What must come out is built and not computed from what went in: the error as it would be without a NAT in between.
 
+use std::collections::HashMap;
+
 use netctl_ebpf::reason::DropReason;
 use netctl_tests::{
     packet::{Packet, icmp, ping, tcp, udp},
@@ -37,7 +39,7 @@ fn error(from: &str, to: &str, (kind, code): (u8, u8), quote: &[u8]) -> Packet {
 }
 
 #[test]
-fn an_error_from_outside_reaches_the_sender_with_the_packet_as_he_sent_it() {
+fn rows_59_60_61_an_error_from_outside_reaches_the_sender_with_the_packet_as_he_sent_it() {
     let nat = Nat::masquerading();
     for family in &FAMILIES {
         // The second client's ports are taken, so that translating the port is seen too.
@@ -62,7 +64,7 @@ fn an_error_from_outside_reaches_the_sender_with_the_packet_as_he_sent_it() {
 }
 
 #[test]
-fn an_error_from_inside_leaves_with_the_packet_as_its_sender_knows_it() {
+fn row_70_an_error_from_inside_leaves_with_the_packet_as_its_sender_knows_it() {
     let nat = Nat::masquerading();
     for family in &FAMILIES {
         for client in [family.red, family.blue] {
@@ -90,7 +92,7 @@ fn an_error_from_inside_leaves_with_the_packet_as_its_sender_knows_it() {
 
 /// TTL, MTU or neighbour: the gateway sees the packet after its destination has become an inside one.
 #[test]
-fn the_gateways_own_error_about_a_packet_already_translated_quotes_it_as_it_came() {
+fn rows_72_73_the_gateways_own_error_about_a_packet_already_translated_quotes_it_as_it_came() {
     let mut nat = Nat::masquerading();
     for family in &FAMILIES {
         let sent = udp((family.red, 4321), (family.server, 53));
@@ -121,7 +123,7 @@ fn the_gateways_own_error_about_a_packet_already_translated_quotes_it_as_it_came
 }
 
 #[test]
-fn an_error_about_a_forwarded_answer_reaches_the_server() {
+fn row_72_an_error_about_a_forwarded_answer_reaches_the_server() {
     let mut nat = Nat::masquerading();
     for family in &FAMILIES {
         let listen = netctl_tests::packet::Endpoint::endpoint((family.gateway, 8080));
@@ -141,7 +143,7 @@ fn an_error_about_a_forwarded_answer_reaches_the_server() {
 }
 
 #[test]
-fn an_error_about_a_hairpinned_packet_reaches_its_sender() {
+fn row_42_an_error_about_a_hairpinned_packet_reaches_its_sender() {
     let mut nat = Nat::masquerading();
     for family in &FAMILIES {
         let listen = netctl_tests::packet::Endpoint::endpoint((family.gateway, 8080));
@@ -165,7 +167,7 @@ fn an_error_about_a_hairpinned_packet_reaches_its_sender() {
 }
 
 #[test]
-fn a_quote_is_found_past_options_and_without_a_checksum() {
+fn rows_62_63_a_quote_is_found_past_options_and_without_a_checksum() {
     let nat = Nat::masquerading();
     let plain = udp("192.168.15.1:4321", "203.0.113.2:53");
     let sent = [
@@ -184,7 +186,7 @@ fn a_quote_is_found_past_options_and_without_a_checksum() {
 }
 
 #[test]
-fn an_error_about_nothing_known_is_left_to_the_gateway_and_never_leaves() {
+fn rows_66_68_69_71_an_error_about_nothing_known_is_left_to_the_gateway_and_never_leaves() {
     let nat = Nat::masquerading();
     for family in &FAMILIES {
         let sent = udp((family.red, 4321), (family.server, 53));
@@ -192,7 +194,8 @@ fn an_error_about_nothing_known_is_left_to_the_gateway_and_never_leaves() {
         let [quote, _] = quotes(&seen);
         let unknown = quotes(&seen.clone().from((family.gateway, 9)))[0].clone();
         for &kind in kinds(family) {
-            // Of an unknown flow; to another address than the quoted sender's; cut before the ports.
+            // Of an unknown flow; to another address than the quoted sender's; cut before the ports; of no
+            // packet's beginning.
             nat.ingress(&error(family.stranger, family.gateway, kind, &unknown)).assert_untouched();
             nat.ingress(&error(family.stranger, family.stranger, kind, &quote)).assert_untouched();
             let header = quote.len() - packet_payload(&seen);
@@ -200,6 +203,8 @@ fn an_error_about_nothing_known_is_left_to_the_gateway_and_never_leaves() {
                 nat.ingress(&error(family.stranger, family.gateway, kind, &quote[..length]))
                     .assert_untouched();
             }
+            let later = quotes(&seen.clone().fragment(2, false))[0].clone();
+            nat.ingress(&error(family.stranger, family.gateway, kind, &later)).assert_untouched();
             let unknown = quotes(&sent.clone().from((family.red, 9)).answer())[0].clone();
             nat.egress(&error(family.red, family.server, kind, &unknown)).assert_dropped(DropReason::Icmp);
         }
@@ -209,19 +214,33 @@ fn an_error_about_nothing_known_is_left_to_the_gateway_and_never_leaves() {
 
 /// RFC 5508 REQ-6, RFC 4787 REQ-12.
 #[test]
-fn errors_neither_end_a_flow_nor_keep_it_alive() {
+fn row_75_errors_neither_end_a_flow_nor_keep_it_alive() {
     let nat = Nat::masquerading();
     for family in &FAMILIES {
-        let sent = tcp((family.red, 4321), (family.server, 80)).syn();
+        for sent in openings(family.red, 4321, family.server) {
+            let seen = sent.clone().from(nat.egress(&sent).src());
+            let state = || -> HashMap<_, _> {
+                let entries = nat.entries().into_iter();
+                entries.map(|(key, half)| (key, (half.last_seen_ns, half.packets, half.tcp_seen))).collect()
+            };
+            let before = state();
+            for &kind in kinds(family) {
+                let quote = &quotes(&seen)[0];
+                nat.ingress(&error(family.stranger, family.gateway, kind, quote)).assert_passed();
+            }
+            assert_eq!(state(), before);
+        }
+    }
+}
+
+/// A redirect is for the one who sent the packet on, which the gateway is.
+#[test]
+fn row_76_a_redirect_from_outside_does_not_reach_the_inside() {
+    let nat = Nat::masquerading();
+    for (family, redirect) in FAMILIES.iter().zip([(5, 1), (137, 0)]) {
+        let sent = udp((family.red, 4321), (family.server, 53));
         let seen = sent.clone().from(nat.egress(&sent).src());
-        let before = nat.entries().into_iter().map(|(key, half)| (key, (half.last_seen_ns, half.packets)));
-        let before: std::collections::HashMap<_, _> = before.collect();
-        for &kind in kinds(family) {
-            nat.ingress(&error(family.stranger, family.gateway, kind, &quotes(&seen)[0])).assert_passed();
-        }
-        for (key, half) in nat.entries() {
-            assert_eq!(before[&key], (half.last_seen_ns, half.packets));
-        }
+        nat.ingress(&error(family.stranger, family.gateway, redirect, &quotes(&seen)[0])).assert_untouched();
     }
 }
 

@@ -19,7 +19,7 @@ fn remove_masquerades(nat: &mut Nat) {
 }
 
 #[test]
-fn removing_a_masquerade_ends_its_flows_at_once() {
+fn row_161_removing_a_masquerade_ends_its_flows_at_once() {
     let mut nat = Nat::masquerading();
     let packets = FAMILIES.each_ref().map(|family| openings(family.red, 4321, family.server));
     for packet in packets.iter().flatten() {
@@ -38,7 +38,7 @@ fn removing_a_masquerade_ends_its_flows_at_once() {
 }
 
 #[test]
-fn removing_a_forward_ends_its_flows_at_once() {
+fn row_161_removing_a_forward_ends_its_flows_at_once() {
     let mut nat = Nat::masquerading();
     for family in &FAMILIES {
         let listen = (family.gateway, 8080).endpoint();
@@ -58,7 +58,7 @@ fn removing_a_forward_ends_its_flows_at_once() {
 }
 
 #[test]
-fn a_rule_that_comes_back_starts_afresh() {
+fn row_161_a_rule_that_comes_back_starts_afresh() {
     let mut nat = Nat::new();
     let rule = || Masquerade { ports: Some((20000, 20003)), ..masquerade("192.168.15.0/24") };
     nat.masquerade(&rule());
@@ -78,7 +78,7 @@ fn a_rule_that_comes_back_starts_afresh() {
 }
 
 #[test]
-fn a_rule_that_changes_takes_its_flows_along() {
+fn row_161_a_rule_that_changes_takes_its_flows_along() {
     let mut nat = Nat::masquerading();
     let packet = udp("192.168.15.1:4321", "203.0.113.2:53");
     nat.egress(&packet).assert_only_changed(Src("203.0.113.1:4321"));
@@ -92,7 +92,7 @@ fn a_rule_that_changes_takes_its_flows_along() {
 }
 
 #[test]
-fn a_syn_on_the_tuple_of_a_connection_that_is_over_opens_a_new_one() {
+fn row_106_a_syn_on_the_tuple_of_a_connection_that_is_over_opens_a_new_one() {
     for family in &FAMILIES {
         let (client, outside) = ((family.red, 4321), (family.gateway, 4321));
         let out = tcp(client, (family.server, 80));

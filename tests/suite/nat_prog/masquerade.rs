@@ -21,7 +21,7 @@ fn with_checksum_ffff(packet: &Packet) -> Vec<u8> {
 }
 
 #[test]
-fn a_flow_leaves_with_the_uplinks_address_and_its_own_port_and_answers_find_back() {
+fn rows_1_12_52_a_flow_leaves_with_the_uplinks_address_and_its_own_port_and_answers_find_back() {
     let nat = Nat::masquerading();
     for (already, family) in FAMILIES.iter().enumerate() {
         for (number, packet) in openings(family.red, 4321, family.server).into_iter().enumerate() {
@@ -29,7 +29,9 @@ fn a_flow_leaves_with_the_uplinks_address_and_its_own_port_and_answers_find_back
             nat.egress(&packet).assert_only_changed(Src(outside)).assert_checksums_valid();
             nat.assert_flows(already * 3 + number + 1);
             let answer = packet.clone().from(outside).answer();
-            nat.ingress(&answer).assert_only_changed(Dst(client)).assert_checksums_valid();
+            for _twice in 0..2 {
+                nat.ingress(&answer).assert_only_changed(Dst(client)).assert_checksums_valid();
+            }
             nat.egress(&packet).assert_only_changed(Src(outside)).assert_checksums_valid();
             nat.assert_flows(already * 3 + number + 1);
         }
@@ -52,7 +54,7 @@ fn a_rules_own_address_is_taken_and_the_narrower_of_two_networks_decides() {
 }
 
 #[test]
-fn a_whole_connection_passes_both_ways() {
+fn row_2_a_whole_connection_passes_both_ways() {
     let nat = Nat::masquerading();
     for family in &FAMILIES {
         let (client, server, outside) = ((family.red, 4321), (family.server, 80), (family.gateway, 4321));
@@ -84,7 +86,7 @@ fn flows_count_the_packets_and_bytes_of_each_direction() {
 }
 
 #[test]
-fn a_udp_checksum_of_zero_means_none_and_stays() {
+fn row_96_a_udp_checksum_of_zero_means_none_and_stays() {
     let nat = Nat::masquerading();
     let packet = udp("192.168.15.1:4321", "203.0.113.2:53").without_checksum();
     let out = nat.egress(&packet);
@@ -97,7 +99,7 @@ fn a_udp_checksum_of_zero_means_none_and_stays() {
 }
 
 #[test]
-fn a_udp_checksum_that_comes_out_as_zero_is_sent_as_ffff() {
+fn row_97_a_udp_checksum_that_comes_out_as_zero_is_sent_as_ffff() {
     let nat = Nat::masquerading();
     for family in &FAMILIES {
         let packet = udp((family.red, 4321), (family.server, 53));
@@ -116,7 +118,7 @@ fn a_udp_checksum_that_comes_out_as_zero_is_sent_as_ffff() {
 }
 
 #[test]
-fn payloads_of_any_length_keep_valid_checksums() {
+fn row_102_payloads_of_any_length_keep_valid_checksums() {
     let nat = Nat::masquerading();
     for family in &FAMILIES {
         for length in [0, 1, 2, 3, 7, 63, 64, 1399, 1400] {
@@ -133,7 +135,7 @@ fn payloads_of_any_length_keep_valid_checksums() {
 }
 
 #[test]
-fn the_transport_header_is_found_past_options_extensions_and_before_padding() {
+fn rows_14_89_93_the_transport_header_is_found_past_options_extensions_and_before_padding() {
     let nat = Nat::masquerading();
     let (v4, v6) = (&FAMILIES[0], &FAMILIES[1]);
     let (mut cases, none) = (Vec::new(), Vec::new());
@@ -169,7 +171,7 @@ fn the_transport_header_is_found_past_options_extensions_and_before_padding() {
 }
 
 #[test]
-fn what_is_no_answer_to_the_flow_does_not_reach_the_client() {
+fn rows_128_129_what_is_no_answer_to_the_flow_does_not_reach_the_client() {
     let nat = Nat::masquerading();
     for family in &FAMILIES {
         for packet in openings(family.red, 4321, family.server) {

@@ -136,7 +136,7 @@ fn assert_invariants(program: &str, sent: &[u8], left: &[u8], passed: bool) {
 }
 
 #[test]
-fn damaged_packets_never_leave_with_an_inside_source_nor_are_changed_if_they_are_not_ours() {
+fn row_140_damaged_packets_never_leave_with_an_inside_source_nor_are_changed_if_they_are_not_ours() {
     let mut nat = Nat::masquerading();
     nat.forward(&forward("0.0.0.0:8080/udp", "192.168.15.2:80"));
     nat.forward(&forward("[::]:8080/udp", "[fd15::2]:80"));

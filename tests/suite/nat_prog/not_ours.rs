@@ -4,7 +4,7 @@ use netctl::model::Masquerade;
 use netctl_ebpf::reason::DropReason;
 use netctl_tests::{
     packet::{Packet, flag, icmp, other, ping, proto, tcp, udp},
-    prog::{Nat, forward, masquerade},
+    prog::{Change::Src, Nat, forward, masquerade},
 };
 
 use super::{FAMILIES, openings};
@@ -27,7 +27,7 @@ fn all_kinds(src: &str, dst: &str) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn what_leaves_from_elsewhere_than_the_inside_network_is_left_alone() {
+fn rows_16_44_134_what_leaves_from_elsewhere_than_the_inside_network_is_left_alone() {
     let nat = Nat::masquerading();
     for (src, dst) in [
         ("203.0.113.1", "203.0.113.2"),
@@ -50,7 +50,7 @@ fn what_leaves_from_elsewhere_than_the_inside_network_is_left_alone() {
 }
 
 #[test]
-fn what_is_no_ip_is_left_alone() {
+fn row_44_what_is_no_ip_is_left_alone() {
     let nat = Nat::masquerading();
     let packet = udp("192.168.15.1:4321", "203.0.113.2:53").frame();
     for ethertype in [[0x08, 0x06], [0x81, 0x00], [0x88, 0xa8], [0x88, 0xcc], [0x86, 0xdd]] {
@@ -62,7 +62,7 @@ fn what_is_no_ip_is_left_alone() {
 }
 
 #[test]
-fn what_comes_for_the_gateway_itself_is_left_to_it() {
+fn rows_57_129_what_comes_for_the_gateway_itself_is_left_to_it() {
     let mut nat = Nat::masquerading();
     nat.forward(&forward("203.0.113.1:8080/tcp", "192.168.15.2:80"));
     nat.forward(&forward("[2001:db8:113::1]:8080/tcp", "[fd15::2]:80"));
@@ -77,7 +77,7 @@ fn what_comes_for_the_gateway_itself_is_left_to_it() {
 }
 
 #[test]
-fn what_comes_straight_to_an_inside_address_is_dropped() {
+fn row_130_what_comes_straight_to_an_inside_address_is_dropped() {
     let nat = Nat::masquerading();
     for family in &FAMILIES {
         for frame in all_kinds(family.server, family.red) {
@@ -89,7 +89,7 @@ fn what_comes_straight_to_an_inside_address_is_dropped() {
 
 /// The answer to what came in untranslated leaves untranslated, and what the same host begins is masqueraded.
 #[test]
-fn a_routed_network_is_reached_from_outside_and_answers_in_its_own_name() {
+fn row_8_a_routed_network_is_reached_from_outside_and_answers_in_its_own_name() {
     for (network, family) in ["192.168.15.0/24", "fd15::/64"].into_iter().zip(&FAMILIES) {
         let mut nat = Nat::new();
         nat.masquerade(&Masquerade { routed: true, ..masquerade(network) });
@@ -100,11 +100,13 @@ fn a_routed_network_is_reached_from_outside_and_answers_in_its_own_name() {
             nat.ingress(&packet).assert_untouched();
             nat.egress(&packet.answer()).assert_untouched();
         }
+        let own = udp((family.blue, 53), (family.stranger, 777));
+        nat.egress(&own).assert_only_changed(Src((family.gateway, 53))).assert_checksums_valid();
     }
 }
 
 #[test]
-fn frames_for_other_machines_are_left_alone() {
+fn row_136_frames_for_other_machines_are_left_alone() {
     let mut nat = Nat::masquerading();
     nat.forward(&forward("203.0.113.1:8080/tcp", "192.168.15.2:80"));
     let packet = udp("192.168.15.1:4321", "203.0.113.2:53");

@@ -29,7 +29,7 @@ fn round_trip(nat: &Nat, packet: &Packet, gateway: &str) -> u16 {
 }
 
 #[test]
-fn any_free_port_is_kept() {
+fn rows_95_116_any_free_port_is_kept() {
     let nat = Nat::masquerading();
     for family in &FAMILIES {
         for port in [0, 1, 511, 1023, 1024, 8080, 32768, 60999, 61000, 65535] {
@@ -41,7 +41,7 @@ fn any_free_port_is_kept() {
 }
 
 #[test]
-fn a_second_client_with_the_same_port_and_peer_gets_another_port_and_each_its_own_answers() {
+fn rows_4_13_a_second_client_with_the_same_port_and_peer_gets_another_port_and_each_its_own_answers() {
     let nat = Nat::masquerading();
     for (already, family) in FAMILIES.iter().enumerate() {
         for (number, packet) in openings(family.red, 4321, family.server).into_iter().enumerate() {
@@ -57,7 +57,7 @@ fn a_second_client_with_the_same_port_and_peer_gets_another_port_and_each_its_ow
 }
 
 #[test]
-fn one_port_serves_clients_of_different_peers_and_protocols() {
+fn rows_120_123_one_port_serves_clients_of_different_peers_and_protocols() {
     let nat = Nat::masquerading();
     for family in &FAMILIES {
         for (client, server) in [(family.red, family.server), (family.blue, family.stranger)] {
@@ -72,7 +72,7 @@ fn one_port_serves_clients_of_different_peers_and_protocols() {
 }
 
 #[test]
-fn twenty_clients_with_one_port_get_twenty_ports() {
+fn rows_48_53_twenty_clients_with_one_port_get_twenty_ports() {
     let nat = Nat::masquerading();
     for (family, network) in FAMILIES.iter().zip(["192.168.15.", "fd15::"]) {
         let clients: Vec<String> = (10..30).map(|host| format!("{network}{host}")).collect();
@@ -94,7 +94,7 @@ fn twenty_clients_with_one_port_get_twenty_ports() {
 }
 
 #[test]
-fn a_system_port_is_replaced_by_a_system_port() {
+fn row_117_a_system_port_is_replaced_by_a_system_port() {
     let nat = Nat::masquerading();
     for port in [1, 123, 1023] {
         let packets = openings("192.168.15.1", port, "203.0.113.2");
@@ -107,7 +107,7 @@ fn a_system_port_is_replaced_by_a_system_port() {
 }
 
 #[test]
-fn a_rules_ports_are_all_used_and_then_new_flows_are_refused() {
+fn row_121_a_rules_ports_are_all_used_and_then_new_flows_are_refused() {
     for (network, family) in ["192.168.15.0/24", "fd15::/64"].into_iter().zip(&FAMILIES) {
         let mut nat = Nat::new();
         nat.masquerade(&Masquerade { ports: Some((20000, 20003)), ..masquerade(network) });
@@ -137,7 +137,7 @@ fn a_port_of_the_rules_own_range_is_kept() {
 
 /// A mapping on such a port would steal what is for the forward or the socket.
 #[test]
-fn a_port_that_a_forward_listens_on_is_not_taken() {
+fn row_27_a_port_that_a_forward_listens_on_is_not_taken() {
     let mut nat = Nat::masquerading();
     for (listen, to) in [
         ("203.0.113.1:8080/tcp", "192.168.15.2:80"),
@@ -157,7 +157,7 @@ fn a_port_that_a_forward_listens_on_is_not_taken() {
 }
 
 #[test]
-fn a_port_that_a_socket_of_the_gateway_has_is_not_taken() {
+fn rows_46_47_a_port_that_a_socket_of_the_gateway_has_is_not_taken() {
     let nat = Nat::masquerading();
     let _sockets = nat.within(|| {
         let listeners = ["0.0.0.0:2222", "[2001:db8:113::1]:2222"].map(|at| TcpListener::bind(at).unwrap());

@@ -9,7 +9,7 @@ use netctl_tests::{
 use super::{FAMILIES, openings};
 
 #[test]
-fn a_segment_that_opens_nothing_is_dropped() {
+fn row_110_a_segment_that_opens_nothing_is_dropped() {
     let nat = Nat::masquerading();
     let segments = [
         flag::RST,
@@ -33,7 +33,7 @@ fn a_segment_that_opens_nothing_is_dropped() {
 }
 
 #[test]
-fn a_connection_whose_state_was_lost_is_picked_up() {
+fn row_111_a_connection_whose_state_was_lost_is_picked_up() {
     let nat = Nat::masquerading();
     for family in &FAMILIES {
         let packet = tcp((family.red, 4321), (family.server, 80)).flags(flag::ACK | flag::PSH);
@@ -121,7 +121,7 @@ fn cut(packet: &Packet, length: usize) -> Vec<u8> {
 }
 
 #[test]
-fn headers_cut_short_or_contradicting_themselves_are_dropped() {
+fn row_92_headers_cut_short_or_contradicting_themselves_are_dropped() {
     let nat = Nat::masquerading();
     for family in &FAMILIES {
         let (client, server) = ((family.red, 4321), (family.server, 80));
