@@ -8,3 +8,4 @@ pub mod lab;
 pub mod packet;
 pub mod pcap;
 pub mod prog;
+pub mod skip;

@@ -17,3 +17,4 @@ mod refusal;
 mod tutorials;
 mod udp;
 mod up;
+mod vlan;

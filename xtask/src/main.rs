@@ -7,6 +7,7 @@
 mod bench;
 mod build_ebpf;
 mod ci;
+mod rows;
 mod run;
 mod setup;
 mod test;
@@ -37,6 +38,8 @@ enum Verb {
     Down(up::Args),
     /// Install what is missing, then run every test, those that need root included
     Test(test::Args),
+    /// Check that docs/nat-tests.md names the tests that there are, or write their names into it
+    Rows(rows::Args),
     /// Build the eBPF object alone
     BuildEbpf,
     /// Run everything that has to hold before a change goes in
@@ -61,6 +64,7 @@ fn dispatch(verb: Verb) -> Result<ExitCode> {
         Verb::Up(args) => up::up(&workspace, &args)?,
         Verb::Down(args) => up::down(&workspace, &args)?,
         Verb::Test(args) => return test::test(&workspace, &args),
+        Verb::Rows(args) => rows::rows(&workspace, &args)?,
         Verb::BuildEbpf => build_ebpf::build(&workspace, setup::toolchain(&workspace)?)?,
         Verb::Ci => return ci::ci(&workspace),
         Verb::Bench(args) => bench::bench(&workspace, &args)?,

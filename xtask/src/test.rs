@@ -1,21 +1,25 @@
 //! `test`: every suite, counted together.
 //!
 //! The suites and the netctl that they drive are built without root and with overflow checks; only their binaries
-//! run as root. The tests find netctl by the variable `NETCTL_BIN`.
+//! run as root. The tests find netctl by the variable `NETCTL_BIN`, and a test that this kernel cannot run says so in the
+//! file that `NETCTL_SKIPS` names: it counts as skipped, and so do the rows that it proves.
 
-mod count;
+pub(crate) mod results;
 
 use std::{
     ffi::OsString,
+    fs,
     io::{self, BufRead as _, BufReader, Write as _},
+    path::Path,
     process::{Command, ExitCode, ExitStatus, Stdio},
 };
 
 use anyhow::{Context as _, Result, bail};
 
-use self::count::Count;
+use self::results::Results;
 use crate::{
     build_ebpf,
+    rows::{self, Tally},
     run::{announce, find_program, is_root, run},
     setup,
     toolchain::Way,
@@ -61,13 +65,15 @@ pub(crate) fn test_with(workspace: &Workspace, way: Way, args: &Args) -> Result<
         eprintln!("the tests need root: running their binaries through sudo");
         command.args(["--config", r#"target."cfg(unix)".runner = ["sudo", "-E"]"#]);
     }
-    let (status, mut count) = count_results(command.arg("--").args(&args.args))?;
-    if !status.success() && count.failed == 0 {
+    let page = rows::page(workspace)?;
+    let (status, mut results) =
+        run_suites(command.arg("--").args(&args.args), &workspace.target.join("skips"))?;
+    if !status.success() && results.failed == 0 {
         eprintln!("error: a suite ended without a result: {status}");
-        count.failed = 1;
+        results.failed = 1;
     }
-    writeln!(io::stdout(), "{count}")?;
-    Ok(if count.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    writeln!(io::stdout(), "{}\n{results}", Tally::new(&page, &results))?;
+    Ok(if results.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// So that tests can have netctl killed at any of its steps; nothing else is different.
@@ -77,19 +83,23 @@ const FEATURES: [&str; 2] = ["--features", "netctl/fault-injection"];
 const SUITES: [&str; 8] =
     ["--package", "netctl", "--package", "netctl-ebpf", "--package", "netctl-tests", "--package", "xtask"];
 
-/// Runs `command`, passing its stdout through and adding up the suites' results.
-fn count_results(command: &mut Command) -> Result<(ExitStatus, Count)> {
+/// Runs `command`, passing its stdout through and adding up the suites' results. Tests write what they skip to `skips`.
+fn run_suites(command: &mut Command, skips: &Path) -> Result<(ExitStatus, Results)> {
+    fs::write(skips, "").with_context(|| format!("writing {}", skips.display()))?;
+    command.env("NETCTL_SKIPS", skips);
     announce(command);
     let mut child = command.stdout(Stdio::piped()).spawn().context("running cargo test")?;
-    let mut count = Count::default();
+    let mut results = Results::default();
     if let Some(stdout) = child.stdout.take() {
         let mut ours = io::stdout().lock();
         for line in BufReader::new(stdout).split(b'\n') {
             let line = line.context("reading the tests' output")?;
-            count.add_line(&String::from_utf8_lossy(&line));
+            results.add_line(&String::from_utf8_lossy(&line));
             ours.write_all(&line)?;
             ours.write_all(b"\n")?;
         }
     }
-    Ok((child.wait().context("waiting for cargo test")?, count))
+    let status = child.wait().context("waiting for cargo test")?;
+    results.take_skips(&fs::read_to_string(skips).with_context(|| format!("reading {}", skips.display()))?);
+    Ok((status, results))
 }
