@@ -4,7 +4,9 @@
 //! linting and documenting work in a fresh clone.
 
 use std::{
-    env, fs, io,
+    env, fs,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    io,
     path::{Path, PathBuf},
 };
 
@@ -29,6 +31,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         Err(error) => return Err(format!("reading {}: {error}", object.display()).into()),
     };
+    // What tells one build of the programs from another at run time.
+    let mut hash = DefaultHasher::new();
+    bytes.hash(&mut hash);
+    println!("cargo::rustc-env=NETCTL_EBPF_HASH={:016x}", hash.finish());
     let copy = Path::new(&env::var("OUT_DIR")?).join("netctl.bpf.o");
     fs::write(&copy, bytes).map_err(|error| format!("writing {}: {error}", copy.display()))?;
     Ok(())

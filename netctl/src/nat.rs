@@ -5,7 +5,7 @@ pub mod ebpf;
 use std::net::IpAddr;
 
 use self::ebpf::{
-    Pins, attach,
+    Build, Pins, attach,
     load::{self, Constants},
     maps::Tables,
 };
@@ -62,10 +62,23 @@ pub fn perform(
     let place = op.place();
     let pins = Pins::new(&directories.bpffs, topology, &place);
     match op {
-        Op::LoadNat { .. } => {
+        Op::LoadNat { beside, .. } => {
             load::mount_bpffs(&directories.bpffs)?;
             let constants = inside(places.netns(&place)?, Constants::of_this_namespace)?;
+            if beside.is_none() {
+                pins.remove()?;
+            }
             load::load(&pins, constants)?;
+        }
+        Op::RenewNat { build, before, .. } => inside(places.netns(&place)?, || {
+            let renewed = attach::hand_over(&pins, build.map_or_else(own_build, Ok)?);
+            if let (Err(_), Some(before)) = (&renewed, before) {
+                let _ = attach::hand_over(&pins, *before);
+            }
+            renewed
+        })?,
+        Op::PruneNat { keep, .. } => {
+            inside(places.netns(&place)?, || pins.prune(keep.map_or_else(own_build, Ok)?))?;
         }
         Op::UnloadNat { .. } => {
             if places.open(&place)? {
@@ -74,14 +87,19 @@ pub fn perform(
             pins.remove()?;
         }
         Op::AttachNat { interface, side, .. } => {
-            inside(places.netns(&place)?, || attach::attach(&pins, *side, interface))?;
+            inside(places.netns(&place)?, || {
+                attach::attach(&pins, pins.build_to_attach(own_build()?)?, *side, interface)
+            })?;
         }
         Op::DetachNat { interface, side, .. } => {
             inside(places.netns(&place)?, || attach::detach(&pins, *side, interface))?;
         }
         Op::AttachLocal { .. } => {
             // Worth a warning, not worth the network: only the gateway's own processes miss something.
-            if let Err(error) = attach::attach_local(&pins) {
+            let attached = inside(places.netns(&place)?, || {
+                attach::attach_local(&pins, pins.build_to_attach(own_build()?)?)
+            });
+            if let Err(error) = attached {
                 tracing::warn!("processes {} cannot reach its forwarded ports: {error}", At(&place));
             }
         }
@@ -146,6 +164,11 @@ fn is_outside(address: &addr::Address) -> bool {
 fn names(place: &Place, places: &mut Places) -> Result<std::collections::BTreeMap<u32, IfName>, Error> {
     let links = netlink::link::dump(places.socket(place)?)?;
     Ok(links.iter().filter_map(|link| Some((link.index, link.name.parse().ok()?))).collect())
+}
+
+/// The build that this binary has for the calling thread's network namespace.
+fn own_build() -> Result<Build, ebpf::Error> {
+    Constants::of_this_namespace().map(|constants| Build::of(&constants))
 }
 
 /// Runs `f` inside a gateway's namespace.

@@ -12,8 +12,9 @@ use ipnet::IpNet;
 
 use crate::{
     model::{Forward, IfName, Masquerade, NetnsName, Place, Route, Topology, TopologyName},
-    nat::ebpf::{self, Pins, Side, maps::Tables},
+    nat::ebpf::{self, Build, Pins, Side, attach, load::Constants, maps::Tables},
     netlink::{self, addr, link, route},
+    netns::NetnsError,
     place::{self, Places},
     state::Directories,
     sysctl,
@@ -97,7 +98,13 @@ pub struct ObservedLink {
 /// A gateway's state.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ObservedNat {
-    /// Interfaces that have their programs.
+    /// The build of the programs that this binary has for the gateway.
+    pub own: Build,
+    /// Whether that one is loaded.
+    pub is_loaded: bool,
+    /// Another one that is, if possible one that runs.
+    pub other: Option<Build>,
+    /// Interfaces at which programs run, of whatever build.
     pub attached: BTreeSet<(IfName, Side)>,
     /// Whether the gateway's own processes reach forwarded ports.
     pub local: bool,
@@ -113,6 +120,9 @@ pub enum Error {
     /// A place could not be entered.
     #[error(transparent)]
     Place(#[from] place::Error),
+    /// A namespace could not be entered.
+    #[error(transparent)]
+    Netns(#[from] NetnsError),
     /// The kernel did not tell.
     #[error("look into {place}: {source}")]
     Netlink {
@@ -164,7 +174,7 @@ pub fn observe(
             }
             found.sysctls = read_sysctls(&place, keys, places)?;
         }
-        found.nat = look_at_nat(&topology.name, &place, &found, directories)?;
+        found.nat = look_at_nat(&topology.name, &place, &found, places, directories)?;
         observed.places.insert(place, found);
     }
     observed.pair(topology, |place, link, other| peers::leads_to(place, link, other, places))?;
@@ -257,22 +267,34 @@ fn look_at_nat(
     topology: &TopologyName,
     place: &Place,
     found: &ObservedPlace,
+    places: &Places,
     directories: &Directories,
 ) -> Result<Option<ObservedNat>, Error> {
     let failed = |source| Error::Nat { place: place.clone(), source };
     let pins = Pins::new(&directories.bpffs, topology, place);
-    if !pins.exist() {
+    let builds = pins.builds().map_err(failed)?;
+    if builds.is_empty() {
         return Ok(None);
     }
-    let tables = Tables::open(&pins).map_err(failed)?;
-    let names = found.links.iter().map(|(name, link)| (link.index, name.clone())).collect();
-    let masquerades = tables.masquerades(&names).map_err(failed)?;
-    let forwards = tables.forwards().map_err(failed)?;
-    let attached = pins.attached().map_err(failed)?;
-    Ok(Some(ObservedNat {
-        attached: attached.into_iter().map(|(side, interface)| (interface, side)).collect(),
-        local: pins.has_local(),
-        masquerades: masquerades.into_iter().map(|numbered| numbered.rule).collect(),
-        forwards: forwards.into_iter().map(|numbered| numbered.rule).collect(),
-    }))
+    let indexes = found.links.iter().map(|(name, link)| (name.clone(), link.index)).collect();
+    let look = || Ok((Build::of(&Constants::of_this_namespace()?), attach::running(&pins, &indexes)?));
+    let (own, running) = places.netns(place)?.run(|| look().map_err(failed))?;
+    let others = running.builds.iter().chain(&builds);
+    let mut nat = ObservedNat {
+        own,
+        is_loaded: builds.contains(&own),
+        other: others.copied().find(|build| *build != own),
+        attached: running.interfaces.into_iter().map(|(side, interface)| (interface, side)).collect(),
+        local: running.local,
+        ..ObservedNat::default()
+    };
+    if pins.exist() {
+        let names = found.links.iter().map(|(name, link)| (link.index, name.clone())).collect();
+        let tables = Tables::open(&pins).map_err(failed)?;
+        let masquerades = tables.masquerades(&names).map_err(failed)?;
+        let forwards = tables.forwards().map_err(failed)?;
+        nat.masquerades = masquerades.into_iter().map(|numbered| numbered.rule).collect();
+        nat.forwards = forwards.into_iter().map(|numbered| numbered.rule).collect();
+    }
+    Ok(Some(nat))
 }

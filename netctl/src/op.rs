@@ -20,7 +20,7 @@ pub use self::{
 };
 use crate::{
     model::{Forward, IfName, Masquerade, NetnsName, Place, Route},
-    nat::ebpf::Side,
+    nat::ebpf::{Build, Side},
 };
 
 /// One step.
@@ -146,6 +146,24 @@ pub enum Op {
     LoadNat {
         /// The gateway.
         place: Place,
+        /// The build that runs meanwhile; without one, whatever may be left there goes first.
+        beside: Option<Build>,
+    },
+    /// Hands every hook of a gateway over to another build of the programs, in place.
+    RenewNat {
+        /// The gateway.
+        place: Place,
+        /// That build; the binary's own when `None`.
+        build: Option<Build>,
+        /// The build before; `None` when it is not to come back.
+        before: Option<Build>,
+    },
+    /// Removes what no hook of a gateway runs, and what killed commands left.
+    PruneNat {
+        /// The gateway.
+        place: Place,
+        /// The build that stays; the binary's own when `None`.
+        keep: Option<Build>,
     },
     /// Ends all translation of a gateway.
     UnloadNat {
@@ -269,7 +287,9 @@ impl Op {
             | Self::AddAddress { place, .. }
             | Self::DeleteAddress { place, .. }
             | Self::SetSysctl { place, .. }
-            | Self::LoadNat { place }
+            | Self::LoadNat { place, .. }
+            | Self::RenewNat { place, .. }
+            | Self::PruneNat { place, .. }
             | Self::UnloadNat { place }
             | Self::AttachNat { place, .. }
             | Self::DetachNat { place, .. }
@@ -287,7 +307,9 @@ impl Op {
     #[must_use]
     pub const fn change(&self) -> Option<Change> {
         match self {
-            Self::MarkLink { .. } | Self::LoadNat { .. } | Self::UnloadNat { .. } => None,
+            Self::MarkLink { .. } | Self::LoadNat { .. } | Self::PruneNat { .. } | Self::UnloadNat { .. } => {
+                None
+            }
             Self::CreateNamespace { .. }
             | Self::CreateBridge { .. }
             | Self::CreateCable { .. }
@@ -297,9 +319,11 @@ impl Op {
             | Self::AttachLocal { .. }
             | Self::AddMasquerade { .. }
             | Self::AddForward { .. } => Some(Change::Add),
-            Self::SetUp { .. } | Self::SetMaster { .. } | Self::SetMtu { .. } | Self::SetSysctl { .. } => {
-                Some(Change::Modify)
-            }
+            Self::SetUp { .. }
+            | Self::SetMaster { .. }
+            | Self::SetMtu { .. }
+            | Self::SetSysctl { .. }
+            | Self::RenewNat { .. } => Some(Change::Modify),
             Self::DeleteNamespace { .. }
             | Self::DeleteLink { .. }
             | Self::DeleteAddress { .. }
@@ -342,7 +366,11 @@ impl Op {
             Self::SetSysctl { place, key, value, before: Some(before) } => {
                 Self::SetSysctl { place, key, value: before, before: Some(value) }
             }
-            Self::LoadNat { place } => Self::UnloadNat { place },
+            Self::LoadNat { place, beside: None } => Self::UnloadNat { place },
+            Self::LoadNat { place, beside } => Self::PruneNat { place, keep: beside },
+            Self::RenewNat { place, before: Some(before), .. } => {
+                Self::RenewNat { place, build: Some(before), before: None }
+            }
             Self::AttachNat { place, interface, side } => Self::DetachNat { place, interface, side },
             Self::DetachNat { place, interface, side } => Self::AttachNat { place, interface, side },
             Self::AttachLocal { place } => Self::DetachLocal { place },
@@ -356,6 +384,8 @@ impl Op {
             | Self::MarkLink { .. }
             | Self::SetUp { .. }
             | Self::SetSysctl { before: None, .. }
+            | Self::RenewNat { before: None, .. }
+            | Self::PruneNat { .. }
             | Self::UnloadNat { .. } => return Vec::new(),
         };
         vec![one]

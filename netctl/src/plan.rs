@@ -15,6 +15,7 @@ use ipnet::IpNet;
 
 use crate::{
     model::{IfName, NetnsName, Place, Route, Topology},
+    nat::ebpf::load::Constants,
     observe::{Observed, ObservedPlace},
     op::Op,
 };
@@ -42,6 +43,7 @@ pub fn plan(topology: &Topology, observed: &Observed) -> Result<Vec<Op>, Conflic
     planner.bridges()?;
     planner.cables()?;
     planner.addresses();
+    planner.constants();
     planner.nat();
     planner.sysctls();
     planner.routes();
@@ -125,20 +127,34 @@ impl Planner<'_> {
         }
     }
 
+    /// What the programs are loaded with.
+    fn constants(&mut self) {
+        for (place, wanted) in &self.given.topology.sysctls {
+            if let Some((key, value)) = wanted.get_key_value(Constants::SYSCTL) {
+                self.sysctl(place, key, value);
+            }
+        }
+    }
+
     fn sysctls(&mut self) {
         self.keep_advertised_routes();
         for (place, wanted) in &self.given.topology.sysctls {
-            let found = self.given.there(place).map(|there| &there.sysctls);
+            let rest = wanted.iter().filter(|(key, _)| *key != Constants::SYSCTL);
             // Forwarding first: turning it sets other keys of the interfaces (inet_forward_change in
             // net/ipv4/devinet.c), which the file may then set otherwise.
-            let (first, rest): (Vec<_>, Vec<_>) = wanted.iter().partition(|(key, _)| is_forwarding(key));
+            let (first, rest): (Vec<_>, Vec<_>) = rest.partition(|(key, _)| is_forwarding(key));
             for (key, value) in first.into_iter().chain(rest) {
-                let before = found.and_then(|found| found.get(key)).cloned().flatten();
-                if before.as_ref() != Some(value) {
-                    let (place, key, value) = (place.clone(), key.clone(), value.clone());
-                    self.ops.push(Op::SetSysctl { place, key, value, before });
-                }
+                self.sysctl(place, key, value);
             }
+        }
+    }
+
+    fn sysctl(&mut self, place: &Place, key: &str, value: &str) {
+        let found = self.given.there(place).and_then(|there| there.sysctls.get(key));
+        let before = found.cloned().flatten();
+        if before.as_deref() != Some(value) {
+            let (place, key, value) = (place.clone(), key.to_owned(), value.to_owned());
+            self.ops.push(Op::SetSysctl { place, key, value, before });
         }
     }
 

@@ -14,6 +14,7 @@ mod lab;
 mod nat_prog;
 mod quickstart;
 mod refusal;
+mod reload;
 mod tutorials;
 mod udp;
 mod up;

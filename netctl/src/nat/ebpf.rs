@@ -1,16 +1,20 @@
 //! NAT as TC programs: loading, attaching, rules in, flows and counters out.
 //!
-//! One eBPF object a gateway. Everything that outlives this process is pinned below
-//! `BPFFS/netctl/TOPOLOGY/PLACE/vABI/`, by an ABI version of its own: pins of another version are not touched but
-//! replaced.
+//! One eBPF object a gateway. Everything that outlives this process is pinned below `BPFFS/netctl/TOPOLOGY/PLACE/`:
 //!
 //! ```text
-//! maps/FLOWS ..            programs/uplink_egress ..
-//! links/uplink/wan0/egress links/inside/v-net-0/ingress ..   local/connect4 ..
+//! links/uplink/wan0/egress  links/inside/v-net-0/ingress ..  local/connect4 ..
+//! vABI/maps/FLOWS ..        vABI/programs/HASH/uplink_egress ..
 //! ```
+//!
+//! Another [`Build`] of the programs is loaded beside the one that runs, onto the same maps if its ABI version is the
+//! same; then each link is handed over in place, and only then the old ones go. What is to appear at once is made in
+//! `new/` and renamed.
 
 pub mod attach;
+mod build;
 mod filter;
+mod link;
 pub mod load;
 pub mod maps;
 
@@ -21,6 +25,8 @@ use std::{
 
 use netctl_ebpf::ABI_VERSION;
 use serde::Serialize;
+
+pub use self::build::Build;
 
 use crate::{
     model::{IfName, Place, TopologyName},
@@ -161,6 +167,11 @@ impl Side {
             Self::Inside => "inside",
         }
     }
+
+    /// Its program for a hook.
+    fn program(self, hook: &str) -> String {
+        format!("{}_{hook}", self.as_str())
+    }
 }
 
 /// Where one gateway's maps, programs and links are pinned.
@@ -183,34 +194,10 @@ impl Pins {
         bpffs.join("netctl").join(topology.as_str())
     }
 
-    /// Whether the gateway's maps and programs are there, in this ABI version.
+    /// Whether the gateway's maps are there, in this ABI version.
     #[must_use]
     pub fn exist(&self) -> bool {
-        self.version().join("maps").is_dir()
-    }
-
-    /// The interfaces that have all their programs, and on which side.
-    ///
-    /// # Errors
-    /// If the pins cannot be listed.
-    pub fn attached(&self) -> Result<Vec<(Side, IfName)>, Error> {
-        let mut attached = Vec::new();
-        for side in Side::ALL {
-            for name in list(&self.side(side))? {
-                if let Ok(interface) = unescape(&name).parse::<IfName>()
-                    && attach::HOOKS.iter().all(|(hook, ..)| self.is_attached(side, &interface, hook))
-                {
-                    attached.push((side, interface));
-                }
-            }
-        }
-        Ok(attached)
-    }
-
-    /// Whether the socket hooks are attached.
-    #[must_use]
-    pub fn has_local(&self) -> bool {
-        attach::LOCAL_HOOKS.iter().all(|hook| self.local(hook).exists())
+        self.version(ABI_VERSION).join("maps").is_dir()
     }
 
     /// Detaches the programs from every interface of the calling thread's network namespace, the gateway's.
@@ -218,14 +205,7 @@ impl Pins {
     /// # Errors
     /// If a pin or a filter cannot be removed.
     pub fn detach_all(&self) -> Result<(), Error> {
-        for side in Side::ALL {
-            for name in list(&self.side(side))? {
-                if let Ok(interface) = unescape(&name).parse() {
-                    attach::detach(self, side, &interface)?;
-                }
-            }
-        }
-        Ok(())
+        self.interfaces()?.iter().try_for_each(|(side, interface)| attach::detach(self, *side, interface))
     }
 
     /// Removes everything, links first, so that nothing is attached to what goes next. Nothing there is no error.
@@ -240,32 +220,45 @@ impl Pins {
         Ok(())
     }
 
-    fn version(&self) -> PathBuf {
-        self.gateway.join(format!("v{ABI_VERSION}"))
+    fn version(&self, abi: u32) -> PathBuf {
+        self.gateway.join(format!("v{abi}"))
+    }
+
+    /// Where something is made that is to appear at once.
+    fn stage(&self) -> PathBuf {
+        self.gateway.join("new")
     }
 
     fn map(&self, name: &str) -> PathBuf {
-        self.version().join("maps").join(name)
+        self.version(ABI_VERSION).join("maps").join(name)
     }
 
-    fn program(&self, name: &str) -> PathBuf {
-        self.version().join("programs").join(name)
+    /// Where a build's programs are.
+    #[must_use]
+    pub fn programs(&self, build: Build) -> PathBuf {
+        self.version(build.abi).join("programs").join(build.directory())
     }
 
     fn local(&self, hook: &str) -> PathBuf {
-        self.version().join("local").join(hook)
+        self.gateway.join("local").join(hook)
     }
 
     fn side(&self, side: Side) -> PathBuf {
-        self.version().join("links").join(side.as_str())
+        self.gateway.join("links").join(side.as_str())
     }
 
     fn interface(&self, side: Side, interface: &IfName) -> PathBuf {
         self.side(side).join(escape(interface.as_str()))
     }
 
-    fn is_attached(&self, side: Side, interface: &IfName, hook: &str) -> bool {
-        self.link(side, interface, hook).exists() || self.filter(side, interface, hook).exists()
+    /// The interfaces that something was attached to, whether or not it still is.
+    fn interfaces(&self) -> Result<Vec<(Side, IfName)>, Error> {
+        let mut interfaces = Vec::new();
+        for side in Side::ALL {
+            let names = list(&self.side(side))?;
+            interfaces.extend(names.iter().filter_map(|name| Some((side, unescape(name).parse().ok()?))));
+        }
+        Ok(interfaces)
     }
 
     /// Where a filter is remembered, on kernels without links.
@@ -327,7 +320,7 @@ fn list(dir: &Path) -> Result<Vec<String>, Error> {
     Ok(names)
 }
 
-/// Removes a directory of pins in the order of its names, in which links and local come before maps and programs.
+/// Removes a directory of pins in the order of its names, in which links and local come before what they run.
 fn remove_tree(dir: &Path) -> Result<(), Error> {
     for name in list(dir)? {
         let path = dir.join(name);
@@ -370,7 +363,7 @@ mod tests {
         let version = format!("/sys/fs/bpf/netctl/office/host/v{ABI_VERSION}");
         assert_eq!(pins.map("FLOWS"), Path::new(&version).join("maps/FLOWS"));
         let link = pins.link(Side::Uplink, &"wan0.5".parse().unwrap(), "egress");
-        assert_eq!(link, Path::new(&version).join("links/uplink/wan0%2E5/egress"));
+        assert_eq!(link, Path::new("/sys/fs/bpf/netctl/office/host/links/uplink/wan0%2E5/egress"));
     }
 
     #[test]
@@ -380,7 +373,7 @@ mod tests {
         let [one, two] =
             [Place::Host, Place::Netns("red".parse().unwrap())].map(|p| Pins::new(&root, &name, &p));
         for pins in [&one, &two] {
-            fs::create_dir_all(pins.version().join("maps")).unwrap();
+            fs::create_dir_all(pins.version(ABI_VERSION).join("maps")).unwrap();
             fs::write(pins.map("FLOWS"), "").unwrap();
         }
         one.remove().unwrap();

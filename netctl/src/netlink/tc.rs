@@ -10,7 +10,10 @@ use neli::consts::{
     rtnl::{Rtm, Tca},
 };
 
-use super::{Error, Malformed, Request, Socket, message::Message};
+use super::{
+    Error, Malformed, Request, Socket,
+    message::{Message, attributes},
+};
 
 /// Where a filter sits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,8 +41,9 @@ impl Hook {
 const CLSACT: u32 = 0xffff_fff1;
 /// `TC_H_MAKE(TC_H_CLSACT, 0)`: its handle.
 const CLSACT_HANDLE: u32 = 0xffff_0000;
-/// Filters run in the order of their priorities; netctl's are late, so that others see packets as they came.
-const PRIORITY: u32 = 0xc000;
+/// Filters run in the order of their priorities; netctl's are late, so that others see packets as they came. One more
+/// than what the kernel gives the first filter that asks for none (`tcf_auto_prio` in net/sched/cls_api.c).
+const PRIORITY: u32 = 0xc001;
 /// The one filter of that priority.
 const HANDLE: u32 = 1;
 
@@ -58,18 +62,20 @@ pub fn delete_clsact(index: u32) -> Request {
     Request::new(Rtm::Delqdisc, NlmF::ACK, &tcmsg(index, CLSACT_HANDLE, CLSACT, 0))
 }
 
-/// `tc filter add dev LINK HOOK prio 49152 handle 1 bpf direct-action object-pinned PROGRAM`
+// From include/uapi/linux/pkt_cls.h.
+const TCA_BPF_FD: u16 = 6;
+const TCA_BPF_NAME: u16 = 7;
+const TCA_BPF_FLAGS: u16 = 8;
+const TCA_BPF_ID: u16 = 11;
+const TCA_BPF_FLAG_ACT_DIRECT: u32 = 1;
+
+/// `tc filter replace dev LINK HOOK prio 49153 handle 1 bpf direct-action object-pinned PROGRAM`: where there is such a
+/// filter, packets meet either the old program or the new one (`cls_bpf_change` in net/sched/cls_bpf.c).
 ///
 /// The program's descriptor has to stay open until this is sent.
 #[must_use]
-pub fn add_filter(index: u32, hook: Hook, program: BorrowedFd<'_>, name: &str) -> Request {
-    /// From include/uapi/linux/pkt_cls.h.
-    const TCA_BPF_FD: u16 = 6;
-    const TCA_BPF_NAME: u16 = 7;
-    const TCA_BPF_FLAGS: u16 = 8;
-    const TCA_BPF_FLAG_ACT_DIRECT: u32 = 1;
-
-    let flags = NlmF::ACK | NlmF::CREATE | NlmF::EXCL;
+pub fn replace_filter(index: u32, hook: Hook, program: BorrowedFd<'_>, name: &str) -> Request {
+    let flags = NlmF::ACK | NlmF::CREATE;
     let mut request = Request::new(Rtm::Newtfilter, flags, &filter(index, hook));
     request.name(Tca::Kind, "bpf");
     request.nested(Tca::Options, |options| {
@@ -80,7 +86,7 @@ pub fn add_filter(index: u32, hook: Hook, program: BorrowedFd<'_>, name: &str) -
     request
 }
 
-/// `tc filter del dev LINK HOOK prio 49152 handle 1 bpf`
+/// `tc filter del dev LINK HOOK prio 49153 handle 1 bpf`
 #[must_use]
 pub fn delete_filter(index: u32, hook: Hook) -> Request {
     let mut request = Request::new(Rtm::Deltfilter, NlmF::ACK, &filter(index, hook));
@@ -101,6 +107,34 @@ pub fn count_filters(socket: &mut Socket, index: u32, hook: Hook) -> Result<usiz
         Ok((message.is(Rtm::Newtfilter) && handle != 0).then_some(()))
     };
     Ok(socket.dump(Request::new(Rtm::Gettfilter, NlmF::DUMP, &header), is_filter)?.len())
+}
+
+/// `tc filter get dev LINK HOOK prio 49153 handle 1 bpf`: the id of the program that runs there, if one does.
+///
+/// # Errors
+/// Those of [`Socket::dump`].
+pub fn filter_program(socket: &mut Socket, index: u32, hook: Hook) -> Result<Option<u32>, Error> {
+    let header = tcmsg(index, 0, hook.parent(), 0);
+    let program = |message: &Message<'_>| -> Result<Option<u32>, Malformed> {
+        let (found, rest) = message.body::<20>()?;
+        // The kernel fills in the protocol that the filter was made with, so that all of the header is the same.
+        if !message.is(Rtm::Newtfilter) || *found != filter(index, hook) {
+            return Ok(None);
+        }
+        for attribute in attributes(rest) {
+            let attribute = attribute?;
+            if attribute.kind == u16::from(Tca::Options) {
+                for option in attribute.nested() {
+                    let option = option?;
+                    if option.kind == TCA_BPF_ID {
+                        return option.u32().map(Some);
+                    }
+                }
+            }
+        }
+        Ok(None)
+    };
+    Ok(socket.dump(Request::new(Rtm::Gettfilter, NlmF::DUMP, &header), program)?.first().copied())
 }
 
 fn filter(index: u32, hook: Hook) -> [u8; 20] {
@@ -134,7 +168,7 @@ mod tests {
         assert_eq!(add.bytes()[20..36], index_handle_parent_info);
         assert_eq!(add.bytes()[36..], *b"\x0b\0\x01\0clsact\0\0");
         let delete = delete_filter(7, Hook::Egress);
-        assert_eq!(delete.bytes()[20..36], [7, 0, 0, 0, 1, 0, 0, 0, 0xf3, 0xff, 0xff, 0xff, 0, 3, 0, 0xc0]);
+        assert_eq!(delete.bytes()[20..36], [7, 0, 0, 0, 1, 0, 0, 0, 0xf3, 0xff, 0xff, 0xff, 0, 3, 1, 0xc0]);
     }
 
     #[test]

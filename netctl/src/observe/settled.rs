@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{HostRoute, Observed, ObservedLink, ObservedNat, ObservedPlace};
 use crate::{
     model::{End, FullName, IfName, Place, Topology},
-    nat::ebpf::Side,
+    nat::ebpf::{Build, Side},
 };
 
 /// What the kernel gives a link that has no other.
@@ -118,6 +118,9 @@ impl Scene<'_> {
             let side = |side| move |interface: &IfName| (interface.clone(), side);
             let uplinks = gateway.uplinks.iter().map(side(Side::Uplink));
             self.place(&gateway.place).nat = Some(ObservedNat {
+                own: Build::default(),
+                is_loaded: true,
+                other: None,
                 attached: uplinks.chain(gateway.insides.iter().map(side(Side::Inside))).collect(),
                 local: !gateway.forwards.is_empty(),
                 masquerades: gateway.masquerades.clone(),

@@ -57,6 +57,8 @@ impl Op {
             Self::Single(single) => single.commands(),
             Self::MarkLink { .. }
             | Self::LoadNat { .. }
+            | Self::RenewNat { .. }
+            | Self::PruneNat { .. }
             | Self::UnloadNat { .. }
             | Self::AttachNat { .. }
             | Self::DetachNat { .. }

@@ -63,7 +63,19 @@ impl fmt::Display for Op {
             Self::SetSysctl { place, key, value, .. } => {
                 write!(f, "set sysctl `{key}` to `{value}` {}", At(place))
             }
-            Self::LoadNat { place } => write!(f, "load the NAT programs {}", At(place)),
+            Self::LoadNat { place, .. } => write!(f, "load the NAT programs {}", At(place)),
+            Self::RenewNat { place, before: Some(before), .. } if !before.shares_flows() => {
+                write!(
+                    f,
+                    "replace the NAT programs {}; their maps are of ABI version {}, flows end",
+                    At(place),
+                    before.abi
+                )
+            }
+            Self::RenewNat { place, .. } => write!(f, "replace the NAT programs {}; flows go on", At(place)),
+            Self::PruneNat { place, .. } => {
+                write!(f, "remove what is left of other NAT programs {}", At(place))
+            }
             Self::UnloadNat { place } => write!(f, "unload the NAT programs {}", At(place)),
             Self::AttachNat { place, interface, side } => {
                 write!(f, "attach NAT to {} `{interface}` {}", side.as_str(), At(place))

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use super::{Given, Planner};
 use crate::{
     model::{Forward, Gateway, IfName, Masquerade, Place},
-    nat::ebpf::Side,
+    nat::ebpf::{Side, load::Constants},
     observe::ObservedNat,
     op::Op,
 };
@@ -57,8 +57,11 @@ impl Planner<'_> {
             let place = &gateway.place;
             let none = ObservedNat::default();
             let found = self.given.there(place).and_then(|there| there.nat.as_ref());
-            if found.is_none() {
-                self.ops.push(Op::LoadNat { place: place.clone() });
+            // What this plan sets the programs' constants to makes another build of this binary's own.
+            let is_own_outdated = self.ops.iter().any(|op| op.place() == *place && sets_constant(op));
+            let other = found.and_then(|found| found.other.or(is_own_outdated.then_some(found.own)));
+            if is_own_outdated || found.is_none_or(|found| !found.is_loaded) {
+                self.ops.push(Op::LoadNat { place: place.clone(), beside: other });
             }
             let found = found.unwrap_or(&none);
             let (masquerades, forwards) = (sorted(&found.masquerades), set(&found.forwards));
@@ -76,6 +79,9 @@ impl Planner<'_> {
             for rule in gateway.forwards.iter().filter(|rule| !forwards.contains(rule)) {
                 self.ops.push(Op::AddForward { place: place.clone(), rule: rule.clone() });
             }
+            if let Some(before) = other {
+                self.ops.push(Op::RenewNat { place: place.clone(), build: None, before: Some(before) });
+            }
             for (interface, side) in sides(gateway) {
                 let is_fresh = self.fresh.contains(&(place.clone(), interface.clone()));
                 if is_fresh || !found.attached.contains(&(interface.clone(), side)) {
@@ -88,7 +94,7 @@ impl Planner<'_> {
         }
     }
 
-    /// Of the places that are no gateways any more.
+    /// Of the places that are no gateways any more, all; of the others, the build that no hook runs any more.
     pub(super) fn unload_nat(&mut self) {
         let gateways = gateways(self.given);
         for (place, there) in &self.given.observed.places {
@@ -96,7 +102,14 @@ impl Planner<'_> {
                 self.ops.push(Op::UnloadNat { place: place.clone() });
             }
         }
+        let renewed = self.ops.iter().filter(|op| matches!(op, Op::RenewNat { .. })).map(Op::place);
+        let pruned: Vec<Op> = renewed.map(|place| Op::PruneNat { place, keep: None }).collect();
+        self.ops.extend(pruned);
     }
+}
+
+fn sets_constant(op: &Op) -> bool {
+    matches!(op, Op::SetSysctl { key, .. } if key == Constants::SYSCTL)
 }
 
 fn sides(gateway: &Gateway) -> BTreeSet<(IfName, Side)> {

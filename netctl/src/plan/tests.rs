@@ -127,7 +127,8 @@ fn run(op: &Op, topology: &Topology, observed: &mut Observed) {
 
 fn run_nat(op: Op, place: &mut ObservedPlace) {
     if let Op::LoadNat { .. } = op {
-        assert!(place.nat.replace(ObservedNat::default()).is_none());
+        let fresh = ObservedNat { is_loaded: true, ..ObservedNat::default() };
+        assert!(place.nat.replace(fresh).is_none());
         return;
     }
     if let Op::UnloadNat { .. } = op {
@@ -409,4 +410,21 @@ fn undoing_a_plan_leads_back() {
         }
     }
     assert_eq!(observed, machine());
+}
+
+#[test]
+fn another_build_of_the_programs_is_replaced_beside_the_one_that_runs() {
+    let (topology, mut observed) = (quickstart(), machine());
+    up(&topology, &mut observed);
+    let router = Place::Netns("router".parse().unwrap());
+    let nat = place(&mut observed, &router).nat.as_mut().unwrap();
+    let other = nat.own;
+    (nat.is_loaded, nat.other) = (false, Some(other));
+    let load = Op::LoadNat { place: router.clone(), beside: Some(other) };
+    let renew = Op::RenewNat { place: router.clone(), build: None, before: Some(other) };
+    let prune = Op::PruneNat { place: router.clone(), keep: None };
+    assert_eq!(plan(&topology, &observed).unwrap(), [load, renew.clone(), prune.clone()]);
+    // Killed between the two.
+    place(&mut observed, &router).nat.as_mut().unwrap().is_loaded = true;
+    assert_eq!(plan(&topology, &observed).unwrap(), [renew, prune]);
 }

@@ -1,12 +1,6 @@
 //! Makes the namespace of a [`Nat`] and loads the programs into it.
 
-use std::{
-    fs,
-    os::fd::AsFd as _,
-    panic::resume_unwind,
-    path::{Path, PathBuf},
-    thread,
-};
+use std::{fs, os::fd::AsFd as _, panic::resume_unwind, path::Path, thread};
 
 use aya::{
     maps::{HashMap, Map, MapData},
@@ -59,7 +53,7 @@ fn make_here() -> Nat {
         fs::write(Path::new("/proc/sys/net").join(key), "1").unwrap();
     }
     let pins = Pins::new(bpffs, &"lab".parse().unwrap(), &Place::Host);
-    load::load(&pins, Constants::of_this_namespace().unwrap()).unwrap_or_else(|error| {
+    let build = load::load(&pins, Constants::of_this_namespace().unwrap()).unwrap_or_else(|error| {
         panic!(
             "{error}: {:?}\nhint: {}",
             error,
@@ -67,9 +61,9 @@ fn make_here() -> Nat {
         )
     });
 
-    let pinned: PathBuf = bpffs.join(format!("netctl/lab/host/v{ABI_VERSION}"));
-    let flows = MapData::from_pin(pinned.join("maps/FLOWS")).unwrap();
-    let program = |name| SchedClassifier::from_pin(pinned.join("programs").join(name)).unwrap();
+    let flows = bpffs.join(format!("netctl/lab/host/v{ABI_VERSION}/maps/FLOWS"));
+    let flows = MapData::from_pin(flows).unwrap();
+    let program = |name| SchedClassifier::from_pin(pins.programs(build).join(name)).unwrap();
     let mut tables = Tables::open(&pins).unwrap();
     tables
         .set_locals(ADDRESSES.map(|(_, address)| address.split('/').next().unwrap().parse().unwrap()))

@@ -1,6 +1,7 @@
 //! Programs onto hooks: TCX links at interfaces, cgroup links at the socket layer, all of them pinned.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
     path::Path,
@@ -11,8 +12,8 @@ use aya::programs::{
     cgroup_sock_addr::CgroupSockAddrAttachType, links::FdLink, tc::TcAttachOptions,
 };
 
-use super::{Error, Pins, Side, filter, make_parent, remove_tree};
-use crate::{model::IfName, netlink::tc::Hook};
+use super::{Build, Error, Pins, Side, filter, filter::Device, link::Link, make_parent, remove_tree};
+use crate::{fault, model::IfName, netlink::tc::Hook};
 
 /// The hooks of an interface.
 pub(super) const HOOKS: [(&str, TcAttachType, Hook); 2] =
@@ -23,39 +24,43 @@ pub(super) const LOCAL_HOOKS: [&str; 8] =
     ["connect4", "connect6", "sendmsg4", "sendmsg6", "recvmsg4", "recvmsg6", "getpeername4", "getpeername6"];
 
 /// Attaches the programs of `side` to `interface` of the calling thread's network namespace: by TCX links or, where the
-/// kernel has none (before 6.6), by filters on a `clsact` qdisc.
+/// kernel has none (before 6.6), by filters on a `clsact` qdisc. What runs there already is replaced in place.
 ///
 /// # Errors
-/// If the interface does not exist or the kernel refuses; what was attached before is detached again.
-pub fn attach(pins: &Pins, side: Side, interface: &IfName) -> Result<(), Error> {
-    detach(pins, side, interface)?;
+/// If the interface does not exist or the kernel refuses; where nothing was attached before, nothing is then.
+pub fn attach(pins: &Pins, build: Build, side: Side, interface: &IfName) -> Result<(), Error> {
+    let mut device = Device::open(interface)?.ok_or_else(|| Error::NoInterface(interface.clone()))?;
+    let is_new = !pins.interface(side, interface).exists();
     let result = HOOKS.iter().try_for_each(|(hook, attach_type, tc_hook)| {
-        let name = format!("{}_{hook}", side.as_str());
-        match attach_tcx(pins, &name, interface, *attach_type) {
-            Ok(link) => pin(link, &pins.link(side, interface, hook)),
+        let program = pins.programs(build).join(side.program(hook));
+        let pin = pins.link(side, interface, hook);
+        if let Some(link) = Link::open(&pin)? {
+            if link.attachment()?.is_at(device.index) {
+                return link.hand_over(&program);
+            }
+            link.remove()?;
+        }
+        match attach_tcx(&program, interface, *attach_type) {
+            Ok(link) => self::pin(link, &pin),
             Err(error) if is_unknown_to_kernel(&error) => {
-                filter::attach(pins, &name, side, interface, hook, *tc_hook)
+                filter::attach(pins, build, side, &mut device, hook, *tc_hook)
             }
             Err(error) => Err(error),
         }
     });
-    if result.is_err() {
+    if result.is_err() && is_new {
         let _ = detach(pins, side, interface);
     }
     result
 }
 
-fn attach_tcx(
-    pins: &Pins,
-    name: &str,
-    interface: &IfName,
-    attach_type: TcAttachType,
-) -> Result<FdLink, Error> {
-    let failed = Error::program(name);
-    let mut program = SchedClassifier::from_pin(pins.program(name)).map_err(&failed)?;
+fn attach_tcx(program: &Path, interface: &IfName, attach_type: TcAttachType) -> Result<FdLink, Error> {
+    let name = program.file_name().unwrap_or_default().to_string_lossy();
+    let failed = Error::program(&name);
+    let mut program = SchedClassifier::from_pin(program).map_err(&failed)?;
     let order = TcAttachOptions::TcxOrder(LinkOrder::default());
     let id = program.attach_with_options(interface.as_str(), attach_type, order).map_err(&failed)?;
-    program.take_link(id).map_err(&failed)?.try_into().map_err(Error::link(name))
+    program.take_link(id).map_err(&failed)?.try_into().map_err(Error::link(&name))
 }
 
 /// Whether the kernel does not know what it was asked for: `EINVAL`, as for any attach type it has never heard of.
@@ -73,24 +78,122 @@ pub fn detach(pins: &Pins, side: Side, interface: &IfName) -> Result<(), Error> 
     remove_tree(&pins.interface(side, interface))
 }
 
-/// Attaches the socket hooks to the root cgroup that this process sees.
+/// Attaches the socket hooks to the root cgroup that this process sees. What runs there already is replaced in place.
 ///
 /// # Errors
-/// If there is no cgroup v2, or the kernel refuses; what was attached before is detached again.
-pub fn attach_local(pins: &Pins) -> Result<(), Error> {
-    detach_local(pins)?;
+/// If there is no cgroup v2, or the kernel refuses; where nothing was attached before, nothing is then.
+pub fn attach_local(pins: &Pins, build: Build) -> Result<(), Error> {
     let cgroup = root_cgroup().map_err(Error::io("open the root cgroup", Path::new("cgroup2")))?;
+    let is_new = !pins.gateway.join("local").exists();
     let result = LOCAL_HOOKS.iter().try_for_each(|hook| {
-        let link = attach_cgroup(pins, hook, &cgroup)?;
-        pin(link, &pins.local(hook))
+        let pin = pins.local(hook);
+        if let Some(link) = Link::open(&pin)? {
+            if link.attachment()?.has_cgroup() {
+                return link.hand_over(&pins.programs(build).join(local_program(hook)));
+            }
+            link.remove()?;
+        }
+        self::pin(attach_cgroup(pins, build, hook, &cgroup)?, &pin)
     });
-    if result.is_err() {
+    if result.is_err() && is_new {
         let _ = detach_local(pins);
     }
     result
 }
 
-fn attach_cgroup(pins: &Pins, hook: &str, cgroup: &OwnedFd) -> Result<FdLink, Error> {
+fn local_program(hook: &str) -> String {
+    format!("local_{hook}")
+}
+
+/// Hands every hook that something is attached to over to another build, one after the other. The calling thread is in
+/// the gateway's network namespace.
+///
+/// # Errors
+/// If the kernel refuses; hooks before that one are handed over all the same.
+pub fn hand_over(pins: &Pins, build: Build) -> Result<(), Error> {
+    let programs = pins.programs(build);
+    for (side, interface) in pins.interfaces()? {
+        for (hook, _, tc_hook) in HOOKS {
+            let pin = pins.link(side, &interface, hook);
+            if let Some(link) = Link::open(&pin)? {
+                if !link.attachment()?.is_at(0) {
+                    link.hand_over(&programs.join(side.program(hook)))?;
+                    fault::point();
+                }
+            } else if let Some(mut device) = Device::open(&interface)?
+                && device.program(tc_hook)?.is_some()
+            {
+                filter::attach(pins, build, side, &mut device, hook, tc_hook)?;
+                fault::point();
+            }
+        }
+    }
+    for hook in LOCAL_HOOKS {
+        let pin = pins.local(hook);
+        if let Some(link) = Link::open(&pin)?
+            && link.attachment()?.has_cgroup()
+        {
+            link.hand_over(&programs.join(local_program(hook)))?;
+            fault::point();
+        }
+    }
+    Ok(())
+}
+
+/// What truly runs at a gateway's hooks.
+#[derive(Debug, Default)]
+pub struct Running {
+    /// The interfaces at all whose hooks a loaded build's programs run.
+    pub interfaces: Vec<(Side, IfName)>,
+    /// Whether they run at the socket hooks.
+    pub local: bool,
+    /// The builds that run at any of these.
+    pub builds: BTreeSet<Build>,
+}
+
+/// Looks at the hooks, not only at the pins: interfaces are deleted and made again, and others detach programs. The
+/// calling thread is in the gateway's network namespace; `indexes` are its interfaces.
+///
+/// # Errors
+/// If a pin cannot be used, or the kernel does not tell.
+pub fn running(pins: &Pins, indexes: &BTreeMap<IfName, u32>) -> Result<Running, Error> {
+    let known: BTreeMap<u32, Build> = pins.programs_of_builds()?.into_iter().collect();
+    let mut running = Running::default();
+    for (side, interface) in pins.interfaces()? {
+        let Some(&index) = indexes.get(&interface) else { continue };
+        let mut builds: Vec<Build> = Vec::new();
+        for (hook, _, tc_hook) in HOOKS {
+            let pin = pins.link(side, &interface, hook);
+            let program = match Link::open(&pin)? {
+                Some(link) => Some(link.attachment()?).filter(|at| at.is_at(index)).map(|at| at.program),
+                None if !pins.filter(side, &interface, hook).exists() => None,
+                None => match Device::open(&interface)? {
+                    Some(mut device) => device.program(tc_hook)?,
+                    None => None,
+                },
+            };
+            builds.extend(program.and_then(|id| known.get(&id).copied()));
+        }
+        if builds.len() == HOOKS.len() {
+            running.interfaces.push((side, interface));
+        }
+        running.builds.extend(builds);
+    }
+    let mut locals = 0;
+    for hook in LOCAL_HOOKS {
+        if let Some(link) = Link::open(&pins.local(hook))? {
+            let at = link.attachment()?;
+            if let Some(build) = known.get(&at.program).filter(|_| at.has_cgroup()) {
+                running.builds.insert(*build);
+                locals += 1;
+            }
+        }
+    }
+    running.local = locals == LOCAL_HOOKS.len();
+    Ok(running)
+}
+
+fn attach_cgroup(pins: &Pins, build: Build, hook: &str, cgroup: &OwnedFd) -> Result<FdLink, Error> {
     let attach_type = match hook {
         "connect4" => CgroupSockAddrAttachType::Connect4,
         "connect6" => CgroupSockAddrAttachType::Connect6,
@@ -101,9 +204,10 @@ fn attach_cgroup(pins: &Pins, hook: &str, cgroup: &OwnedFd) -> Result<FdLink, Er
         "getpeername4" => CgroupSockAddrAttachType::GetPeerName4,
         _ => CgroupSockAddrAttachType::GetPeerName6,
     };
-    let name = format!("local_{hook}");
+    let name = local_program(hook);
     let failed = Error::program(&name);
-    let mut program = CgroupSockAddr::from_pin(pins.program(&name), attach_type).map_err(&failed)?;
+    let pin = pins.programs(build).join(&name);
+    let mut program = CgroupSockAddr::from_pin(pin, attach_type).map_err(&failed)?;
     // A link is always one of several and takes no flag to say so (cgroup_bpf_link_attach in kernel/bpf/cgroup.c).
     let id = program.attach(cgroup, CgroupAttachMode::Single).map_err(&failed)?;
     program.take_link(id).map_err(&failed)?.try_into().map_err(Error::link(&name))
@@ -114,7 +218,7 @@ fn attach_cgroup(pins: &Pins, hook: &str, cgroup: &OwnedFd) -> Result<FdLink, Er
 /// # Errors
 /// If a pin cannot be removed.
 pub fn detach_local(pins: &Pins) -> Result<(), Error> {
-    remove_tree(&pins.version().join("local"))
+    remove_tree(&pins.gateway.join("local"))
 }
 
 fn pin(link: FdLink, path: &Path) -> Result<(), Error> {

@@ -1,14 +1,14 @@
 //! Attaching without TCX: `bpf` filters on a `clsact` qdisc, for kernels before 6.6.
 //!
-//! A filter is no file descriptor and cannot be pinned. What says that it is there is the program, pinned a second time
-//! beside where the link's pin would be; another such pin says that the qdisc is ours to take away.
+//! A filter is no file descriptor and cannot be pinned. What says that it was made is an empty directory where the link's
+//! pin would be; another one says that the qdisc is ours to take away.
 
-use std::{os::fd::AsFd as _, path::Path};
+use std::{fs, os::fd::AsFd as _, path::Path};
 
-use aya::programs::SchedClassifier;
+use aya::programs::ProgramInfo;
 use nix::errno::Errno;
 
-use super::{Error, Pins, Side, attach::HOOKS, make_parent};
+use super::{Build, Error, Pins, Side, attach::HOOKS};
 use crate::{
     model::IfName,
     netlink::{
@@ -17,24 +17,23 @@ use crate::{
     },
 };
 
-/// Attaches one program to one hook.
+/// Attaches one program to one hook, in the place of the one that is there.
 pub(super) fn attach(
     pins: &Pins,
-    name: &str,
+    build: Build,
     side: Side,
-    interface: &IfName,
+    device: &mut Device,
     hook: &str,
     tc_hook: Hook,
 ) -> Result<(), Error> {
-    let mut device = Device::open(interface)?.ok_or_else(|| Error::NoInterface(interface.clone()))?;
-    let program = pins.program(name);
     if device.ask(tc::add_clsact(device.index), &[Errno::EEXIST])? {
-        pin_again(&program, name, &pins.qdisc(side, interface))?;
+        remember(&pins.qdisc(side, &device.name))?;
     }
-    let loaded = SchedClassifier::from_pin(&program).map_err(Error::program(name))?;
-    let fd = loaded.fd().map_err(Error::program(name))?;
-    device.ask(tc::add_filter(device.index, tc_hook, fd.as_fd(), name), &[])?;
-    pin_again(&program, name, &pins.filter(side, interface, hook))
+    let name = side.program(hook);
+    let program = ProgramInfo::from_pin(pins.programs(build).join(&name)).and_then(|info| info.fd());
+    let program = program.map_err(Error::program(&name))?;
+    remember(&pins.filter(side, &device.name, hook))?;
+    device.ask(tc::replace_filter(device.index, tc_hook, program.as_fd(), &name), &[]).map(drop)
 }
 
 /// Removes the filters, and the qdisc if it came with them and nobody else uses it. An interface that is gone has taken
@@ -57,18 +56,24 @@ pub(super) fn detach(pins: &Pins, side: Side, interface: &IfName) -> Result<(), 
 }
 
 /// An interface of the calling thread's network namespace.
-struct Device {
+pub(super) struct Device {
     name: IfName,
-    index: u32,
+    pub(super) index: u32,
     socket: Socket,
 }
 
 impl Device {
-    fn open(interface: &IfName) -> Result<Option<Self>, Error> {
+    /// The interface, if it is there.
+    pub(super) fn open(interface: &IfName) -> Result<Option<Self>, Error> {
         let failed = Error::filter(interface);
         let mut socket = Socket::open().map_err(&failed)?;
         let found = link::find(&mut socket, interface).map_err(&failed)?;
         Ok(found.map(|link| Self { name: interface.clone(), index: link.index, socket }))
+    }
+
+    /// The id of the program that a filter of ours runs at a hook, if there is one.
+    pub(super) fn program(&mut self, hook: Hook) -> Result<Option<u32>, Error> {
+        tc::filter_program(&mut self.socket, self.index, hook).map_err(Error::filter(&self.name))
     }
 
     /// Sends one request; false if the kernel refuses it for one of the `expected` reasons.
@@ -92,8 +97,6 @@ impl Device {
     }
 }
 
-fn pin_again(program: &Path, name: &str, path: &Path) -> Result<(), Error> {
-    make_parent(path)?;
-    let mut program = SchedClassifier::from_pin(program).map_err(Error::program(name))?;
-    program.pin(path).map_err(Error::pin(path))
+fn remember(mark: &Path) -> Result<(), Error> {
+    fs::create_dir_all(mark).map_err(Error::io("make the directory", mark))
 }

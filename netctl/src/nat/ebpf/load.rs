@@ -2,7 +2,8 @@
 
 use std::{fs, io, os::fd::AsRawFd as _, path::Path};
 
-use aya::{Ebpf, EbpfLoader, programs::Program};
+use aya::{Ebpf, EbpfLoader, maps::Array, programs::Program};
+use netctl_ebpf::config::Config;
 use nix::{
     mount::{MsFlags, mount},
     sys::{
@@ -11,15 +12,13 @@ use nix::{
     },
 };
 
-use netctl_ebpf::config::Config;
-
-use super::{Error, Pins, make_parent, maps::Tables};
+use super::{Build, Error, Pins, make_parent, remove_tree};
 
 /// The object, as `cargo xtask build-ebpf` made it; empty where it was not built.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/netctl.bpf.o"));
 
-/// Every map of the object that is pinned.
-pub(super) const MAPS: [&str; 11] = [
+/// Every map of the object that outlives a build. What is not here, each build has of its own.
+const MAPS: [&str; 10] = [
     "FLOWS",
     "MASQUERADES",
     "FORWARDS",
@@ -30,7 +29,6 @@ pub(super) const MAPS: [&str; 11] = [
     "LOCALS",
     "PEERS",
     "DROPS",
-    "WORK",
 ];
 
 /// What the programs are told when they are loaded.
@@ -43,6 +41,9 @@ pub struct Constants {
 }
 
 impl Constants {
+    /// The sysctl that is one of them.
+    pub const SYSCTL: &str = "net.ipv4.ip_local_port_range";
+
     /// Those of the calling thread's network namespace.
     ///
     /// # Errors
@@ -92,45 +93,73 @@ pub fn mount_bpffs(bpffs: &Path) -> Result<(), Error> {
         .map_err(|errno| Error::io("mount a bpffs at", bpffs)(errno.into()))
 }
 
-/// Parses the object and creates its maps; programs are not loaded yet. Nothing is pinned.
-///
-/// # Errors
-/// If the binary has no object, or the kernel refuses a map.
-pub fn open(constants: Constants) -> Result<Ebpf, Error> {
+/// Parses the object and creates its maps, or takes those that are pinned; programs are not loaded yet.
+fn open(constants: Constants, pins: &Pins) -> Result<Ebpf, Error> {
     if OBJECT.is_empty() {
         return Err(Error::NoObject);
     }
-    EbpfLoader::new()
-        .override_global("NETNS_COOKIE", &constants.netns_cookie, true)
-        .override_global("LOCAL_PORTS", &constants.local_ports, true)
-        .load(OBJECT)
-        .map_err(|error| Error::Load(Box::new(error)))
+    let mut loader = EbpfLoader::new();
+    loader.override_global("NETNS_COOKIE", &constants.netns_cookie, true);
+    loader.override_global("LOCAL_PORTS", &constants.local_ports, true);
+    if pins.exist() {
+        for name in MAPS {
+            loader.map_pin_path(name, pins.map(name));
+        }
+    }
+    loader.load(OBJECT).map_err(|error| Error::Load(Box::new(error)))
 }
 
-/// Loads the programs of a gateway whose [`Constants`] these are and pins them with their maps. Whatever another ABI
-/// version had pinned there goes first. On failure nothing stays behind.
+/// Loads the programs of a gateway whose [`Constants`] these are, onto the maps of this ABI version if they are there,
+/// else with new ones. Nothing runs them yet; another build beside them goes on. All of it appears at once: on failure,
+/// or when killed, nothing counts that was made.
 ///
 /// # Errors
 /// If the kernel refuses a map, a program or a pin.
-pub fn load(pins: &Pins, constants: Constants) -> Result<(), Error> {
-    pins.remove()?;
-    let mut ebpf = open(constants)?;
-    let result = pin_all(pins, &mut ebpf).and_then(|()| Tables::open(pins)?.set_config(&Config::DEFAULT));
-    if result.is_err() {
-        let _ = pins.remove();
+pub fn load(pins: &Pins, constants: Constants) -> Result<Build, Error> {
+    let build = Build::of(&constants);
+    let (stage, has_maps) = (pins.stage(), pins.exist());
+    let goal = if has_maps { pins.programs(build) } else { pins.version(build.abi) };
+    remove_tree(&stage)?;
+    let mut ebpf = open(constants, pins)?;
+    let pinned = if has_maps {
+        pin_programs(&stage, &mut ebpf)
+    } else {
+        let programs = stage.join("programs").join(build.directory());
+        settle(&mut ebpf)
+            .and_then(|()| pin_maps(&stage.join("maps"), &ebpf))
+            .and_then(|()| pin_programs(&programs, &mut ebpf))
+    };
+    let made = pinned.and_then(|()| {
+        remove_tree(&goal)?;
+        make_parent(&goal)?;
+        fs::rename(&stage, &goal).map_err(Error::io("make", &goal))
+    });
+    if made.is_err() {
+        let _ = remove_tree(&stage);
     }
-    result
+    made.map(|()| build)
 }
 
-fn pin_all(pins: &Pins, ebpf: &mut Ebpf) -> Result<(), Error> {
+/// Gives new maps what the programs find in them.
+fn settle(ebpf: &mut Ebpf) -> Result<(), Error> {
+    let map = ebpf.map_mut("CONFIG").ok_or_else(|| Error::Missing("CONFIG".to_owned()))?;
+    let set = Array::try_from(map).and_then(|mut config| config.set(0, Config::DEFAULT, 0));
+    set.map_err(|source| Error::Map { map: "CONFIG", source: Box::new(source) })
+}
+
+fn pin_maps(directory: &Path, ebpf: &Ebpf) -> Result<(), Error> {
     for name in MAPS {
-        let path = pins.map(name);
+        let path = directory.join(name);
         make_parent(&path)?;
         let map = ebpf.map(name).ok_or_else(|| Error::Missing(name.to_owned()))?;
         map.pin(&path).map_err(Error::pin(&path))?;
     }
+    Ok(())
+}
+
+fn pin_programs(directory: &Path, ebpf: &mut Ebpf) -> Result<(), Error> {
     for (name, program) in ebpf.programs_mut() {
-        let path = pins.program(name);
+        let path = directory.join(name);
         make_parent(&path)?;
         let failed = Error::program(name);
         match program {

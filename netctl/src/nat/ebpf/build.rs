@@ -1,0 +1,113 @@
+//! Which build of the programs is loaded: a rebuilt netctl replaces what another one left.
+
+use std::fmt;
+
+use aya::programs::ProgramInfo;
+use netctl_ebpf::ABI_VERSION;
+use serde::Serialize;
+
+use super::{Error, Pins, list, load::Constants, remove_tree};
+use crate::model::hash::fnv1a;
+
+/// One build of the programs, made for one gateway: its object, and the constants that it is loaded with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Build {
+    /// The version of the maps that it works on.
+    pub abi: u32,
+    hash: u64,
+}
+
+impl Build {
+    /// What this binary makes of these constants.
+    #[must_use]
+    pub fn of(constants: &Constants) -> Self {
+        let made_of = format!("{} {constants:?}", env!("NETCTL_EBPF_HASH"));
+        Self { abi: ABI_VERSION, hash: fnv1a(made_of.as_bytes()) }
+    }
+
+    /// Whether its flows go on under this binary's programs.
+    #[must_use]
+    pub const fn shares_flows(self) -> bool {
+        self.abi == ABI_VERSION
+    }
+
+    pub(super) fn directory(self) -> String {
+        format!("{:016x}", self.hash)
+    }
+}
+
+impl fmt::Display for Build {
+    /// `v1/0123456789abcdef`, as its pins are named
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "v{}/{}", self.abi, self.directory())
+    }
+}
+
+impl Serialize for Build {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl Pins {
+    /// The builds that are loaded, sorted.
+    ///
+    /// # Errors
+    /// If the pins cannot be listed.
+    pub fn builds(&self) -> Result<Vec<Build>, Error> {
+        let mut builds = Vec::new();
+        for abi in self.versions()? {
+            for name in list(&self.version(abi).join("programs"))? {
+                builds.extend(u64::from_str_radix(&name, 16).map(|hash| Build { abi, hash }));
+            }
+        }
+        builds.sort_unstable();
+        Ok(builds)
+    }
+
+    /// The build to attach: this binary's own if it is loaded, else another that works on the same maps.
+    ///
+    /// # Errors
+    /// If the pins cannot be listed.
+    pub fn build_to_attach(&self, own: Build) -> Result<Build, Error> {
+        let builds = self.builds()?;
+        let mut others = builds.iter().copied().filter(|build| build.shares_flows());
+        if builds.contains(&own) { Ok(own) } else { Ok(others.next().unwrap_or(own)) }
+    }
+
+    /// Which build each loaded program is of, by the program's id.
+    pub(super) fn programs_of_builds(&self) -> Result<Vec<(u32, Build)>, Error> {
+        let mut programs = Vec::new();
+        for build in self.builds()? {
+            let directory = self.programs(build);
+            for name in list(&directory)? {
+                let info = ProgramInfo::from_pin(directory.join(&name)).map_err(Error::program(&name))?;
+                programs.push((info.id(), build));
+            }
+        }
+        Ok(programs)
+    }
+
+    /// Removes every build but one, and the maps that only those used. Nothing if that one is not there.
+    ///
+    /// # Errors
+    /// If a pin cannot be removed.
+    pub fn prune(&self, keep: Build) -> Result<(), Error> {
+        remove_tree(&self.stage())?;
+        if !self.builds()?.contains(&keep) {
+            return Ok(());
+        }
+        for abi in self.versions()?.into_iter().filter(|abi| *abi != keep.abi) {
+            remove_tree(&self.version(abi))?;
+        }
+        for build in self.builds()?.into_iter().filter(|build| *build != keep) {
+            remove_tree(&self.programs(build))?;
+        }
+        Ok(())
+    }
+
+    fn versions(&self) -> Result<Vec<u32>, Error> {
+        let names = list(&self.gateway)?;
+        Ok(names.iter().filter_map(|name| name.strip_prefix('v')?.parse().ok()).collect())
+    }
+}
