@@ -2,6 +2,7 @@
 
 mod address;
 mod allot;
+mod behaviour;
 mod check;
 mod circle;
 mod endpoint;
@@ -25,16 +26,22 @@ mod route;
 mod trial;
 mod words;
 
-use std::{collections::BTreeMap, fmt, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    net::IpAddr,
+};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    behaviour::{Filtering, Mapping},
     error::{Error, FileError},
     name::{FullName, IfName, NameError, NetnsName, TopologyName},
     problem::Problem,
 };
+pub(crate) use words::listed;
 
 /// A network as the user means it, complete and consistent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -196,6 +203,12 @@ pub struct Masquerade {
     pub ports: Option<(u16, u16)>,
     /// Lets in what comes from outside straight to an inside address.
     pub routed: bool,
+    /// What an inside endpoint's outside port depends on.
+    #[serde(default)]
+    pub mapping: Mapping,
+    /// Who outside may send to a mapping; the default one unless the mapping is endpoint-independent.
+    #[serde(default)]
+    pub filtering: Filtering,
 }
 
 impl Masquerade {
@@ -228,6 +241,8 @@ pub struct Forward {
     pub to: IpAddr,
     /// The port that the first of `ports` maps to; the others follow one by one.
     pub to_port: u16,
+    /// The networks of those who may use it, host bits zero, of `to`'s family; `None` for everyone.
+    pub allow: Option<BTreeSet<IpNet>>,
 }
 
 /// A transport protocol with ports.

@@ -14,7 +14,7 @@ use aya::{
     programs::{SchedClassifier, TestRun as _, TestRunOptions},
 };
 use netctl::{
-    model::{Forward, Masquerade, Protocol},
+    model::{Filtering, Forward, Mapping, Masquerade, Protocol},
     nat::ebpf::maps::Tables,
     netns::{Netns, NetnsError},
 };
@@ -196,6 +196,8 @@ pub fn masquerade(source: &str) -> Masquerade {
         address: None,
         ports: None,
         routed: false,
+        mapping: Mapping::default(),
+        filtering: Filtering::default(),
     }
 }
 
@@ -210,5 +212,6 @@ pub fn forward(listen: &str, to: impl Endpoint) -> Forward {
         protocol: if protocol == "tcp" { Protocol::Tcp } else { Protocol::Udp },
         to: to.ip(),
         to_port: to.port(),
+        allow: None,
     }
 }

@@ -9,6 +9,7 @@ mod masquerade;
 mod mutation;
 mod not_ours;
 mod ports;
+mod read_back;
 mod refused;
 
 use netctl_tests::packet::{Packet, ping, tcp, udp};

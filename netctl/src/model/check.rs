@@ -120,6 +120,7 @@ mod tests {
             protocol: Protocol::Tcp,
             to: to.parse().unwrap(),
             to_port: 80,
+            allow: None,
         };
         assert_eq!(
             gateway.forwards,

@@ -1,6 +1,11 @@
 //! Forward rules: where they listen, where they lead, and that no two want the same packets.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use ipnet::IpNet;
 
 use super::{
     Forward, Place, Problem, Protocol, address, endpoint, error::Error, gateway::Rule, links::Links,
@@ -52,8 +57,29 @@ fn parse(spec: &spec::Forward, path: &KeyPath) -> Result<impl Iterator<Item = Fo
         let count = u32::from(ports.1 - ports.0) + 1;
         return Err(refuse("to", Problem::BeyondLastPort { first: to_port, count }));
     }
-    let rule = move |&protocol| Forward { address, ports, protocol, to, to_port };
+    let allow = spec.allow.as_deref().map(|texts| allowed(texts, to, &path.key("allow"))).transpose()?;
+    let rule = move |&protocol| Forward { address, ports, protocol, to, to_port, allow: allow.clone() };
     Ok(listen.protocols.iter().map(rule))
+}
+
+/// Networks, or single addresses, of the family of `to`.
+fn allowed(texts: &[String], to: IpAddr, path: &KeyPath) -> Result<BTreeSet<IpNet>, Error> {
+    let network = |(index, text): (usize, &String)| {
+        let refuse = |problem| Error::new(path.index(index), problem);
+        let network: IpNet = text
+            .parse()
+            .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
+            .map_err(|_| refuse(Problem::Network { text: text.clone() }))?;
+        if network.addr().is_ipv4() != to.is_ipv4() {
+            let (one, other) = (network.to_string(), to.to_string());
+            return Err(refuse(Problem::Families { one, other }));
+        }
+        Ok(network.trunc())
+    };
+    if texts.is_empty() {
+        return Err(Error::new(path.clone(), Problem::NobodyAllowed));
+    }
+    texts.iter().enumerate().map(network).collect()
 }
 
 /// A gateway listens on its own addresses; the host may have others than the file's.
@@ -67,7 +93,7 @@ fn check_listen(rule: &Forward, place: &Place, links: &Links) -> Result<(), Prob
     if *place == Place::Host || links.owns(place, address) {
         return Ok(());
     }
-    let own = links.of(place).flat_map(|link| &link.addresses).map(ipnet::IpNet::addr);
+    let own = links.of(place).flat_map(|link| &link.addresses).map(IpNet::addr);
     let own: Vec<IpAddr> = own.filter(|own| own.is_ipv4() == address.is_ipv4()).collect();
     Err(Problem::ForeignAddress { address, place: place.clone(), out: None, own })
 }
@@ -188,6 +214,48 @@ mod tests {
                 "",
             ),
             (&rule("80", "172.16.0.1"), "17: `router` has no route to 172.16.0.1 (`nat.forward[0].to`)", ""),
+        ]);
+    }
+
+    fn allowing(networks: &str, to: &str) -> String {
+        rule("443", to) + &format!("allow = [{networks}]\n")
+    }
+
+    #[test]
+    fn allow_is_a_set_of_networks_without_host_bits() {
+        let allow = |networks: &str, to: &str| {
+            let topology = office(&allowing(networks, to));
+            let allow = topology.gateways[0].forwards[0].allow.clone().unwrap();
+            allow.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(
+            allow("'198.51.100.7/24', '192.0.2.9', '198.51.100.0/24', '10.0.0.0/8'", "10.0.0.2"),
+            "10.0.0.0/8 192.0.2.9/32 198.51.100.0/24"
+        );
+        assert_eq!(allow("'0.0.0.0/0'", "10.0.0.2"), "0.0.0.0/0");
+        assert_eq!(allow("'2001:DB8::1/32', '::1'", "fd15::1"), "::1/128 2001:db8::/32");
+        assert_eq!(office(&rule("443", "10.0.0.2")).gateways[0].forwards[0].allow, None);
+    }
+
+    #[test]
+    fn an_allow_that_lets_nobody_in_is_refused() {
+        let everyone = "leave `allow` out for everyone, or remove the forward";
+        assert_office_refused(&[
+            (
+                &allowing("", "10.0.0.2"),
+                "18: nobody could use this forward (`nat.forward[0].allow`)",
+                everyone,
+            ),
+            (
+                &allowing("'10.0.0.0/8', 'fd00::/8'", "10.0.0.2"),
+                "18: fd00::/8 and 10.0.0.2 are of different address families (`nat.forward[0].allow[1]`)",
+                "",
+            ),
+            (
+                &allowing("'10.0.0.0/33'", "10.0.0.2"),
+                "18: `10.0.0.0/33` is not a network with a prefix length (`nat.forward[0].allow[0]`)",
+                "write it as `192.168.1.0/24`",
+            ),
         ]);
     }
 

@@ -5,7 +5,9 @@ use std::{collections::BTreeMap, net::IpAddr};
 use ipnet::IpNet;
 
 use super::{
-    IfName, Masquerade, Place, Problem, endpoint,
+    IfName, Mapping, Masquerade, Place, Problem,
+    behaviour::Word,
+    endpoint,
     error::Error,
     gateway::Rule,
     links::Links,
@@ -46,7 +48,13 @@ fn parse(spec: &spec::Masquerade, place: &Place, path: &KeyPath, links: &Links) 
         address: None,
         ports: None,
         routed: spec.routed,
+        mapping: word(spec.mapping.as_deref(), &path.key("mapping"))?,
+        filtering: word(spec.filtering.as_deref(), &path.key("filtering"))?,
     };
+    if spec.filtering.is_some() && rule.mapping != Mapping::EndpointIndependent {
+        let problem = Problem::IdleFiltering { filtering: rule.filtering };
+        return Err(Error::new(path.key("filtering"), problem));
+    }
     if let Some(text) = &spec.address {
         rule.address = Some(parse_address(text, &rule, place, &path.key("address"), links)?);
     }
@@ -55,6 +63,13 @@ fn parse(spec: &spec::Masquerade, place: &Place, path: &KeyPath, links: &Links) 
         rule.ports = Some(endpoint::ports(text).ok_or_else(refuse)?);
     }
     Ok(rule)
+}
+
+fn word<T: Word + Default>(text: Option<&str>, path: &KeyPath) -> Result<T, Error> {
+    let Some(text) = text else { return Ok(T::default()) };
+    let words = || T::ALL.iter().map(|value| value.as_str()).collect();
+    T::of(text)
+        .ok_or_else(|| Error::new(path.clone(), Problem::Word { text: text.to_owned(), words: words() }))
 }
 
 /// The interface that the rule names, else every one that no part of the source lives behind. A wide source such as
@@ -132,7 +147,10 @@ fn parse_address(
 
 #[cfg(test)]
 mod tests {
-    use super::super::trial::{assert_office_refused, office};
+    use super::super::{
+        Filtering, Mapping,
+        trial::{assert_office_refused, office},
+    };
 
     fn rule(more: &str) -> String {
         format!("[[nat.masquerade]]\nnamespace = 'router'\nsource = '10.0.0.0/24'\n{more}\n")
@@ -159,6 +177,26 @@ mod tests {
         let rule = &topology.gateways[0].masquerades[0];
         assert_eq!(rule.address, Some("203.0.113.1".parse().unwrap()));
         assert_eq!((rule.ports, rule.routed), (Some((20000, 29999)), true));
+    }
+
+    #[test]
+    fn mapping_and_filtering_are_netfilters_unless_the_file_says_otherwise() {
+        let behaviour = |more: &str| {
+            let rule = &office(&rule(more)).gateways[0].masquerades[0];
+            (rule.mapping, rule.filtering)
+        };
+        assert_eq!(behaviour(""), (Mapping::AddressAndPortDependent, Filtering::AddressAndPortDependent));
+        let mapping = "mapping = 'address-and-port-dependent'";
+        assert_eq!(behaviour(mapping), behaviour(""));
+        for (more, filtering) in [
+            ("", Filtering::AddressAndPortDependent),
+            ("filtering = 'address-and-port-dependent'", Filtering::AddressAndPortDependent),
+            ("filtering = 'address-dependent'", Filtering::AddressDependent),
+            ("filtering = 'endpoint-independent'", Filtering::EndpointIndependent),
+        ] {
+            let more = format!("mapping = 'endpoint-independent'\n{more}");
+            assert_eq!(behaviour(&more), (Mapping::EndpointIndependent, filtering));
+        }
     }
 
     #[test]
@@ -206,6 +244,27 @@ mod tests {
                 &rule("address = '2001:db8::1'"),
                 "17: 2001:db8::1 and 10.0.0.0/24 are of different address families (`nat.masquerade[0].address`)",
                 "",
+            ),
+            (
+                &rule("mapping = 'endpoint-independant'"),
+                "17: `endpoint-independant` is not one of the words here (`nat.masquerade[0].mapping`)",
+                "did you mean `endpoint-independent`?",
+            ),
+            (
+                &rule("mapping = 'cone'"),
+                "17: `cone` is not one of the words here (`nat.masquerade[0].mapping`)",
+                "write `address-and-port-dependent` or `endpoint-independent`",
+            ),
+            (
+                &rule("mapping = 'endpoint-independent'\nfiltering = ''"),
+                "18: `` is not one of the words here (`nat.masquerade[0].filtering`)",
+                "write `address-and-port-dependent` or `address-dependent` or `endpoint-independent`",
+            ),
+            (
+                &rule("filtering = 'address-dependent'"),
+                "17: address-dependent filtering needs an endpoint-independent mapping \
+                 (`nat.masquerade[0].filtering`)",
+                "add `mapping = \"endpoint-independent\"`",
             ),
             (&rule("ports = '29999-20000'"), &no_range("29999-20000"), ports),
             (&rule("ports = '0-10'"), &no_range("0-10"), ports),

@@ -4,8 +4,8 @@ use std::{fmt, net::IpAddr};
 
 use ipnet::IpNet;
 
-use super::{NameError, Place, Protocol};
-use crate::spec::KeyPath;
+use super::{Filtering, NameError, Place, Protocol};
+use crate::spec::{KeyPath, nearest};
 
 /// What is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -108,6 +108,10 @@ pub enum Problem {
     Ports { text: String },
     #[error("{source_net} is masqueraded out of `{out}` already: `{other}`")]
     DuplicateMasquerade { source_net: IpNet, out: String, other: KeyPath },
+    #[error("`{text}` is not one of the words here")]
+    Word { text: String, words: Vec<&'static str> },
+    #[error("{filtering} filtering needs an endpoint-independent mapping")]
+    IdleFiltering { filtering: Filtering },
     #[error("`{text}` does not say where to listen")]
     Listen { text: String },
     #[error("`{text}` does not say where to forward to")]
@@ -118,6 +122,8 @@ pub enum Problem {
     BeyondLastPort { first: u16, count: u32 },
     #[error("two forwards of {protocol} port {port}: `{one}` and `{other}`")]
     OverlappingForwards { protocol: Protocol, port: u16, one: KeyPath, other: KeyPath },
+    #[error("nobody could use this forward")]
+    NobodyAllowed,
     #[error("`{place}` has no route to {to}")]
     NoRouteTo { to: IpAddr, place: Place },
 }
@@ -206,6 +212,12 @@ impl Problem {
             Self::Ports { .. } => {
                 "write `FIRST-LAST`, both from 1 to 65535 and the lower one first".to_owned()
             }
+            Self::Word { text, words } => match nearest(text, words.iter().copied()) {
+                Some(meant) => format!("did you mean `{meant}`?"),
+                None => format!("write `{}`", words.join("` or `")),
+            },
+            Self::IdleFiltering { .. } => "add `mapping = \"endpoint-independent\"`".to_owned(),
+            Self::NobodyAllowed => "leave `allow` out for everyone, or remove the forward".to_owned(),
             Self::Listen { .. } => {
                 "write `[ADDRESS:]PORT[-PORT][/tcp|udp|tcp+udp]`, an IPv6 address in brackets".to_owned()
             }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Forward, Masquerade};
+use super::{Filtering, Forward, Mapping, Masquerade};
 
 /// `8080`, `8000-8009`
 struct Ports((u16, u16));
@@ -14,18 +14,32 @@ impl fmt::Display for Ports {
     }
 }
 
+/// With commas, as flags and `iptables` take them.
+pub(crate) fn listed(items: impl IntoIterator<Item = impl fmt::Display>) -> String {
+    items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(",")
+}
+
 impl fmt::Display for Masquerade {
-    /// `192.168.15.0/24 out wan0`, with `as ADDRESS`, `ports A-B` and `routed` where the rule says so.
+    /// `192.168.15.0/24 out wan0`, with `as ADDRESS`, `ports A-B`, `routed`, `mapping …` and `filtering …` where the
+    /// rule says so.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let out: Vec<&str> = self.out.iter().map(super::IfName::as_str).collect();
-        write!(f, "{} out {}", self.source, out.join(","))?;
+        write!(f, "{} out {}", self.source, listed(&self.out))?;
         if let Some(address) = self.address {
             write!(f, " as {address}")?;
         }
         if let Some(ports) = self.ports {
             write!(f, " ports {}", Ports(ports))?;
         }
-        if self.routed { f.write_str(" routed") } else { Ok(()) }
+        if self.routed {
+            f.write_str(" routed")?;
+        }
+        if self.mapping != Mapping::default() {
+            write!(f, " mapping {}", self.mapping)?;
+        }
+        if self.filtering != Filtering::default() {
+            write!(f, " filtering {}", self.filtering)?;
+        }
+        Ok(())
     }
 }
 
@@ -51,9 +65,13 @@ impl Forward {
 }
 
 impl fmt::Display for Forward {
-    /// `203.0.113.1:8080/tcp to 192.168.15.2:80`
+    /// `203.0.113.1:8080/tcp to 192.168.15.2:80`, with `allow NETWORKS` where the rule says so.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} to {}", self.listen(), self.target())
+        write!(f, "{} to {}", self.listen(), self.target())?;
+        match &self.allow {
+            Some(networks) => write!(f, " allow {}", listed(networks)),
+            None => Ok(()),
+        }
     }
 }
 
@@ -70,6 +88,7 @@ mod tests {
             protocol: Protocol::Tcp,
             to: "192.168.15.2".parse().unwrap(),
             to_port: 80,
+            allow: None,
         };
         assert_eq!(forward.to_string(), "203.0.113.1:8080/tcp to 192.168.15.2:80");
         forward.address = Some("2001:db8::1".parse().unwrap());
@@ -77,14 +96,21 @@ mod tests {
         forward.ports = (8000, 8009);
         assert_eq!(forward.to_string(), "[2001:db8::1]:8000-8009/tcp to [fd15::2]:80-89");
         forward.address = None;
+        forward.allow = Some(["fd00::/8", "2001:db8::/32"].map(|network| network.parse().unwrap()).into());
         assert_eq!(forward.listen(), "8000-8009/tcp");
+        assert_eq!(forward.to_string(), "8000-8009/tcp to [fd15::2]:80-89 allow 2001:db8::/32,fd00::/8");
         let masquerade = Masquerade {
             source: "10.0.0.0/8".parse().unwrap(),
             out: vec!["wan0".parse().unwrap(), "wan1".parse().unwrap()],
             address: None,
             ports: Some((20000, 29999)),
             routed: true,
+            mapping: Mapping::EndpointIndependent,
+            filtering: Filtering::AddressDependent,
         };
-        assert_eq!(masquerade.to_string(), "10.0.0.0/8 out wan0,wan1 ports 20000-29999 routed");
+        assert_eq!(
+            masquerade.to_string(),
+            "10.0.0.0/8 out wan0,wan1 ports 20000-29999 routed mapping endpoint-independent filtering address-dependent"
+        );
     }
 }

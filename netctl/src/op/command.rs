@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::{CableEnd, Destination, Op};
-use crate::model::{Forward, IfName, Masquerade, Place};
+use crate::model::{Forward, IfName, Mapping, Masquerade, Place, listed};
 
 impl Op {
     /// The commands that do the same; none for netctl's own book-keeping.
@@ -138,10 +138,13 @@ fn masquerade(place: &Place, action: &str, rule: &Masquerade) -> Vec<String> {
     };
     // Ports can only be named together with a protocol.
     let protocols: &[&str] = if ports.is_some() { &[" -p tcp", " -p udp"] } else { &[""] };
+    let beyond = (rule.mapping == Mapping::EndpointIndependent)
+        .then(|| format!("# iptables has no {} mapping with {} filtering", rule.mapping, rule.filtering));
     rule.out
         .iter()
         .flat_map(|out| protocols.iter().map(move |protocol| (out, protocol)))
         .map(|(o, p)| command(o, p))
+        .chain(beyond)
         .collect()
 }
 
@@ -163,10 +166,11 @@ fn forward(place: &Place, action: &str, rule: &Forward) -> Vec<String> {
         Some(address) => format!("-d {address}"),
         None => "-m addrtype --dst-type LOCAL".to_owned(),
     };
+    let source = rule.allow.as_ref().map_or_else(String::new, |networks| format!(" -s {}", listed(networks)));
     ["PREROUTING", "OUTPUT"]
         .map(|chain| {
             format!(
-                "{} -t nat {action} {chain} {destination} -p {} --dport {ports} -j DNAT --to-destination {to}",
+                "{} -t nat {action} {chain} {destination}{source} -p {} --dport {ports} -j DNAT --to-destination {to}",
                 iptables(place, &rule.to),
                 rule.protocol
             )
@@ -185,7 +189,10 @@ fn quote(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{model::Protocol, op::Mac};
+    use crate::{
+        model::{Filtering, Protocol},
+        op::Mac,
+    };
 
     fn router() -> Place {
         Place::Netns("router".parse().unwrap())
@@ -221,10 +228,17 @@ mod tests {
             address: None,
             ports: None,
             routed: false,
+            mapping: Mapping::default(),
+            filtering: Filtering::default(),
         };
+        let line =
+            "ip netns exec router iptables -t nat -A POSTROUTING -s 192.168.15.0/24 -o wan0 -j MASQUERADE";
+        let commands = |rule| Op::AddMasquerade { place: router(), rule }.commands();
+        assert_eq!(commands(rule.clone()), [line]);
+        let (mapping, filtering) = (Mapping::EndpointIndependent, Filtering::AddressDependent);
         assert_eq!(
-            Op::AddMasquerade { place: router(), rule }.commands(),
-            ["ip netns exec router iptables -t nat -A POSTROUTING -s 192.168.15.0/24 -o wan0 -j MASQUERADE"]
+            commands(Masquerade { mapping, filtering, ..rule }),
+            [line, "# iptables has no endpoint-independent mapping with address-dependent filtering"]
         );
         let rule = Forward {
             address: Some("2001:db8::1".parse().unwrap()),
@@ -232,11 +246,14 @@ mod tests {
             protocol: Protocol::Tcp,
             to: "fd15::2".parse().unwrap(),
             to_port: 80,
+            allow: Some(
+                ["2001:db8:1::/48", "2001:db8:2::/48"].map(|network| network.parse().unwrap()).into(),
+            ),
         };
         let commands = Op::AddForward { place: Place::Host, rule }.commands();
         assert_eq!(
             commands[0],
-            "ip6tables -t nat -A PREROUTING -d 2001:db8::1 -p tcp --dport 8000:8009 -j DNAT --to-destination [fd15::2]:80-89/8000"
+            "ip6tables -t nat -A PREROUTING -d 2001:db8::1 -s 2001:db8:1::/48,2001:db8:2::/48 -p tcp --dport 8000:8009 -j DNAT --to-destination [fd15::2]:80-89/8000"
         );
         assert!(commands[1].contains("-A OUTPUT"));
     }

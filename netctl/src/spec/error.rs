@@ -130,6 +130,20 @@ mod tests {
         let (message, hint) = refusal(text);
         assert_eq!(message, "office.toml:4: unknown key `addreses` in `bridges.v-net-0.ports.red`");
         assert_eq!(hint.unwrap(), "did you mean `addresses`?");
+        let cases = [
+            ("[[nat.masquerade]]\nmaping = ''", "2: unknown key `maping` in `nat.masquerade[0]`", "mapping"),
+            (
+                "[[nat.masquerade]]\nfilter = ''",
+                "2: unknown key `filter` in `nat.masquerade[0]`",
+                "filtering",
+            ),
+            ("[[nat.forward]]\nallowed = []", "2: unknown key `allowed` in `nat.forward[0]`", "allow"),
+        ];
+        for (text, message, meant) in cases {
+            let (refused, hint) = refusal(text);
+            assert_eq!(refused, format!("office.toml:{message}"));
+            assert_eq!(hint.unwrap(), format!("did you mean `{meant}`?"));
+        }
     }
 
     #[test]

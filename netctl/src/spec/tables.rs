@@ -154,6 +154,14 @@ pub struct Masquerade {
     /// Lets in what comes from outside straight to an inside address.
     #[serde(default)]
     pub routed: bool,
+    /// What the outside port of an inside address and port depends on: whom it talks to, or nothing, so that it has one
+    /// whomever it talks to (RFC 4787). The former when left out.
+    #[schemars(extend("enum" = ["address-and-port-dependent", "endpoint-independent"]))]
+    pub mapping: Option<String>,
+    /// With `mapping = "endpoint-independent"`, who outside may send to a mapping: those addresses and ports that it
+    /// has sent to, those addresses, or everyone. The first when left out.
+    #[schemars(extend("enum" = ["address-and-port-dependent", "address-dependent", "endpoint-independent"]))]
+    pub filtering: Option<String>,
 }
 
 /// Destination NAT, as `iptables -t nat -A PREROUTING … -j DNAT` has it.
@@ -166,4 +174,7 @@ pub struct Forward {
     pub listen: String,
     /// `ADDRESS[:PORT]`; a range of ports maps onto as long a range.
     pub to: String,
+    /// The networks of those who may use it; everyone when left out.
+    #[schemars(length(min = 1))]
+    pub allow: Option<Vec<String>>,
 }

@@ -2,8 +2,10 @@
 //!
 //! The maps are the only record of the rules in force; what the file says is compared with what is read back here.
 
+mod behaviour;
+
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv6Addr},
 };
 
@@ -22,9 +24,10 @@ use netctl_ebpf::{
     flow::{FlowKey, Half, direction},
     proto,
     reason::DropReason,
-    rule::{ForwardKey, ForwardRule, MasqueradeKey, MasqueradeRule, filtering, mapping, port_prefixes},
+    rule::{AllowKey, ForwardKey, ForwardRule, MasqueradeKey, MasqueradeRule, port_prefixes},
 };
 
+use self::behaviour::{filtering_number, filtering_of, mapping_number, mapping_of};
 use super::{Error, Pins};
 use crate::model::{Forward, IfName, Masquerade, Protocol};
 
@@ -38,6 +41,7 @@ const LAST_GENERATION: u32 = 0;
 pub struct Tables {
     masquerades: LpmTrie<MapData, MasqueradeKey, MasqueradeRule>,
     forwards: LpmTrie<MapData, ForwardKey, ForwardRule>,
+    allows: LpmTrie<MapData, AllowKey, u32>,
     config: Array<MapData, Config>,
     ended: PerCpuHashMap<MapData, u32, Ended>,
     generations: Array<MapData, u32>,
@@ -77,6 +81,7 @@ impl Tables {
         Ok(Self {
             masquerades: open(pins, "MASQUERADES", Map::LpmTrie)?,
             forwards: open(pins, "FORWARDS", Map::LpmTrie)?,
+            allows: open(pins, "ALLOWS", Map::LpmTrie)?,
             config: open(pins, "CONFIG", Map::Array)?,
             ended: open(pins, "ENDED", Map::PerCpuHashMap)?,
             generations: open(pins, "GENERATIONS", Map::Array)?,
@@ -107,8 +112,8 @@ impl Tables {
             first_port,
             last_port,
             routed: rule.routed.into(),
-            mapping: mapping::ADDRESS_AND_PORT_DEPENDENT,
-            filtering: filtering::ADDRESS_AND_PORT_DEPENDENT,
+            mapping: mapping_number(rule.mapping),
+            filtering: filtering_number(rule.filtering),
             _pad: 0,
         };
         for &ifindex in uplinks {
@@ -143,14 +148,50 @@ impl Tables {
             to: wire(rule.to),
             first_port: rule.ports.0,
             to_port: rule.to_port,
-            restricted: 0,
+            restricted: rule.allow.is_some().into(),
             _pad: [0; 3],
         };
+        if let Some(networks) = &rule.allow {
+            self.allow(id, networks)?;
+        }
         for key in forward_keys(rule, listen_address(rule)) {
             self.forwards.insert(&key, entry, ANY).map_err(failed("FORWARDS"))?;
         }
         self.listen_on_loopback(rule, entry)?;
         self.enforce(id, generation)
+    }
+
+    /// Says who may use a forward, before it is in force. Those whom an earlier rule of its number let in, and whose
+    /// removal was cut short, are not among them.
+    fn allow(&mut self, id: u32, networks: &BTreeSet<IpNet>) -> Result<(), Error> {
+        self.allow_nobody(id)?;
+        networks.iter().try_for_each(|network| {
+            let key = Key::new(
+                AllowKey::prefix(prefix_bits(network)),
+                AllowKey { rule: id, client: wire(network.network()) },
+            );
+            self.allows.insert(&key, 1, ANY).map_err(failed("ALLOWS"))
+        })
+    }
+
+    fn allow_nobody(&mut self, id: u32) -> Result<(), Error> {
+        let is_its = |key: &Result<Key<AllowKey>, MapError>| {
+            key.as_ref().ok().is_none_or(|key| ({ key.data() }).rule == id)
+        };
+        let keys: Result<Vec<_>, _> = self.allows.keys().filter(is_its).collect();
+        let keys = keys.map_err(failed("ALLOWS"))?;
+        keys.iter().try_for_each(|key| self.allows.remove(key).map_err(failed("ALLOWS")))
+    }
+
+    /// Who may use the forwards that are not for everyone, by the forwards' numbers.
+    fn allowed(&self) -> Result<BTreeMap<u32, BTreeSet<IpNet>>, Error> {
+        let mut allowed: BTreeMap<u32, BTreeSet<IpNet>> = BTreeMap::new();
+        for key in self.allows.keys() {
+            let key = key.map_err(failed("ALLOWS"))?;
+            let AllowKey { rule, client } = key.data();
+            allowed.entry(rule).or_default().extend(network(&client, key.prefix_len() - AllowKey::prefix(0)));
+        }
+        Ok(allowed)
     }
 
     fn listen_on_loopback(&mut self, rule: &Forward, entry: ForwardRule) -> Result<(), Error> {
@@ -174,6 +215,7 @@ impl Tables {
         for key in keys_of(self.forwards.iter(), |rule| rule.id == id).map_err(failed("FORWARDS"))? {
             self.forwards.remove(&key).map_err(failed("FORWARDS"))?;
         }
+        self.allow_nobody(id)?;
         for (Numbered { rule, .. }, entry) in self.forward_entries()? {
             self.listen_on_loopback(&rule, entry)?;
         }
@@ -198,6 +240,8 @@ impl Tables {
                 address: (!addr::eq(&value.address, &addr::NONE)).then(|| ip(&value.address)),
                 ports: (value.first_port != 0).then_some((value.first_port, value.last_port)),
                 routed: value.routed != 0,
+                mapping: mapping_of(value.mapping),
+                filtering: filtering_of(value.filtering),
             });
             rule.out.extend(names.get(&ifindex).cloned());
         }
@@ -222,6 +266,7 @@ impl Tables {
             let last = (u32::from(u16::from_be_bytes(key.data().port)) + covered - 1) as u16;
             pieces.entry(value.id).or_default().push((key.data(), last, value));
         }
+        let mut allowed = self.allowed()?;
         let mut rules = Vec::new();
         for (id, mut pieces) in pieces {
             if pieces.iter().any(|(key, ..)| !addr::is_loopback(&key.addr)) {
@@ -238,6 +283,7 @@ impl Tables {
                 protocol: if key.proto == proto::UDP { Protocol::Udp } else { Protocol::Tcp },
                 to: ip(&value.to),
                 to_port: value.to_port,
+                allow: (value.restricted != 0).then(|| allowed.remove(&id).unwrap_or_default()),
             };
             rules.push((Numbered { id, rule }, value));
         }
@@ -359,8 +405,10 @@ where
 }
 
 fn masquerade_key(ifindex: u32, source: &IpNet) -> Key<MasqueradeKey> {
-    let bits = u32::from(source.prefix_len()) + if source.addr().is_ipv4() { 96 } else { 0 };
-    Key::new(MasqueradeKey::prefix(bits), MasqueradeKey { ifindex, source: wire(source.network()) })
+    Key::new(
+        MasqueradeKey::prefix(prefix_bits(source)),
+        MasqueradeKey { ifindex, source: wire(source.network()) },
+    )
 }
 
 fn forward_keys(rule: &Forward, addr: Addr) -> impl Iterator<Item = Key<ForwardKey>> {
@@ -392,6 +440,11 @@ fn wire(address: IpAddr) -> Addr {
 /// An address of a map, as people know it.
 fn ip(addr: &Addr) -> IpAddr {
     if addr::is_v4(addr) { IpAddr::from(addr::to_v4(addr)) } else { IpAddr::V6(Ipv6Addr::from(*addr)) }
+}
+
+/// A network's prefix length as the maps hold it, that of its mapped form.
+fn prefix_bits(network: &IpNet) -> u32 {
+    u32::from(network.prefix_len()) + if network.addr().is_ipv4() { 96 } else { 0 }
 }
 
 fn network(addr: &Addr, bits: u32) -> Option<IpNet> {
