@@ -133,8 +133,8 @@ mod tests {
         let cases = [
             ("[[nat.masquerade]]\nmaping = ''", "2: unknown key `maping` in `nat.masquerade[0]`", "mapping"),
             (
-                "[[nat.masquerade]]\nfilter = ''",
-                "2: unknown key `filter` in `nat.masquerade[0]`",
+                "[[nat.masquerade]]\nfiltring = ''",
+                "2: unknown key `filtring` in `nat.masquerade[0]`",
                 "filtering",
             ),
             ("[[nat.forward]]\nallowed = []", "2: unknown key `allowed` in `nat.forward[0]`", "allow"),
