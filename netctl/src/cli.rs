@@ -8,6 +8,7 @@ mod failure;
 mod link;
 mod ls;
 mod namespace;
+mod nat;
 mod neigh;
 mod ns;
 mod plan;
@@ -35,7 +36,7 @@ use self::{failure::Failure, print::Printer};
 struct Cli {
     #[command(flatten)]
     global: Global,
-    /// Act in this namespace, as in `ip -n`: for link, addr, route, neigh and sysctl, which take it anywhere
+    /// Act in this namespace, as in `ip -n`: for link, addr, route, neigh, sysctl and nat, which take it anywhere
     #[arg(short = 'n', long = "netns", value_name = "NS", value_parser = namespace::place)]
     before_verb: Option<Place>,
     #[command(subcommand)]
@@ -96,6 +97,9 @@ enum Verb {
     /// Show and set `net.*` sysctls
     #[command(after_help = sysctl::EXAMPLES)]
     Sysctl(sysctl::Args),
+    /// Look into translation: flows, counters
+    #[command(after_help = nat::EXAMPLES)]
+    Nat(nat::Args),
 }
 
 impl Verb {
@@ -110,7 +114,12 @@ impl Verb {
             Self::Schema => "schema",
             Self::Exec(_) => "exec",
             Self::Ns(_) => "ns",
-            Self::Link(_) | Self::Addr(_) | Self::Route(_) | Self::Neigh(_) | Self::Sysctl(_) => return None,
+            Self::Link(_)
+            | Self::Addr(_)
+            | Self::Route(_)
+            | Self::Neigh(_)
+            | Self::Sysctl(_)
+            | Self::Nat(_) => return None,
         })
     }
 }
@@ -179,6 +188,7 @@ fn run(cli: &Cli, printer: &mut Printer) -> Result<Exit, Failure> {
         Verb::Route(args) => route::run(args, place, &directories, printer),
         Verb::Neigh(args) => neigh::run(args, place, printer),
         Verb::Sysctl(args) => sysctl::run(args, place, &directories, printer),
+        Verb::Nat(args) => nat::run(args, place, &directories, printer),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Address translation: the model's rules in force in the kernel.
 
 pub mod ebpf;
+pub mod pinned;
 
 use std::net::IpAddr;
 

@@ -9,6 +9,7 @@
 pub mod addr;
 mod error;
 pub mod link;
+pub mod nat;
 pub mod neigh;
 pub mod ns;
 mod peer;

@@ -11,6 +11,7 @@ mod explain;
 mod fault;
 mod host;
 mod lab;
+mod nat_cli;
 mod nat_prog;
 mod quickstart;
 mod refusal;

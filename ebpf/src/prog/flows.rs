@@ -209,6 +209,9 @@ fn account(half: *const Half) {
     if !maps::is_live(half.rule, half.generation) {
         return; // Its number may be another rule's by now.
     }
+    if half.kind == flow::kind::HAIRPIN_SOURCE {
+        return; // One connection, and its first flow has counted it.
+    }
     let Some(ended) = ENDED.get_ptr_mut(half.rule) else { return };
     let direction = usize::from(half.direction & 1);
     // SAFETY: a per-CPU slot that the verifier has checked; nothing else on this CPU writes it meanwhile.

@@ -15,10 +15,14 @@ pub(super) struct Namespace {
 impl Namespace {
     /// Where to act, given the switch before the verb.
     pub(super) fn or(&self, before: Option<&Place>) -> Result<Place, words::Error> {
+        Ok(self.given(before)?.cloned().unwrap_or(Place::Host))
+    }
+
+    /// What either switch names.
+    pub(super) fn given<'a>(&'a self, before: Option<&'a Place>) -> Result<Option<&'a Place>, words::Error> {
         match (before, &self.namespace) {
             (Some(_), Some(_)) => Err(words::Error::NamespaceTwice),
-            (Some(place), None) | (None, Some(place)) => Ok(place.clone()),
-            (None, None) => Ok(Place::Host),
+            (before, after) => Ok(before.or(after.as_ref())),
         }
     }
 }

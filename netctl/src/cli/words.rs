@@ -96,12 +96,17 @@ where
 
 /// `default`, a network, or one address.
 pub(super) fn destination(text: &str, via: Option<IpAddr>) -> Result<IpNet, Error> {
-    let network: IpNet = match (text, via) {
-        ("default", Some(IpAddr::V6(_))) => Ipv6Net::default().into(),
-        ("default", _) => Ipv4Net::default().into(),
-        (text, _) if !text.contains('/') => parse::<IpAddr>("destination")(text)?.into(),
-        (text, _) => parse("destination")(text)?,
-    };
+    match (text, via) {
+        ("default", Some(IpAddr::V6(_))) => Ok(Ipv6Net::default().into()),
+        ("default", _) => Ok(Ipv4Net::default().into()),
+        (text, _) => network(text, "destination"),
+    }
+}
+
+/// A network, or one address.
+pub(super) fn network(text: &str, what: &'static str) -> Result<IpNet, Error> {
+    let network: IpNet =
+        if text.contains('/') { parse(what)(text)? } else { parse::<IpAddr>(what)(text)?.into() };
     if network == network.trunc() { Ok(network) } else { Err(Error::HostBits { network }) }
 }
 

@@ -289,6 +289,23 @@ pub fn remove_topology(bpffs: &Path, topology: &TopologyName) -> Result<(), Erro
     Ok(())
 }
 
+/// The topologies that have pins, of whatever ABI version.
+///
+/// # Errors
+/// If they cannot be listed.
+pub fn topologies(bpffs: &Path) -> Result<Vec<TopologyName>, Error> {
+    Ok(list(&bpffs.join("netctl"))?.iter().filter_map(|name| name.parse().ok()).collect())
+}
+
+/// The gateways of a topology that have pins, of whatever ABI version.
+///
+/// # Errors
+/// If they cannot be listed.
+pub fn places(bpffs: &Path, topology: &TopologyName) -> Result<Vec<Place>, Error> {
+    let names = list(&Pins::topology(bpffs, topology))?;
+    Ok(names.iter().filter_map(|name| unescape(name).try_into().ok()).collect())
+}
+
 /// bpffs keeps dots in names for itself (`bpf_lookup` in kernel/bpf/inode.c).
 fn escape(name: &str) -> String {
     name.replace('%', "%25").replace('.', "%2E")

@@ -5,6 +5,7 @@ use nix::errno::Errno;
 use crate::{
     apply::{self, Cause, Fault},
     model::{IfName, NetnsName, Place, TopologyName},
+    nat::ebpf,
     netlink,
     netns::NetnsError,
     op::{At, Op, Single},
@@ -31,6 +32,9 @@ pub enum Error {
     /// The kernel does not tell.
     #[error("netlink: {0}")]
     Netlink(#[from] netlink::Error),
+    /// The tables or the programs of a gateway cannot be used.
+    #[error(transparent)]
+    Nat(#[from] ebpf::Error),
     /// A sysctl cannot be read.
     #[error("{}: {source}", At(place))]
     Sysctl {

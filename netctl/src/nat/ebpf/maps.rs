@@ -3,6 +3,7 @@
 //! The maps are the only record of the rules in force; what the file says is compared with what is read back here.
 
 mod behaviour;
+mod flows;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,13 +22,14 @@ use netctl_ebpf::{
     addr::{self, Addr},
     config::Config,
     count::Ended,
-    flow::{FlowKey, Half, direction},
+    flow::{FlowKey, Half},
     proto,
     reason::DropReason,
     rule::{AllowKey, ForwardKey, ForwardRule, MasqueradeKey, MasqueradeRule, port_prefixes},
 };
 
 use self::behaviour::{filtering_number, filtering_of, mapping_number, mapping_of};
+pub use self::flows::Flow;
 use super::{Error, Pins};
 use crate::model::{Forward, IfName, Masquerade, Protocol};
 
@@ -57,19 +59,6 @@ pub struct Numbered<R> {
     pub id: u32,
     /// The rule.
     pub rule: R,
-}
-
-/// One translated connection as the table holds it.
-#[derive(Debug, Clone, Copy)]
-pub struct Flow {
-    /// The first packet's tuple before translation.
-    pub original: FlowKey,
-    /// What it was translated to.
-    pub translated: FlowKey,
-    /// The half of the original direction.
-    pub there: Half,
-    /// The half of the answers; `None` in the moment in which it is made or ended.
-    pub back: Option<Half>,
 }
 
 impl Tables {
@@ -302,24 +291,6 @@ impl Tables {
             }
         }
         wanted.iter().try_for_each(|addr| self.locals.insert(addr, 1, ANY).map_err(failed("LOCALS")))
-    }
-
-    /// The live flows, in no order. Flows that come and go meanwhile may be missing.
-    ///
-    /// # Errors
-    /// If the map cannot be read.
-    pub fn flows(&self) -> Result<Vec<Flow>, Error> {
-        let mut flows = Vec::new();
-        for entry in &self.flows {
-            let (original, there) = entry.map_err(failed("FLOWS"))?;
-            if there.direction == direction::ORIGINAL
-                && self.generations.get(&there.rule, 0).is_ok_and(|live| live == there.generation)
-            {
-                let back = self.flows.get(&there.to.reversed(), 0).ok();
-                flows.push(Flow { original, translated: there.to, there, back });
-            }
-        }
-        Ok(flows)
     }
 
     /// Gives the programs their settings.

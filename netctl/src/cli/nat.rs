@@ -1,0 +1,82 @@
+//! `netctl nat`: a look into translation, and flows forgotten.
+
+mod filter;
+mod flows;
+mod stats;
+
+use netctl::{
+    model::Place,
+    single::{
+        Session,
+        nat::{self, Flushed},
+    },
+    state::Directories,
+};
+
+use self::filter::Filters;
+use super::{Exit, Failure, Printer, namespace::Namespace};
+
+/// Shown below the help.
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  netctl nat flows                                    of every gateway
+  netctl -n router nat flows --proto tcp --dst 203.0.113.0/24 --state established
+  netctl -n router nat stats
+  netctl -n router nat flush --rule 203.0.113.1:8080/tcp";
+
+/// What to do with translation.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    namespace: Namespace,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    /// List the live flows, of one gateway (`-n`) or of all
+    #[command(visible_alias = "flow")]
+    Flows {
+        #[command(flatten)]
+        filters: Filters,
+    },
+    /// Show what has passed by each rule, how full the flow table is, and what was dropped
+    Stats,
+    /// Forget flows: those that fit, or all; their next packets are new ones
+    Flush {
+        #[command(flatten)]
+        filters: Filters,
+    },
+}
+
+pub(super) fn run(
+    args: &Args,
+    before: Option<&Place>,
+    directories: &Directories,
+    printer: &mut Printer,
+) -> Result<Exit, Failure> {
+    let place = args.namespace.given(before)?;
+    match &args.verb {
+        Verb::Flows { filters } => {
+            let listed = nat::flows(place, &filters.into(), directories)?;
+            printer.show(&listed, |printer| flows::tell(&listed, place.is_none(), printer))?;
+        }
+        Verb::Stats => {
+            let stats = nat::stats(place, directories)?;
+            printer.show(&stats, |printer| stats::tell(&stats, printer))?;
+        }
+        Verb::Flush { filters } => {
+            let flushed = nat::flush(&mut Session::begin(directories, false)?, place, &filters.into())?;
+            printer.show(&flushed, |printer| printer.line(&forgotten(&flushed)))?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn forgotten(flushed: &[Flushed]) -> String {
+    match flushed.iter().map(|gateway| gateway.flows).sum::<u64>() {
+        1 => "forgot 1 flow".to_owned(),
+        n => format!("forgot {n} flows"),
+    }
+}

@@ -1,0 +1,46 @@
+//! `netctl nat stats`, for people.
+
+use std::io;
+
+use netctl::single::nat::{Counted, Stats};
+
+use super::{
+    super::{Printer, cells, print},
+    flows::both,
+};
+
+/// A paragraph a gateway.
+pub(super) fn tell(stats: &[Stats], printer: &mut Printer) -> io::Result<()> {
+    if stats.is_empty() {
+        return printer.line("no gateway translates addresses");
+    }
+    for (index, gateway) in stats.iter().enumerate() {
+        if index > 0 {
+            printer.line("")?;
+        }
+        let name = printer.paint(print::NAME, &gateway.gateway.to_string());
+        printer.line(&format!("{name}  {} of {} flows", gateway.table.flows, gateway.table.max))?;
+        let titles = ["#", "KIND", "RULE", "LIVE", "ENDED", "PACKETS", "BYTES"];
+        let mut rows = vec![titles.iter().map(|title| cells::faint(*title)).collect::<cells::Row>()];
+        rows.extend(gateway.rules.iter().map(row));
+        printer.table("  ", &rows)?;
+        let drops = gateway.drops.iter().map(|drop| {
+            let words = format!("{} packets: {}", drop.packets, drop.text);
+            vec![(print::BAD, "dropped".to_owned()), cells::plain(words)]
+        });
+        printer.table("  ", &drops.collect::<Vec<_>>())?;
+    }
+    Ok(())
+}
+
+fn row(its: &Counted) -> cells::Row {
+    vec![
+        cells::plain(its.rule.number.to_string()),
+        cells::plain(its.rule.kind.as_str()),
+        cells::plain(&*its.rule.text),
+        cells::plain(its.live.to_string()),
+        cells::plain(its.ended.to_string()),
+        cells::plain(both(its.packets)),
+        cells::plain(both(its.bytes)),
+    ]
+}

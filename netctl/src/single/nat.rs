@@ -1,0 +1,63 @@
+//! Translation: `netctl nat`.
+
+mod filter;
+mod flows;
+mod flush;
+mod ls;
+mod stats;
+mod words;
+
+pub use self::{
+    filter::{Filter, RuleName},
+    flows::{Listed, flows},
+    flush::{Flushed, flush},
+    ls::{Rule, RuleKind},
+    stats::{Counted, Drop, Stats, Table, stats},
+    words::{Both, Kind, Proto, State, Tuple},
+};
+use super::{Error, open};
+use crate::{
+    model::{Place, TopologyName},
+    nat::{
+        ebpf::maps::Tables,
+        pinned::{Pinned, pinned},
+    },
+    place::Places,
+    state::Directories,
+    up,
+};
+
+/// A gateway that is looked into.
+struct Gateway {
+    place: Place,
+    topology: TopologyName,
+    tables: Tables,
+    /// Its rules, in the order of their numbers.
+    rules: Vec<Rule>,
+}
+
+impl Gateway {
+    fn rule(&self, number: u32) -> Option<&Rule> {
+        let index = self.rules.binary_search_by_key(&number, |rule| rule.number).ok()?;
+        self.rules.get(index)
+    }
+}
+
+/// The gateways of a place, which has to be there, or all of them.
+fn gateways(place: Option<&Place>, directories: &Directories) -> Result<Vec<Gateway>, Error> {
+    up::require_root()?;
+    let mut places = Places::default();
+    if let Some(place) = place {
+        open(&mut places, place)?;
+    }
+    let all = pinned(&directories.bpffs)?.into_iter();
+    let wanted = all.filter(|gateway| place.is_none_or(|place| gateway.place == *place));
+    wanted.map(|gateway| look(gateway, &mut places, directories)).collect()
+}
+
+fn look(gateway: Pinned, places: &mut Places, directories: &Directories) -> Result<Gateway, Error> {
+    let tables = Tables::open(&gateway.pins(&directories.bpffs))?;
+    let rules = ls::rules(&gateway.place, &tables, places)?;
+    let Pinned { place, topology } = gateway;
+    Ok(Gateway { place, topology, tables, rules })
+}

@@ -1,0 +1,102 @@
+//! `netctl nat stats`: what has passed by each rule, and what was dropped.
+
+use std::collections::BTreeMap;
+
+use netctl_ebpf::count::Ended;
+use serde::Serialize;
+
+use super::{Both, Filter, Gateway, Rule, flows::connections, gateways};
+use crate::{
+    model::{Place, TopologyName},
+    single::Error,
+    state::Directories,
+};
+
+/// One gateway's counters.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Stats {
+    /// The gateway.
+    pub gateway: Place,
+    /// The topology that made it.
+    pub topology: TopologyName,
+    /// Its rules, in the order of their numbers.
+    pub rules: Vec<Counted>,
+    /// How full the flow table is.
+    pub table: Table,
+    /// Dropped packets, by reasons that came up.
+    pub drops: Vec<Drop>,
+}
+
+/// A rule and what has passed by it, from when it was put in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Counted {
+    /// The rule.
+    #[serde(flatten)]
+    pub rule: Rule,
+    /// Live connections.
+    pub live: u64,
+    /// Those that have ended.
+    pub ended: u64,
+    /// Packets of both.
+    pub packets: Both,
+    /// Their bytes, from the Ethernet header on.
+    pub bytes: Both,
+}
+
+/// How full a flow table is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Table {
+    /// Live flows; a hairpinned connection is two.
+    pub flows: u64,
+    /// Flows that there is room for.
+    pub max: u64,
+}
+
+/// Dropped packets of one reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Drop {
+    /// A word for machines.
+    pub reason: &'static str,
+    /// A phrase for people.
+    pub text: &'static str,
+    /// How many.
+    pub packets: u64,
+}
+
+/// The counters of a gateway, or of all.
+///
+/// # Errors
+/// If the place is not there, or a table cannot be read.
+pub fn stats(place: Option<&Place>, directories: &Directories) -> Result<Vec<Stats>, Error> {
+    gateways(place, directories)?.iter().map(count).collect()
+}
+
+fn count(gateway: &Gateway) -> Result<Stats, Error> {
+    let tables = &gateway.tables;
+    let connections = connections(gateway, &Filter::default())?;
+    let mut by_rule: BTreeMap<u32, Ended> = BTreeMap::new();
+    for flow in connections.iter().filter_map(|connection| connection.flows.first()) {
+        let sum = by_rule.entry(flow.there.rule).or_default();
+        *sum = sum.plus(&flow.carried());
+    }
+    let counted = |rule: &Rule| {
+        let live = by_rule.get(&rule.number).copied().unwrap_or_default();
+        let ended = tables.ended(rule.number)?;
+        let all = live.plus(&ended);
+        let (packets, bytes) = (all.packets.into(), all.bytes.into());
+        Ok(Counted { rule: rule.clone(), live: live.flows, ended: ended.flows, packets, bytes })
+    };
+    let drops = tables.drops()?.into_iter();
+    Ok(Stats {
+        gateway: gateway.place.clone(),
+        topology: gateway.topology.clone(),
+        rules: gateway.rules.iter().map(counted).collect::<Result<_, Error>>()?,
+        table: Table {
+            flows: connections.iter().map(|connection| connection.flows.len() as u64).sum(),
+            max: tables.room()?.into(),
+        },
+        drops: drops
+            .map(|(reason, packets)| Drop { reason: reason.id(), text: reason.text(), packets })
+            .collect(),
+    })
+}
