@@ -5,6 +5,9 @@ use crate::{pod, proto, tcp};
 /// Nanoseconds in a second.
 pub const SECOND_NS: u64 = 1_000_000_000;
 
+/// How many flows a gateway has at once, at most, unless the topology says otherwise. Each is two entries of the table.
+pub const MAX_FLOWS: u32 = 131_072;
+
 /// A gateway's settings, the one element of their map.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +48,15 @@ pod!(Config);
 
 impl Config {
     /// What holds unless the topology says otherwise.
-    pub const DEFAULT: Self = Self { timeouts: Timeouts::DEFAULT, unanswered: 65_536, _pad: 0 };
+    pub const DEFAULT: Self = Self::of(MAX_FLOWS);
+
+    /// The default timeouts, with room for so many flows: a quarter of them, at least one, may be unanswered.
+    #[must_use]
+    pub const fn of(max_flows: u32) -> Self {
+        let quarter = max_flows.div_ceil(4);
+        let unanswered = if quarter == 0 { 1 } else { quarter };
+        Self { timeouts: Timeouts::DEFAULT, unanswered, _pad: 0 }
+    }
 }
 
 impl Timeouts {

@@ -22,6 +22,7 @@ mod place;
 mod plug;
 mod problem;
 mod route;
+mod timeout;
 #[cfg(test)]
 mod trial;
 mod words;
@@ -40,6 +41,7 @@ pub use self::{
     error::{Error, FileError},
     name::{FullName, IfName, NameError, NetnsName, TopologyName},
     problem::Problem,
+    timeout::{Seconds, Timeout, Timeouts},
 };
 pub(crate) use words::listed;
 
@@ -61,6 +63,12 @@ pub struct Topology {
     /// The places that translate addresses, in the order in which the file's masquerade rules, then its forward rules
     /// first name them.
     pub gateways: Vec<Gateway>,
+    /// How long the gateways' flows live, of every kind.
+    #[serde(default)]
+    pub timeouts: Timeouts,
+    /// How many flows a gateway has at once, at most.
+    #[serde(default)]
+    pub max_flows: u32,
 }
 
 impl Topology {

@@ -63,14 +63,17 @@ pub fn perform(
     let place = op.place();
     let pins = Pins::new(&directories.bpffs, topology, &place);
     match op {
-        Op::LoadNat { beside, .. } => {
+        Op::LoadNat { beside, max_flows, .. } => {
             load::mount_bpffs(&directories.bpffs)?;
             let constants = inside(places.netns(&place)?, Constants::of_this_namespace)?;
             if beside.is_none() {
                 pins.remove()?;
             }
-            load::load(&pins, constants)?;
+            load::load(&pins, constants, *max_flows)?;
         }
+        Op::SetAsideNat { .. } => pins.set_aside()?,
+        Op::RestoreNat { .. } => pins.restore()?,
+        Op::SetTimeout { timeout, lifetime, .. } => Tables::open(&pins)?.set_timeout(*timeout, *lifetime)?,
         Op::RenewNat { build, before, .. } => inside(places.netns(&place)?, || {
             let renewed = attach::hand_over(&pins, build.map_or_else(own_build, Ok)?);
             if let (Err(_), Some(before)) = (&renewed, before) {

@@ -11,7 +11,7 @@ use std::{
 use ipnet::IpNet;
 
 use crate::{
-    model::{Forward, IfName, Masquerade, NetnsName, Place, Route, Topology, TopologyName},
+    model::{Forward, IfName, Masquerade, NetnsName, Place, Route, Timeouts, Topology, TopologyName},
     nat::ebpf::{self, Build, Pins, Side, attach, load::Constants, maps::Tables},
     netlink::{self, addr, link, route},
     netns::NetnsError,
@@ -108,6 +108,10 @@ pub struct ObservedNat {
     pub attached: BTreeSet<(IfName, Side)>,
     /// Whether the gateway's own processes reach forwarded ports.
     pub local: bool,
+    /// How many flows its table takes; `None` while it has no maps of this ABI version.
+    pub max_flows: Option<u32>,
+    /// How long flows live.
+    pub timeouts: Timeouts,
     /// The rules in force.
     pub masquerades: Vec<Masquerade>,
     /// The rules in force.
@@ -293,6 +297,8 @@ fn look_at_nat(
         let tables = Tables::open(&pins).map_err(failed)?;
         let masquerades = tables.masquerades(&names).map_err(failed)?;
         let forwards = tables.forwards().map_err(failed)?;
+        nat.max_flows = Some(tables.room().map_err(failed)?);
+        nat.timeouts = tables.timeouts().map_err(failed)?;
         nat.masquerades = masquerades.into_iter().map(|numbered| numbered.rule).collect();
         nat.forwards = forwards.into_iter().map(|numbered| numbered.rule).collect();
     }

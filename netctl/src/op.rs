@@ -19,7 +19,7 @@ pub use self::{
     single::{End, RouteBy, Single},
 };
 use crate::{
-    model::{Forward, IfName, Masquerade, NetnsName, Place, Route},
+    model::{Forward, IfName, Masquerade, NetnsName, Place, Route, Seconds, Timeout},
     nat::ebpf::{Build, Side},
 };
 
@@ -148,6 +148,33 @@ pub enum Op {
         place: Place,
         /// The build that runs meanwhile; without one, whatever may be left there goes first.
         beside: Option<Build>,
+        /// How many flows there may be, where a table is made for them.
+        max_flows: u32,
+    },
+    /// Sets a gateway's maps aside, its programs running on, to make room for maps of another size.
+    SetAsideNat {
+        /// The gateway.
+        place: Place,
+        /// How many flows the new table takes.
+        max_flows: u32,
+        /// How many the old one takes.
+        before: u32,
+    },
+    /// Puts the maps back that were set aside. Only to undo that.
+    RestoreNat {
+        /// The gateway.
+        place: Place,
+    },
+    /// Sets how long flows of one kind live.
+    SetTimeout {
+        /// The gateway.
+        place: Place,
+        /// The kind of flows.
+        timeout: Timeout,
+        /// Their lifetime.
+        lifetime: Seconds,
+        /// Their lifetime before.
+        before: Seconds,
     },
     /// Hands every hook of a gateway over to another build of the programs, in place.
     RenewNat {
@@ -288,6 +315,9 @@ impl Op {
             | Self::DeleteAddress { place, .. }
             | Self::SetSysctl { place, .. }
             | Self::LoadNat { place, .. }
+            | Self::SetAsideNat { place, .. }
+            | Self::RestoreNat { place }
+            | Self::SetTimeout { place, .. }
             | Self::RenewNat { place, .. }
             | Self::PruneNat { place, .. }
             | Self::UnloadNat { place }
@@ -307,9 +337,11 @@ impl Op {
     #[must_use]
     pub const fn change(&self) -> Option<Change> {
         match self {
-            Self::MarkLink { .. } | Self::LoadNat { .. } | Self::PruneNat { .. } | Self::UnloadNat { .. } => {
-                None
-            }
+            Self::MarkLink { .. }
+            | Self::LoadNat { .. }
+            | Self::RestoreNat { .. }
+            | Self::PruneNat { .. }
+            | Self::UnloadNat { .. } => None,
             Self::CreateNamespace { .. }
             | Self::CreateBridge { .. }
             | Self::CreateCable { .. }
@@ -323,6 +355,8 @@ impl Op {
             | Self::SetMaster { .. }
             | Self::SetMtu { .. }
             | Self::SetSysctl { .. }
+            | Self::SetAsideNat { .. }
+            | Self::SetTimeout { .. }
             | Self::RenewNat { .. } => Some(Change::Modify),
             Self::DeleteNamespace { .. }
             | Self::DeleteLink { .. }
@@ -366,8 +400,12 @@ impl Op {
             Self::SetSysctl { place, key, value, before: Some(before) } => {
                 Self::SetSysctl { place, key, value: before, before: Some(value) }
             }
-            Self::LoadNat { place, beside: None } => Self::UnloadNat { place },
-            Self::LoadNat { place, beside } => Self::PruneNat { place, keep: beside },
+            Self::SetAsideNat { place, .. } => Self::RestoreNat { place },
+            Self::SetTimeout { place, timeout, lifetime, before } => {
+                Self::SetTimeout { place, timeout, lifetime: before, before: lifetime }
+            }
+            Self::LoadNat { place, beside: None, .. } => Self::UnloadNat { place },
+            Self::LoadNat { place, beside, .. } => Self::PruneNat { place, keep: beside },
             Self::RenewNat { place, before: Some(before), .. } => {
                 Self::RenewNat { place, build: Some(before), before: None }
             }
@@ -385,6 +423,7 @@ impl Op {
             | Self::SetUp { .. }
             | Self::SetSysctl { before: None, .. }
             | Self::RenewNat { before: None, .. }
+            | Self::RestoreNat { .. }
             | Self::PruneNat { .. }
             | Self::UnloadNat { .. } => return Vec::new(),
         };
@@ -422,7 +461,8 @@ mod tests {
                 value: "1".into(),
                 before: Some("0".into()),
             },
-            Op::AttachNat { place, interface, side: Side::Uplink },
+            Op::AttachNat { place: place.clone(), interface, side: Side::Uplink },
+            Op::SetTimeout { place, timeout: Timeout::Udp, lifetime: Seconds(60), before: Seconds(300) },
         ];
         for op in ops {
             let [inverse] = <[Op; 1]>::try_from(op.inverse()).unwrap();

@@ -5,6 +5,7 @@
 
 mod de;
 mod document;
+mod duration;
 mod error;
 mod fault;
 mod json;
@@ -18,11 +19,12 @@ use serde::Deserialize as _;
 pub(crate) use self::path::key_path;
 pub use self::{
     document::line_of,
+    duration::Duration,
     error::{Error, Problem},
     nearest::nearest,
     path::{KeyPath, Step},
     schema::schema,
-    tables::{Bridge, Cable, End, Forward, Masquerade, Namespace, Nat, Port, Route, Spec},
+    tables::{Bridge, Cable, End, Forward, Masquerade, Namespace, Nat, Port, Route, Spec, Timeouts},
 };
 
 /// The built-in topology: what `up` builds when there is no file.

@@ -6,7 +6,7 @@ use super::{
     forwarding, gateway,
     links::Links,
     place::Places,
-    route,
+    route, timeout,
 };
 use crate::spec::{Spec, key_path};
 
@@ -24,6 +24,8 @@ impl Topology {
         address::check(&links)?;
         let routes = route::resolve(spec, &places, &links)?;
         let gateways = gateway::resolve(&spec.nat, &places, &links, &routes)?;
+        let timeouts = timeout::resolve(&spec.nat.timeouts)?;
+        let max_flows = gateway::max_flows(spec.nat.max_flows)?;
         let sysctls = forwarding::sysctls(spec, &places, &links, &routes, &gateways)?;
         Ok(Self {
             name,
@@ -33,6 +35,8 @@ impl Topology {
             routes: routes.all,
             sysctls,
             gateways,
+            timeouts,
+            max_flows,
         })
     }
 

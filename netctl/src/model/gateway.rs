@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use netctl_ebpf::config;
+
 use super::{
     Forward, Gateway, IfName, Masquerade, Place, Problem, error::Error, forward, links::Links, masquerade,
     place::Places, route::Routes,
 };
-use crate::spec::{KeyPath, Nat};
+use crate::spec::{KeyPath, Nat, key_path};
 
 /// A rule of the file on its way to its gateway.
 pub(super) struct Rule<T> {
@@ -42,6 +44,17 @@ pub(super) fn resolve(
         gateways[index].forwards.push(rule);
     }
     gateways.into_iter().map(|rules| face(rules, links, routes)).collect()
+}
+
+/// The most flows that a gateway may be asked to have: the kernel takes more, but sets aside 16 bytes for each entry of
+/// the table at once.
+const MOST_FLOWS: u32 = 1 << 24;
+
+/// How many flows a gateway has at once, at most.
+pub(super) fn max_flows(given: Option<i64>) -> Result<u32, Error> {
+    let Some(given) = given else { return Ok(config::MAX_FLOWS) };
+    let refuse = || Error::new(key_path!["nat", "max-flows"], Problem::MaxFlows { given, most: MOST_FLOWS });
+    u32::try_from(given).ok().filter(|flows| (1..=MOST_FLOWS).contains(flows)).ok_or_else(refuse)
 }
 
 /// The rules of one gateway, and the first of them in the file.
@@ -126,6 +139,21 @@ mod tests {
         assert_eq!(faces(&(rule("1") + behind)), ["router: br0,wan0 | "]);
         let one_leg = rule("2").replace("router", "red");
         assert_eq!(faces(&one_leg), ["red: eth0 | "]);
+    }
+
+    #[test]
+    fn a_gateway_has_so_many_flows_at_most() {
+        assert_eq!(office("").max_flows, 131_072);
+        for flows in [1, 1000, 16_777_216] {
+            assert_eq!(office(&format!("[nat]\nmax-flows = {flows}")).max_flows, flows);
+        }
+        for flows in [0, -1, 16_777_217, i64::MAX] {
+            assert_office_refused(&[(
+                &format!("[nat]\nmax-flows = {flows}"),
+                &format!("15: {flows} flows are not between 1 and 16777216 (`nat.max-flows`)"),
+                "",
+            )]);
+        }
     }
 
     #[test]

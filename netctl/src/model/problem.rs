@@ -122,6 +122,10 @@ pub enum Problem {
     BeyondLastPort { first: u16, count: u32 },
     #[error("two forwards of {protocol} port {port}: `{one}` and `{other}`")]
     OverlappingForwards { protocol: Protocol, port: u16, one: KeyPath, other: KeyPath },
+    #[error("`{text}` is not a duration of at least a second")]
+    Duration { text: String },
+    #[error("{given} flows are not between 1 and {most}")]
+    MaxFlows { given: i64, most: u32 },
     #[error("nobody could use this forward")]
     NobodyAllowed,
     #[error("`{place}` has no route to {to}")]
@@ -217,6 +221,9 @@ impl Problem {
                 None => format!("write `{}`", words.join("` or `")),
             },
             Self::IdleFiltering { .. } => "add `mapping = \"endpoint-independent\"`".to_owned(),
+            Self::Duration { .. } => {
+                "write it as `2h4m`, `300s` or a number of seconds without quotes".to_owned()
+            }
             Self::NobodyAllowed => "leave `allow` out for everyone, or remove the forward".to_owned(),
             Self::Listen { .. } => {
                 "write `[ADDRESS:]PORT[-PORT][/tcp|udp|tcp+udp]`, an IPv6 address in brackets".to_owned()

@@ -123,6 +123,8 @@ impl Scene<'_> {
                 other: None,
                 attached: uplinks.chain(gateway.insides.iter().map(side(Side::Inside))).collect(),
                 local: !gateway.forwards.is_empty(),
+                max_flows: Some(self.topology.max_flows),
+                timeouts: self.topology.timeouts.clone(),
                 masquerades: gateway.masquerades.clone(),
                 forwards: gateway.forwards.clone(),
             });

@@ -2,8 +2,10 @@
 
 use std::net::IpAddr;
 
+use netctl_ebpf::config::MAX_FLOWS;
+
 use super::{CableEnd, Destination, Op};
-use crate::model::{Forward, IfName, Mapping, Masquerade, Place, listed};
+use crate::model::{Forward, IfName, Mapping, Masquerade, Place, Timeout, listed};
 
 impl Op {
     /// The commands that do the same; none for netctl's own book-keeping.
@@ -50,13 +52,25 @@ impl Op {
             Self::SetSysctl { key, value, .. } => {
                 vec![format!("{}sysctl -w {}", inside(&place), quote(&format!("{key}={value}")))]
             }
+            // The kernel takes it for the whole machine only.
+            Self::LoadNat { max_flows, .. } if *max_flows != MAX_FLOWS => {
+                vec![format!("# as `sysctl -w net.netfilter.nf_conntrack_max={max_flows}` on the host")]
+            }
+            Self::LoadNat { .. } => Vec::new(),
+            Self::SetTimeout { timeout, lifetime, .. } => conntrack_keys(*timeout)
+                .iter()
+                .map(|key| {
+                    format!("{}sysctl -w net.netfilter.nf_conntrack_{key}={}", inside(&place), lifetime.0)
+                })
+                .collect(),
             Self::AddMasquerade { rule, .. } => masquerade(&place, "-A", rule),
             Self::RemoveMasquerade { rule, .. } => masquerade(&place, "-D", rule),
             Self::AddForward { rule, .. } => forward(&place, "-A", rule),
             Self::RemoveForward { rule, .. } => forward(&place, "-D", rule),
             Self::Single(single) => single.commands(),
             Self::MarkLink { .. }
-            | Self::LoadNat { .. }
+            | Self::SetAsideNat { .. }
+            | Self::RestoreNat { .. }
             | Self::RenewNat { .. }
             | Self::PruneNat { .. }
             | Self::UnloadNat { .. }
@@ -65,6 +79,19 @@ impl Op {
             | Self::AttachLocal { .. }
             | Self::DetachLocal { .. } => Vec::new(),
         }
+    }
+}
+
+/// The kernel's timeouts for the same flows (net/netfilter/nf_conntrack_standalone.c).
+const fn conntrack_keys(timeout: Timeout) -> &'static [&'static str] {
+    match timeout {
+        Timeout::TcpEstablished => &["tcp_timeout_established"],
+        Timeout::TcpOpening => &["tcp_timeout_syn_sent", "tcp_timeout_syn_recv"],
+        Timeout::TcpClosing => &["tcp_timeout_last_ack", "tcp_timeout_time_wait", "tcp_timeout_close"],
+        Timeout::Udp => &["udp_timeout_stream"],
+        Timeout::UdpUnanswered => &["udp_timeout"],
+        Timeout::Icmp => &["icmp_timeout", "icmpv6_timeout"],
+        Timeout::Other => &["generic_timeout"],
     }
 }
 
@@ -190,7 +217,7 @@ fn quote(word: &str) -> String {
 mod tests {
     use super::*;
     use crate::{
-        model::{Filtering, Protocol},
+        model::{Filtering, Protocol, Seconds},
         op::Mac,
     };
 
@@ -218,6 +245,22 @@ mod tests {
                 "ip -n router link set veth-red-br up",
             ]
         );
+    }
+
+    #[test]
+    fn a_timeout_is_one_or_more_of_netfilters() {
+        let commands = |timeout| {
+            let (lifetime, before) = (Seconds(90), Seconds(300));
+            Op::SetTimeout { place: router(), timeout, lifetime, before }.commands()
+        };
+        assert_eq!(
+            commands(Timeout::Udp),
+            ["ip netns exec router sysctl -w net.netfilter.nf_conntrack_udp_timeout_stream=90"]
+        );
+        assert_eq!(commands(Timeout::TcpOpening).len(), 2);
+        let load = |max_flows| Op::LoadNat { place: router(), beside: None, max_flows }.commands();
+        assert!(load(MAX_FLOWS).is_empty());
+        assert_eq!(load(1000), ["# as `sysctl -w net.netfilter.nf_conntrack_max=1000` on the host"]);
     }
 
     #[test]

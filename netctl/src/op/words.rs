@@ -64,6 +64,16 @@ impl fmt::Display for Op {
                 write!(f, "set sysctl `{key}` to `{value}` {}", At(place))
             }
             Self::LoadNat { place, .. } => write!(f, "load the NAT programs {}", At(place)),
+            Self::SetAsideNat { place, max_flows, before } => {
+                write!(f, "set max-flows to {max_flows} (was {before}) {}; its flows end", At(place))
+            }
+            Self::RestoreNat { place } => write!(f, "restore the flow table {}", At(place)),
+            Self::SetTimeout { place, timeout, lifetime, before } => {
+                write!(f, "set timeout `{timeout}` to {lifetime} (was {before}) {}", At(place))
+            }
+            Self::RenewNat { place, before: Some(before), .. } if before.is_aside() => {
+                write!(f, "replace the NAT programs {}", At(place))
+            }
             Self::RenewNat { place, before: Some(before), .. } if !before.shares_flows() => {
                 write!(
                     f,

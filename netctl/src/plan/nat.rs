@@ -24,13 +24,15 @@ impl Planner<'_> {
         for (place, there) in &self.given.observed.places {
             let (Some(nat), Some(gateway)) = (&there.nat, gateways.get(place)) else { continue };
             let ops = &mut retired;
+            // Of another size, the maps go as they are; a rule of theirs that is in the way is not in the new ones.
+            let rules = if self.is_resized(nat) { &ObservedNat::default() } else { nat };
             let (masquerades, forwards) = (sorted(&gateway.masquerades), set(&gateway.forwards));
             let stays =
                 |rule: &&Masquerade| masquerades.contains(&rule.sorted()) && !self.is_out_gone(place, rule);
-            for rule in nat.masquerades.iter().filter(|rule| !stays(rule)) {
+            for rule in rules.masquerades.iter().filter(|rule| !stays(rule)) {
                 ops.push(Op::RemoveMasquerade { place: place.clone(), rule: rule.clone() });
             }
-            for rule in nat.forwards.iter().filter(|rule| !forwards.contains(rule)) {
+            for rule in rules.forwards.iter().filter(|rule| !forwards.contains(rule)) {
                 ops.push(Op::RemoveForward { place: place.clone(), rule: rule.clone() });
             }
             let wanted = sides(gateway);
@@ -47,6 +49,11 @@ impl Planner<'_> {
         self.ops.splice(0..0, retired);
     }
 
+    /// Whether a gateway's flow table is of another size than it should be.
+    fn is_resized(&self, nat: &ObservedNat) -> bool {
+        nat.max_flows.is_some_and(|flows| flows != self.given.topology.max_flows)
+    }
+
     fn is_out_gone(&self, place: &Place, rule: &Masquerade) -> bool {
         rule.out.iter().any(|out| self.gone.contains(&(place.clone(), out.clone())))
     }
@@ -59,11 +66,26 @@ impl Planner<'_> {
             let found = self.given.there(place).and_then(|there| there.nat.as_ref());
             // What this plan sets the programs' constants to makes another build of this binary's own.
             let is_own_outdated = self.ops.iter().any(|op| op.place() == *place && sets_constant(op));
-            let other = found.and_then(|found| found.other.or(is_own_outdated.then_some(found.own)));
-            if is_own_outdated || found.is_none_or(|found| !found.is_loaded) {
-                self.ops.push(Op::LoadNat { place: place.clone(), beside: other });
+            let mut other = found.and_then(|found| found.other.or(is_own_outdated.then_some(found.own)));
+            let mut is_loaded = !is_own_outdated && found.is_some_and(|found| found.is_loaded);
+            let mut found = found.unwrap_or(&none);
+            let (max_flows, hooks) = (self.given.topology.max_flows, found);
+            if let Some(before) = found.max_flows.filter(|_| self.is_resized(found)) {
+                self.ops.push(Op::SetAsideNat { place: place.clone(), max_flows, before });
+                // As if it were of another ABI version: its hooks are handed over from programs with other maps.
+                let running = other.unwrap_or(found.own);
+                other = Some(if running.shares_flows() { running.aside() } else { running });
+                (is_loaded, found) = (false, &none);
             }
-            let found = found.unwrap_or(&none);
+            if !is_loaded {
+                self.ops.push(Op::LoadNat { place: place.clone(), beside: other, max_flows });
+            }
+            for (&timeout, &lifetime) in &self.given.topology.timeouts {
+                let before = found.timeouts.get(&timeout).copied().unwrap_or(timeout.default_lifetime());
+                if before != lifetime {
+                    self.ops.push(Op::SetTimeout { place: place.clone(), timeout, lifetime, before });
+                }
+            }
             let (masquerades, forwards) = (sorted(&found.masquerades), set(&found.forwards));
             for rule in &gateway.masquerades {
                 // A rule names its uplinks by their indexes, which a new link of the same name does not share.
@@ -84,11 +106,11 @@ impl Planner<'_> {
             }
             for (interface, side) in sides(gateway) {
                 let is_fresh = self.fresh.contains(&(place.clone(), interface.clone()));
-                if is_fresh || !found.attached.contains(&(interface.clone(), side)) {
+                if is_fresh || !hooks.attached.contains(&(interface.clone(), side)) {
                     self.ops.push(Op::AttachNat { place: place.clone(), interface, side });
                 }
             }
-            if !found.local && !gateway.forwards.is_empty() {
+            if !hooks.local && !gateway.forwards.is_empty() {
                 self.ops.push(Op::AttachLocal { place: place.clone() });
             }
         }

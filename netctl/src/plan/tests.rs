@@ -126,9 +126,10 @@ fn run(op: &Op, topology: &Topology, observed: &mut Observed) {
 }
 
 fn run_nat(op: Op, place: &mut ObservedPlace) {
-    if let Op::LoadNat { .. } = op {
-        let fresh = ObservedNat { is_loaded: true, ..ObservedNat::default() };
-        assert!(place.nat.replace(fresh).is_none());
+    if let Op::LoadNat { max_flows, .. } = op {
+        let nat = place.nat.get_or_insert_default();
+        assert!(!nat.is_loaded);
+        (nat.is_loaded, nat.max_flows) = (true, Some(max_flows));
         return;
     }
     if let Op::UnloadNat { .. } = op {
@@ -137,6 +138,21 @@ fn run_nat(op: Op, place: &mut ObservedPlace) {
     }
     let nat = place.nat.as_mut().expect("the programs are loaded");
     match op {
+        Op::SetAsideNat { before, .. } => {
+            assert_eq!(nat.max_flows.take(), Some(before));
+            let other = Some(nat.own.aside());
+            *nat = ObservedNat {
+                other,
+                attached: nat.attached.clone(),
+                local: nat.local,
+                ..ObservedNat::default()
+            };
+        }
+        Op::SetTimeout { timeout, lifetime, .. } => {
+            nat.timeouts.insert(timeout, lifetime);
+        }
+        Op::RenewNat { .. } => assert!(nat.is_loaded),
+        Op::PruneNat { .. } => nat.other = None,
         Op::AttachNat { interface, side, .. } => assert!(nat.attached.insert((interface, side))),
         Op::DetachNat { interface, side, .. } => assert!(nat.attached.remove(&(interface, side))),
         Op::AttachLocal { .. } => nat.local = true,
@@ -412,6 +428,63 @@ fn undoing_a_plan_leads_back() {
     assert_eq!(observed, machine());
 }
 
+/// What is planned for `red` and `blue`'s gateway when this is added to the file.
+fn planned_with(text: &str) -> Vec<String> {
+    let (before, after) = (quickstart(), parse(&format!("{}{text}", spec::QUICKSTART)));
+    let mut observed = machine();
+    up(&before, &mut observed);
+    let ops = up(&after, &mut observed);
+    assert_eq!(plan(&after, &observed).unwrap(), [], "{text}: not settled");
+    ops.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_timeout_that_changes_touches_nothing_else() {
+    assert_eq!(
+        planned_with("[nat.timeouts]\nudp = '10m'\nicmp = '1m'\ntcp-closing = 10\n"),
+        [
+            "set timeout `tcp-closing` to 10s (was 4m) in namespace `router`",
+            "set timeout `udp` to 10m (was 5m) in namespace `router`",
+        ]
+    );
+}
+
+#[test]
+fn a_flow_table_of_another_size_takes_over_with_every_rule_in_force() {
+    assert_eq!(
+        planned_with("[nat]\nmax-flows = 1000\ntimeouts.udp = '10m'\n"),
+        [
+            "set max-flows to 1000 (was 131072) in namespace `router`; its flows end",
+            "load the NAT programs in namespace `router`",
+            "set timeout `udp` to 10m (was 5m) in namespace `router`",
+            "add masquerade 192.168.15.0/24 out wan0 in namespace `router`",
+            "add masquerade fd15::/64 out wan0 in namespace `router`",
+            "add forward 203.0.113.1:8080/tcp to 192.168.15.2:80 in namespace `router`",
+            "add forward [2001:db8:113::1]:8080/tcp to [fd15::2]:80 in namespace `router`",
+            "replace the NAT programs in namespace `router`",
+            "remove what is left of other NAT programs in namespace `router`",
+        ]
+    );
+}
+
+#[test]
+fn who_may_use_a_forward_changes_that_forward_alone() {
+    let forward = "[[nat.forward]]\nnamespace = 'router'\nlisten = '9000'\nto = '192.168.15.1'\n";
+    let topology = |allow: &str| parse(&format!("{}{forward}allow = [{allow}]\n", spec::QUICKSTART));
+    let mut observed = machine();
+    up(&topology("'10.0.0.0/8', '192.0.2.0/24'"), &mut observed);
+    assert_eq!(up(&topology("'192.0.2.1/24', '10.0.0.0/8'"), &mut observed), []);
+    let ops: Vec<String> =
+        up(&topology("'10.0.0.0/8'"), &mut observed).iter().map(ToString::to_string).collect();
+    assert_eq!(
+        ops,
+        [
+            "remove forward 9000/tcp to 192.168.15.1:9000 allow 10.0.0.0/8,192.0.2.0/24 in namespace `router`",
+            "add forward 9000/tcp to 192.168.15.1:9000 allow 10.0.0.0/8 in namespace `router`",
+        ]
+    );
+}
+
 #[test]
 fn another_build_of_the_programs_is_replaced_beside_the_one_that_runs() {
     let (topology, mut observed) = (quickstart(), machine());
@@ -420,7 +493,7 @@ fn another_build_of_the_programs_is_replaced_beside_the_one_that_runs() {
     let nat = place(&mut observed, &router).nat.as_mut().unwrap();
     let other = nat.own;
     (nat.is_loaded, nat.other) = (false, Some(other));
-    let load = Op::LoadNat { place: router.clone(), beside: Some(other) };
+    let load = Op::LoadNat { place: router.clone(), beside: Some(other), max_flows: topology.max_flows };
     let renew = Op::RenewNat { place: router.clone(), build: None, before: Some(other) };
     let prune = Op::PruneNat { place: router.clone(), keep: None };
     assert_eq!(plan(&topology, &observed).unwrap(), [load, renew.clone(), prune.clone()]);

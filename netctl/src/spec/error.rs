@@ -137,6 +137,13 @@ mod tests {
                 "2: unknown key `filtring` in `nat.masquerade[0]`",
                 "filtering",
             ),
+            ("[nat]\nmax-flow = 1", "2: unknown key `max-flow` in `nat`", "max-flows"),
+            ("[nat]\ntimeout = {}", "2: unknown key `timeout` in `nat`", "timeouts"),
+            (
+                "[nat.timeouts]\ntcp_established = 1",
+                "2: unknown key `tcp_established` in `nat.timeouts`",
+                "tcp-established",
+            ),
             ("[[nat.forward]]\nallowed = []", "2: unknown key `allowed` in `nat.forward[0]`", "allow"),
         ];
         for (text, message, meant) in cases {
@@ -149,7 +156,11 @@ mod tests {
     #[test]
     fn an_unknown_key_like_no_other_gets_the_list_of_valid_ones() {
         let cases = [
-            ("[nat]\nbackend = 'ebpf'", "2: unknown key `backend` in `nat`", "`masquerade`, `forward`"),
+            (
+                "[nat]\nbackend = 'ebpf'",
+                "2: unknown key `backend` in `nat`",
+                "`masquerade`, `forward`, `timeouts`, `max-flows`",
+            ),
             (
                 "\ncolour = 1",
                 "2: unknown key `colour`",
@@ -212,6 +223,12 @@ mod tests {
                 "[namespaces.r.sysctls]\nnet.ipv4.ip_forward = '1'",
                 "2: expected a string, found a table in `namespaces.r.sysctls.net`",
                 Some("a key that contains dots needs quotes around it"),
+            ),
+            (
+                "[nat.timeouts]\nudp = 1.5",
+                "2: expected a duration such as \"5m\", or a number of seconds, found the number `1.5` in \
+                 `nat.timeouts.udp`",
+                None,
             ),
             ("name = 2024-01-01", "1: expected a string, found a date or time in `name`", None),
             (

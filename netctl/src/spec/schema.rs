@@ -51,7 +51,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::spec::{Bridge, Cable, End, Forward, Masquerade, Namespace, Nat, Port, Route};
+    use crate::spec::{Bridge, Cable, End, Forward, Masquerade, Namespace, Nat, Port, Route, Timeouts};
 
     /// Notes which keys a type asks for.
     struct Probe<'a>(&'a mut BTreeSet<&'static str>);
@@ -96,6 +96,7 @@ mod tests {
             ("End", keys_of::<End>()),
             ("Route", keys_of::<Route>()),
             ("Nat", keys_of::<Nat>()),
+            ("Timeouts", keys_of::<Timeouts>()),
             ("Masquerade", keys_of::<Masquerade>()),
             ("Forward", keys_of::<Forward>()),
         ])
@@ -150,6 +151,7 @@ mod tests {
             ("End", "## `[[cables]]`"),
             ("Route", "## `[[routes]]`"),
             ("Nat", "## `[nat]`"),
+            ("Timeouts", "## `[nat.timeouts]`"),
             ("Masquerade", "## `[[nat.masquerade]]`"),
             ("Forward", "## `[[nat.forward]]`"),
         ]);

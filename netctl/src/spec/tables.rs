@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::de::named;
+use super::{Duration, de::named};
 
 /// A topology: namespaces, the bridges and cables between them, routes and address translation.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -127,7 +127,7 @@ pub struct Route {
 
 /// Address translation.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, expecting = "a table")]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
 pub struct Nat {
     /// Source NAT of what leaves by an uplink.
     #[serde(default)]
@@ -135,6 +135,32 @@ pub struct Nat {
     /// Destination NAT of what reaches a gateway's port.
     #[serde(default)]
     pub forward: Vec<Forward>,
+    /// How long flows live after their last packet.
+    #[serde(default)]
+    pub timeouts: Timeouts,
+    /// How many flows a gateway has at once, at most; 131072 when left out.
+    #[schemars(range(min = 1, max = 16_777_216))]
+    pub max_flows: Option<i64>,
+}
+
+/// How long flows live after their last packet: text such as `2h4m`, or a number of seconds.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+pub struct Timeouts {
+    /// TCP, answered and not closed; 2h4m when left out.
+    pub tcp_established: Option<Duration>,
+    /// TCP, not answered; 4m when left out.
+    pub tcp_opening: Option<Duration>,
+    /// TCP, closed by both sides or reset; 4m when left out.
+    pub tcp_closing: Option<Duration>,
+    /// UDP, answered; 5m when left out.
+    pub udp: Option<Duration>,
+    /// UDP, not answered; 2m when left out.
+    pub udp_unanswered: Option<Duration>,
+    /// ICMP echo; 1m when left out.
+    pub icmp: Option<Duration>,
+    /// Protocols without ports; 10m when left out.
+    pub other: Option<Duration>,
 }
 
 /// Source NAT, as `iptables -t nat -A POSTROUTING -s SOURCE -o OUT -j MASQUERADE` has it.

@@ -16,7 +16,7 @@ use netctl::{
     netlink::{Socket, addr, link, route},
     netns::Netns,
 };
-use netctl_ebpf::ABI_VERSION;
+use netctl_ebpf::{ABI_VERSION, config::MAX_FLOWS};
 use nix::{
     mount::{MsFlags, mount},
     sched::{CloneFlags, unshare},
@@ -53,13 +53,14 @@ fn make_here() -> Nat {
         fs::write(Path::new("/proc/sys/net").join(key), "1").unwrap();
     }
     let pins = Pins::new(bpffs, &"lab".parse().unwrap(), &Place::Host);
-    let build = load::load(&pins, Constants::of_this_namespace().unwrap()).unwrap_or_else(|error| {
-        panic!(
-            "{error}: {:?}\nhint: {}",
-            error,
-            error.hint().unwrap_or("`cargo xtask test` builds the object")
-        )
-    });
+    let build =
+        load::load(&pins, Constants::of_this_namespace().unwrap(), MAX_FLOWS).unwrap_or_else(|error| {
+            panic!(
+                "{error}: {:?}\nhint: {}",
+                error,
+                error.hint().unwrap_or("`cargo xtask test` builds the object")
+            )
+        });
 
     let flows = bpffs.join(format!("netctl/lab/host/v{ABI_VERSION}/maps/FLOWS"));
     let flows = MapData::from_pin(flows).unwrap();

@@ -1,6 +1,6 @@
 //! Which build of the programs is loaded: a rebuilt netctl replaces what another one left.
 
-use std::fmt;
+use std::{fmt, fs};
 
 use aya::programs::ProgramInfo;
 use netctl_ebpf::ABI_VERSION;
@@ -8,6 +8,10 @@ use serde::Serialize;
 
 use super::{Error, Pins, list, load::Constants, remove_tree};
 use crate::model::hash::fnv1a;
+
+/// No ABI version is called so: what is found under it are maps of this version, with their programs, that make room for
+/// maps of another size.
+pub(super) const ASIDE: u32 = 0;
 
 /// One build of the programs, made for one gateway: its object, and the constants that it is loaded with.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,6 +33,18 @@ impl Build {
     #[must_use]
     pub const fn shares_flows(self) -> bool {
         self.abi == ABI_VERSION
+    }
+
+    /// The same one, where its maps are set aside.
+    #[must_use]
+    pub const fn aside(self) -> Self {
+        Self { abi: ASIDE, ..self }
+    }
+
+    /// Whether its maps are set aside.
+    #[must_use]
+    pub const fn is_aside(self) -> bool {
+        self.abi == ASIDE
     }
 
     pub(super) fn directory(self) -> String {
@@ -86,6 +102,29 @@ impl Pins {
             }
         }
         Ok(programs)
+    }
+
+    /// Sets the maps of this ABI version aside with their programs; what runs goes on.
+    ///
+    /// # Errors
+    /// If the pins cannot be renamed.
+    pub fn set_aside(&self) -> Result<(), Error> {
+        self.rename(ABI_VERSION, ASIDE)
+    }
+
+    /// Puts back what was set aside.
+    ///
+    /// # Errors
+    /// If the pins cannot be renamed.
+    pub fn restore(&self) -> Result<(), Error> {
+        self.rename(ASIDE, ABI_VERSION)
+    }
+
+    /// What another command, that was killed, left under the new name goes first.
+    fn rename(&self, from: u32, to: u32) -> Result<(), Error> {
+        let (from, to) = (self.version(from), self.version(to));
+        remove_tree(&to)?;
+        fs::rename(&from, &to).map_err(Error::io("rename", &from))
     }
 
     /// Removes every build but one, and the maps that only those used. Nothing if that one is not there.

@@ -94,13 +94,15 @@ pub fn mount_bpffs(bpffs: &Path) -> Result<(), Error> {
 }
 
 /// Parses the object and creates its maps, or takes those that are pinned; programs are not loaded yet.
-fn open(constants: Constants, pins: &Pins) -> Result<Ebpf, Error> {
+fn open(constants: Constants, max_flows: u32, pins: &Pins) -> Result<Ebpf, Error> {
     if OBJECT.is_empty() {
         return Err(Error::NoObject);
     }
     let mut loader = EbpfLoader::new();
     loader.override_global("NETNS_COOKIE", &constants.netns_cookie, true);
     loader.override_global("LOCAL_PORTS", &constants.local_ports, true);
+    loader.map_max_entries("FLOWS", max_flows.saturating_mul(2));
+    loader.map_max_entries("UNANSWERED", Config::of(max_flows).unanswered);
     if pins.exist() {
         for name in MAPS {
             loader.map_pin_path(name, pins.map(name));
@@ -110,22 +112,22 @@ fn open(constants: Constants, pins: &Pins) -> Result<Ebpf, Error> {
 }
 
 /// Loads the programs of a gateway whose [`Constants`] these are, onto the maps of this ABI version if they are there,
-/// else with new ones. Nothing runs them yet; another build beside them goes on. All of it appears at once: on failure,
+/// else with new ones, for so many flows. Nothing runs them yet; another build beside them goes on. All of it appears at once: on failure,
 /// or when killed, nothing counts that was made.
 ///
 /// # Errors
 /// If the kernel refuses a map, a program or a pin.
-pub fn load(pins: &Pins, constants: Constants) -> Result<Build, Error> {
+pub fn load(pins: &Pins, constants: Constants, max_flows: u32) -> Result<Build, Error> {
     let build = Build::of(&constants);
     let (stage, has_maps) = (pins.stage(), pins.exist());
     let goal = if has_maps { pins.programs(build) } else { pins.version(build.abi) };
     remove_tree(&stage)?;
-    let mut ebpf = open(constants, pins)?;
+    let mut ebpf = open(constants, max_flows, pins)?;
     let pinned = if has_maps {
         pin_programs(&stage, &mut ebpf)
     } else {
         let programs = stage.join("programs").join(build.directory());
-        settle(&mut ebpf)
+        settle(&mut ebpf, max_flows)
             .and_then(|()| pin_maps(&stage.join("maps"), &ebpf))
             .and_then(|()| pin_programs(&programs, &mut ebpf))
     };
@@ -141,9 +143,9 @@ pub fn load(pins: &Pins, constants: Constants) -> Result<Build, Error> {
 }
 
 /// Gives new maps what the programs find in them.
-fn settle(ebpf: &mut Ebpf) -> Result<(), Error> {
+fn settle(ebpf: &mut Ebpf, max_flows: u32) -> Result<(), Error> {
     let map = ebpf.map_mut("CONFIG").ok_or_else(|| Error::Missing("CONFIG".to_owned()))?;
-    let set = Array::try_from(map).and_then(|mut config| config.set(0, Config::DEFAULT, 0));
+    let set = Array::try_from(map).and_then(|mut config| config.set(0, Config::of(max_flows), 0));
     set.map_err(|source| Error::Map { map: "CONFIG", source: Box::new(source) })
 }
 

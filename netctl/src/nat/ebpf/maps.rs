@@ -31,7 +31,7 @@ use netctl_ebpf::{
 use self::behaviour::{filtering_number, filtering_of, mapping_number, mapping_of};
 pub use self::flows::Flow;
 use super::{Error, Pins};
-use crate::model::{Forward, IfName, Masquerade, Protocol};
+use crate::model::{Forward, IfName, Masquerade, Protocol, Seconds, Timeout, Timeouts};
 
 const ANY: u64 = 0;
 const NO_EXIST: u64 = 1;
@@ -299,6 +299,25 @@ impl Tables {
     /// If the kernel refuses.
     pub fn set_config(&mut self, config: &Config) -> Result<(), Error> {
         self.config.set(0, config, ANY).map_err(failed("CONFIG"))
+    }
+
+    /// How long flows of each kind live.
+    ///
+    /// # Errors
+    /// If the map cannot be read.
+    pub fn timeouts(&self) -> Result<Timeouts, Error> {
+        let timeouts = self.config()?.timeouts;
+        Ok(Timeout::ALL.map(|timeout| (timeout, timeout.of(&timeouts))).into())
+    }
+
+    /// Sets how long flows of one kind live, those included that are there.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn set_timeout(&mut self, timeout: Timeout, lifetime: Seconds) -> Result<(), Error> {
+        let mut config = self.config()?;
+        timeout.set(&mut config.timeouts, lifetime);
+        self.set_config(&config)
     }
 
     /// What the ended flows of a rule carried, over all CPUs.
