@@ -16,6 +16,7 @@ mod nat_prog;
 mod quickstart;
 mod refusal;
 mod reload;
+mod settings;
 mod tutorials;
 mod udp;
 mod up;
