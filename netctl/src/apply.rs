@@ -44,9 +44,6 @@ pub enum Cause {
     /// The user thought better of it.
     #[error("interrupted")]
     Interrupted,
-    /// Translation was to be set up by a single command.
-    #[error("only a topology has translation")]
-    NoTopology,
 }
 
 /// One operation's failure.
@@ -105,7 +102,8 @@ pub fn apply(
     directories: &Directories,
     watch: &mut dyn FnMut(Step<'_>),
 ) -> Result<(), Failure> {
-    let mut worker = Worker { topology: Some(topology), places, directories, heeds_interrupts: true };
+    let (mark, gateways) = (mark(topology), topology);
+    let mut worker = Worker { mark, gateways, places, directories, heeds_interrupts: true };
     let mut journal = Journal { done: Vec::new(), total: ops.len(), watch };
     let result = worker.run(ops, &mut journal);
     let done = journal.done;
@@ -137,13 +135,19 @@ impl Journal<'_> {
     }
 }
 
-/// Does `ops` one after the other, for nobody: what is made carries no mark. Nothing is tried after a failure, not even
-/// what a batch would have done with it, since not everything that single commands do can be undone.
+/// Does `ops` one after the other, for nobody: what is made carries no mark. Those about translation are about that of
+/// `gateways`. Nothing is tried after a failure, not even what a batch would have done with it, since not everything that
+/// single commands do can be undone.
 ///
 /// # Errors
 /// Those of [`apply`].
-pub fn apply_singly(ops: &[Op], places: &mut Places, directories: &Directories) -> Result<(), Failure> {
-    let mut worker = Worker { topology: None, places, directories, heeds_interrupts: true };
+pub fn apply_singly(
+    ops: &[Op],
+    gateways: &TopologyName,
+    places: &mut Places,
+    directories: &Directories,
+) -> Result<(), Failure> {
+    let mut worker = Worker { mark: String::new(), gateways, places, directories, heeds_interrupts: true };
     let mut journal = Journal { done: Vec::new(), total: ops.len(), watch: &mut |_| {} };
     let result = ops.iter().try_for_each(|op| worker.run(slice::from_ref(op), &mut journal));
     let done = journal.done;
@@ -151,8 +155,10 @@ pub fn apply_singly(ops: &[Op], places: &mut Places, directories: &Directories) 
 }
 
 struct Worker<'a> {
-    /// For whom; `None` of a single command.
-    topology: Option<&'a TopologyName>,
+    /// Whose a namespace that is made is; empty for nobody.
+    mark: String,
+    /// Whose the gateways are.
+    gateways: &'a TopologyName,
     places: &'a mut Places,
     directories: &'a Directories,
     /// Not while undoing.
@@ -199,8 +205,7 @@ impl Worker<'_> {
             op: Box::new(Op::CreateNamespace { name: name.clone() }),
             cause: cause.into(),
         };
-        let mark = self.topology.map(mark).unwrap_or_default();
-        let made = self.places.create(names, &mark).map_err(|cause| fault(first, cause))?;
+        let made = self.places.create(names, &self.mark).map_err(|cause| fault(first, cause))?;
         let mut failed = Ok(());
         for (name, made) in names.iter().zip(made) {
             match made {
@@ -270,8 +275,7 @@ impl Worker<'_> {
                 sysctl::write(self.places.netns(place)?, &[(key.parse()?, value.clone())])?;
             }
             _ => {
-                let topology = self.topology.ok_or(Cause::NoTopology)?;
-                nat::perform(op, topology, self.places, self.directories)?;
+                nat::perform(op, self.gateways, self.places, self.directories)?;
             }
         }
         Ok(())

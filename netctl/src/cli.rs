@@ -97,7 +97,7 @@ enum Verb {
     /// Show and set `net.*` sysctls
     #[command(after_help = sysctl::EXAMPLES)]
     Sysctl(sysctl::Args),
-    /// Look into translation: flows, counters
+    /// Translate addresses: rules, flows, counters
     #[command(after_help = nat::EXAMPLES)]
     Nat(nat::Args),
 }
@@ -173,6 +173,9 @@ fn run(cli: &Cli, printer: &mut Printer) -> Result<Exit, Failure> {
     let place = cli.before_verb.as_ref();
     if let (Some(_), Some(verb)) = (place, cli.verb.without_namespace()) {
         return Err(words::Error::NoNamespace(verb).into());
+    }
+    if let Err(error) = netctl::single::nat::sweep(&directories) {
+        tracing::debug!("what vanished gateways have left stays: {error}");
     }
     match &cli.verb {
         Verb::Up(args) => up::run(args, &directories, printer),

@@ -177,10 +177,11 @@ fn host_links(topology: &TopologyName) -> Result<(Places, Vec<link::Link>, u32),
     Ok((places, links, free))
 }
 
-/// Puts the host's sysctls back, but for those that another topology wants too: that one takes over how they were
-/// found.
+/// Puts the host's sysctls back, but for those that another topology wants too, or a gateway made by hand: that one
+/// takes over how they were found.
 fn restore_sysctls(record: &Record, lock: &state::Lock, directories: &Directories, report: &mut Report) {
     let others = report.note(other_records(record, directories)).unwrap_or_default();
+    let mut by_hand = report.note(directories.by_hand(&Place::Host)).flatten();
     for (key, value) in &record.host_sysctls {
         let wants =
             |other: &&Record| other.topology.sysctls.get(&Place::Host).is_some_and(|s| s.contains_key(key));
@@ -188,6 +189,9 @@ fn restore_sysctls(record: &Record, lock: &state::Lock, directories: &Directorie
             let mut other = other.clone();
             other.host_sysctls.entry(key.clone()).or_insert_with(|| value.clone());
             report.note(lock.save(directories, &other));
+        } else if let Some(gateway) = &mut by_hand {
+            gateway.sysctls.entry(key.clone()).or_insert_with(|| value.clone());
+            report.note(lock.save_by_hand(directories, gateway));
         } else if report.note(write_sysctl(key, value)).is_some() {
             report.sysctls.push(key.clone());
         }

@@ -9,6 +9,7 @@ mod endpoint;
 mod error;
 mod forward;
 mod forwarding;
+mod found;
 mod gateway;
 #[cfg(test)]
 mod golden;
@@ -39,6 +40,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     behaviour::{Filtering, Mapping},
     error::{Error, FileError},
+    found::{Found, Refused, listens_on},
     name::{FullName, IfName, NameError, NetnsName, TopologyName},
     problem::Problem,
     timeout::{Seconds, Timeout, Timeouts},

@@ -30,13 +30,7 @@ pub fn plan(topology: &Topology, observed: &Observed) -> Result<Vec<Op>, Conflic
     let given = Given { topology, observed, names: &names };
     given.refuse_foreign_namespaces()?;
     host::check(given)?;
-    let mut planner = Planner {
-        given,
-        ops: Vec::new(),
-        fresh: BTreeSet::new(),
-        gone: BTreeSet::new(),
-        lost: BTreeSet::new(),
-    };
+    let mut planner = Planner::new(given);
     planner.delete_links();
     planner.retire_nat();
     planner.create_namespaces();
@@ -50,6 +44,19 @@ pub fn plan(topology: &Topology, observed: &Observed) -> Result<Vec<Op>, Conflic
     planner.unload_nat();
     planner.delete_namespaces();
     Ok(planner.ops)
+}
+
+/// The operations that make the translation of `topology`'s gateways what it is to be, in order; everything else stays
+/// as it is. Every place of `observed` that is no gateway loses what it has of it.
+#[must_use]
+pub fn translation(topology: &Topology, observed: &Observed) -> Vec<Op> {
+    let names = HashSet::new();
+    let mut planner = Planner::new(Given { topology, observed, names: &names });
+    planner.retire_nat();
+    planner.nat();
+    planner.sysctls();
+    planner.unload_nat();
+    planner.ops
 }
 
 /// What a plan is made from.
@@ -104,6 +111,13 @@ struct Planner<'a> {
     gone: BTreeSet<(Place, IfName)>,
     /// Addresses that this plan deletes.
     lost: BTreeSet<(Place, IfName, IpNet)>,
+}
+
+impl<'a> Planner<'a> {
+    fn new(given: Given<'a>) -> Self {
+        let (ops, fresh, gone, lost) = Default::default();
+        Self { given, ops, fresh, gone, lost }
+    }
 }
 
 impl Planner<'_> {

@@ -34,7 +34,7 @@ pub struct Session<'a> {
     directories: &'a Directories,
     places: Places,
     force: bool,
-    _lock: Lock,
+    lock: Lock,
 }
 
 impl<'a> Session<'a> {
@@ -45,7 +45,7 @@ impl<'a> Session<'a> {
     pub fn begin(directories: &'a Directories, force: bool) -> Result<Self, Error> {
         up::require_root()?;
         let lock = directories.lock()?;
-        Ok(Self { directories, places: Places::default(), force, _lock: lock })
+        Ok(Self { directories, places: Places::default(), force, lock })
     }
 
     /// The links of a place, which is open from then on.
@@ -84,7 +84,12 @@ impl<'a> Session<'a> {
 
     /// Does the operations, all or nothing, and hands them back.
     fn apply(&mut self, ops: Vec<Op>) -> Result<Vec<Op>, Error> {
-        apply_singly(&ops, &mut self.places, self.directories)?;
+        self.apply_to(&TopologyName::by_hand(), ops)
+    }
+
+    /// Does the operations, all or nothing, and hands them back; those about translation at a gateway of `owner`.
+    fn apply_to(&mut self, owner: &TopologyName, ops: Vec<Op>) -> Result<Vec<Op>, Error> {
+        apply_singly(&ops, owner, &mut self.places, self.directories)?;
         Ok(ops)
     }
 }

@@ -4,6 +4,8 @@
 //! Ownership is read from the marks in the kernel; the record holds what those cannot tell: how the host's sysctls were
 //! found, and which names a command was about to use when it was killed.
 
+mod by_hand;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, File},
@@ -20,6 +22,7 @@ use nix::{
 };
 use serde::{Deserialize, Serialize};
 
+pub use self::by_hand::ByHand;
 use crate::{
     interrupt,
     model::{NetnsName, Topology, TopologyName},
@@ -183,12 +186,7 @@ impl Lock {
     /// # Errors
     /// If the file cannot be written.
     pub fn save(&self, directories: &Directories, record: &Record) -> Result<(), Error> {
-        let path = directories.record_path(&record.topology.name);
-        let new = path.with_extension("new");
-        let text =
-            serde_json::to_vec(record).map_err(|source| Error::Record { path: path.clone(), source })?;
-        File::create(&new).and_then(|mut file| file.write_all(&text)).map_err(io_error("write", &new))?;
-        fs::rename(&new, &path).map_err(io_error("write", &path))
+        write(&directories.record_path(&record.topology.name), record)
     }
 
     /// Removes a record; none there is no error.
@@ -202,6 +200,15 @@ impl Lock {
             _ => Ok(()),
         }
     }
+}
+
+/// Writes a file, whole or not at all.
+fn write(path: &Path, content: &impl Serialize) -> Result<(), Error> {
+    let new = path.with_extension("new");
+    let text =
+        serde_json::to_vec(content).map_err(|source| Error::Record { path: path.to_owned(), source })?;
+    File::create(&new).and_then(|mut file| file.write_all(&text)).map_err(io_error("write", &new))?;
+    fs::rename(&new, path).map_err(io_error("write", path))
 }
 
 impl Drop for Lock {

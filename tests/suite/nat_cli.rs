@@ -2,6 +2,7 @@
 
 mod flows;
 mod flush;
+mod rules;
 mod stats;
 
 use netctl_tests::lab::{Lab, Output, Server};

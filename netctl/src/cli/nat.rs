@@ -1,7 +1,10 @@
-//! `netctl nat`: a look into translation, and flows forgotten.
+//! `netctl nat`: rules, one at a time, a look into translation, and flows forgotten.
 
 mod filter;
 mod flows;
+mod forward;
+mod masquerade;
+mod rules;
 mod stats;
 
 use netctl::{
@@ -19,6 +22,9 @@ use super::{Exit, Failure, Printer, namespace::Namespace};
 /// Shown below the help.
 pub(super) const EXAMPLES: &str = "\
 Examples:
+  netctl nat masquerade add --source 192.168.15.0/24
+  netctl -n router nat forward add --listen 203.0.113.1:8080/tcp --to 192.168.15.2:80
+  netctl -n router nat forward del --listen 203.0.113.1:8080/tcp
   netctl nat flows                                    of every gateway
   netctl -n router nat flows --proto tcp --dst 203.0.113.0/24 --state established
   netctl -n router nat stats
@@ -35,6 +41,12 @@ pub(super) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
+    /// Put a masquerade rule in force, end one, or list them
+    #[command(visible_alias = "masq", after_help = masquerade::EXAMPLES)]
+    Masquerade(masquerade::Args),
+    /// Put a port forward in force, end one, or list them
+    #[command(after_help = forward::EXAMPLES)]
+    Forward(forward::Args),
     /// List the live flows, of one gateway (`-n`) or of all
     #[command(visible_alias = "flow")]
     Flows {
@@ -58,6 +70,8 @@ pub(super) fn run(
 ) -> Result<Exit, Failure> {
     let place = args.namespace.given(before)?;
     match &args.verb {
+        Verb::Masquerade(args) => return masquerade::run(args, place, directories, printer),
+        Verb::Forward(args) => return forward::run(args, place, directories, printer),
         Verb::Flows { filters } => {
             let listed = nat::flows(place, &filters.into(), directories)?;
             printer.show(&listed, |printer| flows::tell(&listed, place.is_none(), printer))?;

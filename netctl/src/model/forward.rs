@@ -25,12 +25,9 @@ pub(super) fn resolve(
     for (index, spec) in specs.iter().enumerate() {
         let path = key_path!["nat", "forward", index];
         let place = places.resolve(&spec.namespace, &path.key("namespace"))?;
-        for rule in parse(spec, &path)? {
-            check_listen(&rule, &place, links).map_err(|problem| Error::new(path.key("listen"), problem))?;
-            check_target(&rule, &place, links, routes)
-                .map_err(|problem| Error::new(path.key("to"), problem))?;
+        for rule in checked(spec, &place, &path, links, routes)? {
             let rule = Rule { place: place.clone(), rule, path: path.clone() };
-            if let Some((earlier, port)) = listeners.add(&rule, rules.len()) {
+            if let Some((earlier, port)) = listeners.add(&rule.place, &rule.rule, rules.len()) {
                 let (protocol, one, other) = (rule.rule.protocol, rules[earlier].path.clone(), path.clone());
                 let problem = Problem::OverlappingForwards { protocol, port, one, other };
                 return Err(Error::new(path.key("listen"), problem));
@@ -39,6 +36,33 @@ pub(super) fn resolve(
         }
     }
     Ok(rules)
+}
+
+/// The rules of one table of the file, one for each protocol.
+pub(super) fn checked(
+    spec: &spec::Forward,
+    place: &Place,
+    path: &KeyPath,
+    links: &Links,
+    routes: &Routes,
+) -> Result<Vec<Forward>, Error> {
+    let rules: Vec<Forward> = parse(spec, path)?.collect();
+    for rule in &rules {
+        check_listen(rule, place, links).map_err(|problem| Error::new(path.key("listen"), problem))?;
+        check_target(rule, place, links, routes).map_err(|problem| Error::new(path.key("to"), problem))?;
+    }
+    Ok(rules)
+}
+
+/// The first of `there`, all of one place, that would take packets of `new`, or the other way round; and the first port
+/// of those.
+pub(super) fn overlapping<'a>(new: &Forward, there: &'a [Forward]) -> Option<(&'a Forward, u16)> {
+    let mut listeners = Listeners::default();
+    for (index, rule) in there.iter().enumerate() {
+        listeners.add(&Place::Host, rule, index);
+    }
+    let (index, port) = listeners.add(&Place::Host, new, there.len())?;
+    Some((&there[index], port))
 }
 
 fn parse(spec: &spec::Forward, path: &KeyPath) -> Result<impl Iterator<Item = Forward>, Error> {
@@ -90,7 +114,7 @@ fn check_listen(rule: &Forward, place: &Place, links: &Links) -> Result<(), Prob
     if !address::is_unicast(address) {
         return Err(Problem::Unspecified { address, verb: "listen on" });
     }
-    if *place == Place::Host || links.owns(place, address) {
+    if links.are_not_all(place) || links.owns(place, address) {
         return Ok(());
     }
     let own = links.of(place).flat_map(|link| &link.addresses).map(IpNet::addr);
@@ -104,7 +128,7 @@ fn check_target(rule: &Forward, place: &Place, links: &Links, routes: &Routes) -
     if !address::is_unicast(to) {
         return Err(Problem::Unspecified { address: to, verb: "forward to" });
     }
-    if *place == Place::Host || routes.interface_towards(to, place, links).is_some() {
+    if links.are_not_all(place) || routes.interface_towards(to, place, links).is_some() {
         return Ok(());
     }
     Err(Problem::NoRouteTo { to, place: place.clone() })
@@ -120,16 +144,15 @@ struct Listeners(BTreeMap<Socket, BTreeMap<u16, (u16, usize)>>);
 
 impl Listeners {
     /// Adds a rule, or tells the earlier one that would take its packets, and the first port of which.
-    fn add(&mut self, rule: &Rule<Forward>, index: usize) -> Option<(usize, u16)> {
-        let forward = &rule.rule;
-        let socket = |address| (rule.place.clone(), forward.protocol, forward.to.is_ipv4(), address);
+    fn add(&mut self, place: &Place, forward: &Forward, index: usize) -> Option<(usize, u16)> {
+        let socket = |address| (place.clone(), forward.protocol, forward.to.is_ipv4(), address);
         let shared = match forward.address {
             Some(_) => {
                 [None, forward.address].into_iter().filter_map(|a| self.within(&socket(a), forward)).min()
             }
             None => {
                 let same = |other: &&Socket| {
-                    (&other.0, other.1, other.2) == (&rule.place, forward.protocol, forward.to.is_ipv4())
+                    (&other.0, other.1, other.2) == (place, forward.protocol, forward.to.is_ipv4())
                 };
                 let others = self.0.range(socket(None)..).map(|(socket, _)| socket).take_while(same);
                 others.filter_map(|socket| self.within(socket, forward)).min()

@@ -66,6 +66,14 @@ fn of_namespace(
     Ok(sysctls)
 }
 
+/// The sysctls that a gateway needs wherever it is found.
+pub(super) fn of_gateway(gateway: &Gateway) -> BTreeMap<String, String> {
+    match gateway.place {
+        Place::Host => of_host(gateway),
+        Place::Netns(_) => [IPV4, IPV6].map(|key| (key.to_owned(), "1".to_owned())).into(),
+    }
+}
+
 fn of_host(gateway: &Gateway) -> BTreeMap<String, String> {
     let sources = gateway.masquerades.iter().map(|rule| rule.source.addr());
     let targets = gateway.forwards.iter().map(|rule| rule.to);

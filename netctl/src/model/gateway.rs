@@ -58,15 +58,15 @@ pub(super) fn max_flows(given: Option<i64>) -> Result<u32, Error> {
 }
 
 /// The rules of one gateway, and the first of them in the file.
-struct Rules {
-    place: Place,
-    path: KeyPath,
-    masquerades: Vec<Masquerade>,
-    forwards: Vec<Forward>,
+pub(super) struct Rules {
+    pub(super) place: Place,
+    pub(super) path: KeyPath,
+    pub(super) masquerades: Vec<Masquerade>,
+    pub(super) forwards: Vec<Forward>,
 }
 
 /// Tells a gateway's uplinks from its insides.
-fn face(rules: Rules, links: &Links, routes: &Routes) -> Result<Gateway, Error> {
+pub(super) fn face(rules: Rules, links: &Links, routes: &Routes) -> Result<Gateway, Error> {
     let Rules { place, path, masquerades, forwards } = rules;
     let all = || links.of(&place).map(|link| &link.name);
     let uplinks = if masquerades.is_empty() {
@@ -92,7 +92,7 @@ fn face(rules: Rules, links: &Links, routes: &Routes) -> Result<Gateway, Error> 
 /// file does not have: then the interface is unknown, too.
 fn uplinks_of_forwards(forwards: &[Forward], place: &Place, links: &Links, routes: &Routes) -> Vec<IfName> {
     let known = |address| links.owns(place, address);
-    if *place == Place::Host && !forwards.iter().all(|rule| rule.address.is_some_and(known)) {
+    if links.are_not_all(place) && !forwards.iter().all(|rule| rule.address.is_some_and(known)) {
         return Vec::new();
     }
     let towards = |rule: &Forward| routes.interface_towards(rule.to, place, links);

@@ -30,6 +30,8 @@ pub(super) struct Links {
     by_name: BTreeMap<(Place, IfName), usize>,
     by_place: BTreeMap<Place, Seat>,
     by_address: BTreeMap<(usize, IpAddr), usize>,
+    /// Whether they were found instead of laid: then the host has no others.
+    found: bool,
 }
 
 /// The layer-3 interfaces of one place.
@@ -87,6 +89,34 @@ impl Links {
             links.cables.push(Cable { a, b });
         }
         Ok(links)
+    }
+
+    /// The links of a place as they are: its layer-3 interfaces with their addresses, and what it reaches by one without
+    /// a next hop.
+    pub(super) fn found(
+        place: &Place,
+        interfaces: &BTreeMap<IfName, Vec<IpNet>>,
+        connected: &[(IpNet, IfName)],
+    ) -> Result<Self, Error> {
+        let mut links = Self { found: true, ..Self::default() };
+        for (segment, (name, addresses)) in interfaces.iter().enumerate() {
+            let (interface, addresses) = (name.clone(), addresses.clone());
+            let (place, full_name, mtu, master) = (place.clone(), None, None, None);
+            let end = End { place, interface, full_name, addresses, mtu, master };
+            links.add(Interface::of(&end, KeyPath::default(), "interface", Some(segment)))?;
+        }
+        for (to, name) in connected {
+            let index = links.by_name.get(&(place.clone(), name.clone())).copied();
+            if let (Some(index), Some(seat)) = (index, links.by_place.get_mut(place)) {
+                seat.connected.insert(*to, index);
+            }
+        }
+        Ok(links)
+    }
+
+    /// Whether the place may have links, addresses and routes beside these: the host's are not the file's.
+    pub(super) fn are_not_all(&self, place: &Place) -> bool {
+        *place == Place::Host && !self.found
     }
 
     /// The layer-3 interfaces of a place: all but the ports of its bridges.

@@ -40,7 +40,13 @@ pub(super) fn resolve(
     Ok(rules)
 }
 
-fn parse(spec: &spec::Masquerade, place: &Place, path: &KeyPath, links: &Links) -> Result<Masquerade, Error> {
+/// The rule of one table of the file.
+pub(super) fn parse(
+    spec: &spec::Masquerade,
+    place: &Place,
+    path: &KeyPath,
+    links: &Links,
+) -> Result<Masquerade, Error> {
     let source = parse_network(&spec.source, &path.key("source"))?;
     let mut rule = Masquerade {
         source,
@@ -82,7 +88,7 @@ fn uplinks(
     links: &Links,
 ) -> Result<Vec<IfName>, Error> {
     let Some(name) = out else {
-        if *place == Place::Host {
+        if links.are_not_all(place) {
             return Err(Error::new(path.clone(), Problem::HostOut));
         }
         let outside = links.of(place).filter(|link| !link.overlaps(source));
@@ -107,7 +113,7 @@ fn parse_out(name: &str, place: &Place, path: &KeyPath, links: &Links) -> Result
         return Ok(link.name.clone());
     }
     let out: IfName = name.parse().map_err(|error| Error::new(path.clone(), Problem::Name(error)))?;
-    if *place == Place::Host {
+    if links.are_not_all(place) {
         return Ok(out);
     }
     let problem = Problem::UnknownOut {
@@ -134,7 +140,7 @@ fn parse_address(
     let uplinks = links.of(place).filter(|link| rule.out.contains(&link.name));
     let own = uplinks.flat_map(|link| &link.addresses).map(IpNet::addr);
     let own: Vec<IpAddr> = own.filter(|own| own.is_ipv4() == address.is_ipv4()).collect();
-    if *place == Place::Host || own.contains(&address) {
+    if links.are_not_all(place) || own.contains(&address) {
         return Ok(address);
     }
     let out = match &rule.out[..] {

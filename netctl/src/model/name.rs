@@ -123,7 +123,24 @@ name_type! {
 name_type! {
     /// A topology's name: one component of a path; no `.`, which bpffs refuses (`bpf_lookup` in kernel/bpf/inode.c),
     /// and short enough to fit an owner's mark into `IFLA_IFALIAS`.
-    TopologyName, limit: 200, forbidden: &['.'], reserved: [""; 0]
+    TopologyName, limit: 200, forbidden: &['.'], reserved: [BY_HAND]
+}
+
+/// The name that no topology has.
+const BY_HAND: &str = "by-hand";
+
+impl TopologyName {
+    /// What stands in a topology's place for the gateways that belong to none, since single commands made them.
+    #[must_use]
+    pub fn by_hand() -> Self {
+        Self(BY_HAND.to_owned())
+    }
+
+    /// Whether it is a topology's.
+    #[must_use]
+    pub fn is_by_hand(&self) -> bool {
+        self.0 == BY_HAND
+    }
 }
 
 #[cfg(test)]
@@ -154,5 +171,10 @@ mod tests {
     #[test]
     fn a_topology_name_has_no_dot() {
         assert!("office.v2".parse::<TopologyName>().is_err());
+    }
+
+    #[test]
+    fn no_topology_is_called_what_stands_for_none() {
+        assert!("by-hand".parse::<TopologyName>().is_err() && TopologyName::by_hand().is_by_hand());
     }
 }

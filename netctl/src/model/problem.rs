@@ -156,7 +156,8 @@ fn family(address: &IpAddr) -> &'static str {
 
 impl Problem {
     /// What to do about it, where there is something to say.
-    pub(super) fn hint(&self) -> Option<String> {
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
         let meant = |nearest: &Option<String>| nearest.as_ref().map(|name| format!("did you mean `{name}`?"));
         Some(match self {
             Self::Name(NameError::Reserved { name }) if name == "host" => {

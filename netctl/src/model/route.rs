@@ -34,7 +34,7 @@ impl Routes {
         self.of(place)?.get(to).copied()
     }
 
-    fn push(&mut self, route: Route) {
+    pub(super) fn push(&mut self, route: Route) {
         self.by_place.entry(route.place.clone()).or_default().insert(route.to, self.all.len());
         self.all.push(route);
     }

@@ -289,20 +289,21 @@ pub fn remove_topology(bpffs: &Path, topology: &TopologyName) -> Result<(), Erro
     Ok(())
 }
 
-/// The topologies that have pins, of whatever ABI version.
+/// The topologies that have pins, of whatever ABI version, and what stands for none.
 ///
 /// # Errors
 /// If they cannot be listed.
-pub fn topologies(bpffs: &Path) -> Result<Vec<TopologyName>, Error> {
-    Ok(list(&bpffs.join("netctl"))?.iter().filter_map(|name| name.parse().ok()).collect())
+pub fn owners(bpffs: &Path) -> Result<Vec<TopologyName>, Error> {
+    let topologies = list(&bpffs.join("netctl"))?.into_iter().filter_map(|name| name.parse().ok());
+    Ok(topologies.chain([TopologyName::by_hand()]).collect())
 }
 
-/// The gateways of a topology that have pins, of whatever ABI version.
+/// The gateways of an owner that have pins, of whatever ABI version.
 ///
 /// # Errors
 /// If they cannot be listed.
-pub fn places(bpffs: &Path, topology: &TopologyName) -> Result<Vec<Place>, Error> {
-    let names = list(&Pins::topology(bpffs, topology))?;
+pub fn places(bpffs: &Path, owner: &TopologyName) -> Result<Vec<Place>, Error> {
+    let names = list(&Pins::topology(bpffs, owner))?;
     Ok(names.iter().filter_map(|name| unescape(name).try_into().ok()).collect())
 }
 

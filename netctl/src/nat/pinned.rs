@@ -10,15 +10,15 @@ use crate::model::{Place, TopologyName};
 pub struct Pinned {
     /// Where it is.
     pub place: Place,
-    /// The topology that made it.
-    pub topology: TopologyName,
+    /// The topology that made it, or what stands for none.
+    pub owner: TopologyName,
 }
 
 impl Pinned {
     /// Its pins, below the bpffs mounted at `bpffs`.
     #[must_use]
     pub fn pins(&self, bpffs: &Path) -> Pins {
-        Pins::new(bpffs, &self.topology, &self.place)
+        Pins::new(bpffs, &self.owner, &self.place)
     }
 }
 
@@ -28,9 +28,9 @@ impl Pinned {
 /// If the pins cannot be listed.
 pub fn pinned(bpffs: &Path) -> Result<Vec<Pinned>, ebpf::Error> {
     let mut gateways = Vec::new();
-    for topology in ebpf::topologies(bpffs)? {
-        let places = ebpf::places(bpffs, &topology)?.into_iter();
-        gateways.extend(places.map(|place| Pinned { place, topology: topology.clone() }));
+    for owner in ebpf::owners(bpffs)? {
+        let places = ebpf::places(bpffs, &owner)?.into_iter();
+        gateways.extend(places.map(|place| Pinned { place, owner: owner.clone() }));
     }
     gateways.retain(|gateway| gateway.pins(bpffs).exist());
     gateways.sort();

@@ -4,12 +4,15 @@ use nix::errno::Errno;
 
 use crate::{
     apply::{self, Cause, Fault},
-    model::{IfName, NetnsName, Place, TopologyName},
-    nat::ebpf,
+    model::{IfName, NetnsName, Place, Problem, Refused, TopologyName},
+    nat::{self, ebpf},
     netlink,
     netns::NetnsError,
+    observe,
     op::{At, Op, Single},
-    place, state,
+    place,
+    single::nat::RuleKind,
+    state,
     sysctl::{Key, SysctlError},
     up,
 };
@@ -35,6 +38,35 @@ pub enum Error {
     /// The tables or the programs of a gateway cannot be used.
     #[error(transparent)]
     Nat(#[from] ebpf::Error),
+    /// A gateway cannot be told something.
+    #[error(transparent)]
+    Translation(#[from] nat::Error),
+    /// What is there cannot be read.
+    #[error(transparent)]
+    Observe(#[from] observe::Error),
+    /// A rule cannot be.
+    #[error("add a {kind} rule {}: {refused}", At(place))]
+    Rule {
+        /// What it was to do.
+        kind: RuleKind,
+        /// Where.
+        place: Place,
+        /// Why not.
+        refused: Box<Refused>,
+    },
+    /// A rule that is to go is not there.
+    #[error("delete {kind} rule `{name}` {}: there is no such rule", At(place))]
+    NoRule {
+        /// What it was to do.
+        kind: RuleKind,
+        /// What was looked for.
+        name: String,
+        /// Where.
+        place: Place,
+    },
+    /// What was looked for does not say where a forward listens.
+    #[error("{0}")]
+    Listen(Box<Problem>),
     /// A sysctl cannot be read.
     #[error("{}: {source}", At(place))]
     Sysctl {
@@ -146,6 +178,11 @@ impl Error {
                 "edit its file and `netctl up` it, or remove all of it with `netctl down {owner}`; `--force` does it all \
                  the same"
             )),
+            Self::Rule { refused, .. } => refused.hint(),
+            Self::NoRule { kind, place, .. } => {
+                Some(format!("`netctl{} nat {kind} ls` lists them", switch(place)))
+            }
+            Self::Listen(problem) => problem.hint(),
             Self::Apply(failure) => after(failure),
             _ => None,
         }
@@ -168,6 +205,9 @@ fn may_not_enter(error: &NetnsError) -> Option<String> {
 fn after(failure: &apply::Failure) -> Option<String> {
     if let Some(left) = failure.left.first() {
         return Some(format!("what was done before it could not all be undone ({left})"));
+    }
+    if let Cause::Nat(error) = &failure.fault.cause {
+        return error.hint().map(str::to_owned);
     }
     let Fault { op, cause: Cause::Refused(refusal) } = &failure.fault else { return None };
     match (&**op, refusal.errno) {

@@ -4,15 +4,19 @@ mod filter;
 mod flows;
 mod flush;
 mod ls;
+mod rules;
 mod stats;
+mod sweep;
 mod words;
 
 pub use self::{
     filter::{Filter, RuleName},
     flows::{Listed, flows},
     flush::{Flushed, flush},
-    ls::{Rule, RuleKind},
+    ls::{InForce, Rule, RuleKind, ls_forwards, ls_masquerades},
+    rules::{Changed, Which, add_forward, add_masquerade, delete},
     stats::{Counted, Drop, Stats, Table, stats},
+    sweep::sweep,
     words::{Both, Kind, Proto, State, Tuple},
 };
 use super::{Error, open};
@@ -30,13 +34,17 @@ use crate::{
 /// A gateway that is looked into.
 struct Gateway {
     place: Place,
-    topology: TopologyName,
+    owner: TopologyName,
     tables: Tables,
     /// Its rules, in the order of their numbers.
     rules: Vec<Rule>,
 }
 
 impl Gateway {
+    fn topology(&self) -> Option<TopologyName> {
+        Some(self.owner.clone()).filter(|owner| !owner.is_by_hand())
+    }
+
     fn rule(&self, number: u32) -> Option<&Rule> {
         let index = self.rules.binary_search_by_key(&number, |rule| rule.number).ok()?;
         self.rules.get(index)
@@ -58,6 +66,6 @@ fn gateways(place: Option<&Place>, directories: &Directories) -> Result<Vec<Gate
 fn look(gateway: Pinned, places: &mut Places, directories: &Directories) -> Result<Gateway, Error> {
     let tables = Tables::open(&gateway.pins(&directories.bpffs))?;
     let rules = ls::rules(&gateway.place, &tables, places)?;
-    let Pinned { place, topology } = gateway;
-    Ok(Gateway { place, topology, tables, rules })
+    let Pinned { place, owner } = gateway;
+    Ok(Gateway { place, owner, tables, rules })
 }

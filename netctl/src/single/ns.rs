@@ -72,7 +72,16 @@ pub fn delete(session: &mut Session<'_>, names: &[NetnsName]) -> Result<Vec<Dele
         }
         deleted.push(Deleted { name: name.clone(), processes });
     }
-    session.apply(names.iter().map(|name| Op::DeleteNamespace { name: name.clone() }).collect())?;
+    let places = || names.iter().map(|name| Place::Netns(name.clone()));
+    let mut ops = Vec::new();
+    for place in places() {
+        if session.directories.by_hand(&place)?.is_some() {
+            ops.push(Op::UnloadNat { place });
+        }
+    }
+    ops.extend(names.iter().map(|name| Op::DeleteNamespace { name: name.clone() }));
+    session.apply(ops)?;
+    places().try_for_each(|place| session.lock.forget_by_hand(session.directories, &place))?;
     Ok(deleted)
 }
 

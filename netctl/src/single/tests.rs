@@ -210,7 +210,7 @@ fn an_address_or_a_route_that_a_topology_wants_stays() {
             namespaces: std::collections::BTreeSet::new(),
             host_sysctls: std::collections::BTreeMap::new(),
         };
-        session._lock.save(session.directories, &record).unwrap();
+        session.lock.save(session.directories, &record).unwrap();
         let (host, br0) = (Place::Host, ifname("br0"));
         link::add_bridge(session, &host, &br0).unwrap();
         set(session, "br0", &Changes { up: Some(true), ..Changes::default() }).unwrap();

@@ -103,7 +103,7 @@ mod tests {
         let (name, text) = ("192.168.15.0/24".to_owned(), "192.168.15.0/24 out wan0".to_owned());
         Listed {
             gateway: Place::Host,
-            topology: "office".parse().unwrap(),
+            topology: None,
             protocol: Proto::of("tcp").unwrap(),
             state: State::Established,
             kind: Kind::Masquerade,

@@ -23,8 +23,8 @@ use crate::{
 pub struct Listed {
     /// Where it is translated.
     pub gateway: Place,
-    /// The topology that made the gateway.
-    pub topology: TopologyName,
+    /// The topology that made the gateway; `null` of one made by hand.
+    pub topology: Option<TopologyName>,
     /// Its protocol.
     pub protocol: Proto,
     /// How far it has come.
@@ -105,7 +105,7 @@ fn list(gateway: &Gateway, flows: &[Flow], timeouts: &Timeouts, now_ns: u64) -> 
     let left = flows.iter().map(|flow| left(flow, timeouts, now_ns)).min()?;
     Some(Listed {
         gateway: gateway.place.clone(),
-        topology: gateway.topology.clone(),
+        topology: gateway.topology(),
         protocol: Proto(first.original.proto),
         state: State::of(first),
         kind: Kind::of(first.there.kind),

@@ -14,8 +14,8 @@ use crate::{
 pub struct Flushed {
     /// The gateway.
     pub gateway: Place,
-    /// The topology that made it.
-    pub topology: TopologyName,
+    /// The topology that made it; `null` of one made by hand.
+    pub topology: Option<TopologyName>,
     /// How many connections.
     pub flows: u64,
 }
@@ -34,7 +34,7 @@ pub fn flush(
         let connections = connections(&gateway, filter)?;
         let flows: Vec<Flow> = connections.iter().flat_map(|connection| connection.flows.clone()).collect();
         gateway.tables.forget(&flows)?;
-        let (gateway, topology) = (gateway.place, gateway.topology);
+        let (topology, gateway) = (gateway.topology(), gateway.place);
         flushed.push(Flushed { gateway, topology, flows: connections.len() as u64 });
     }
     Ok(flushed)

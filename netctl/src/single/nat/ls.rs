@@ -1,15 +1,18 @@
 //! The rules of a gateway, as their tables have them.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
+use netctl_ebpf::count::Ended;
 use serde::Serialize;
 
+use super::{Gateway, gateways};
 use crate::{
-    model::{Forward, IfName, Masquerade, Place},
+    model::{Forward, IfName, Masquerade, Place, TopologyName},
     nat::ebpf::maps::{Numbered, Tables},
     netlink::link,
     place::Places,
     single::Error,
+    state::Directories,
 };
 
 /// What a rule does.
@@ -30,6 +33,12 @@ impl RuleKind {
             Self::Masquerade => "masquerade",
             Self::Forward => "forward",
         }
+    }
+}
+
+impl fmt::Display for RuleKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
@@ -58,6 +67,71 @@ impl From<Numbered<Forward>> for Rule {
         let (name, text) = (rule.listen(), rule.to_string());
         Self { number: id, kind: RuleKind::Forward, name, text }
     }
+}
+
+/// A line of `netctl nat masquerade ls` and `netctl nat forward ls`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct InForce<R> {
+    /// The gateway.
+    pub gateway: Place,
+    /// The topology that made it; `null` of one made by hand.
+    pub topology: Option<TopologyName>,
+    /// The rule's number there.
+    pub number: u32,
+    /// The rule.
+    #[serde(flatten)]
+    pub rule: R,
+    /// Its live connections.
+    pub live: u64,
+}
+
+/// The masquerade rules of a gateway, or of all.
+///
+/// # Errors
+/// If the place is not there, or a table cannot be read.
+pub fn ls_masquerades(
+    place: Option<&Place>,
+    directories: &Directories,
+) -> Result<Vec<InForce<Masquerade>>, Error> {
+    let mut places = Places::default();
+    ls(place, directories, |gateway| Ok(gateway.tables.masquerades(&names(&gateway.place, &mut places)?)?))
+}
+
+/// The forwards of a gateway, or of all.
+///
+/// # Errors
+/// If the place is not there, or a table cannot be read.
+pub fn ls_forwards(place: Option<&Place>, directories: &Directories) -> Result<Vec<InForce<Forward>>, Error> {
+    ls(place, directories, |gateway| Ok(gateway.tables.forwards()?))
+}
+
+fn ls<R>(
+    place: Option<&Place>,
+    directories: &Directories,
+    mut rules: impl FnMut(&Gateway) -> Result<Vec<Numbered<R>>, Error>,
+) -> Result<Vec<InForce<R>>, Error> {
+    let mut listed = Vec::new();
+    for gateway in gateways(place, directories)? {
+        let live = live(&gateway)?;
+        listed.extend(rules(&gateway)?.into_iter().map(|Numbered { id, rule }| InForce {
+            gateway: gateway.place.clone(),
+            topology: gateway.topology(),
+            number: id,
+            rule,
+            live: live.get(&id).map_or(0, |live| live.flows),
+        }));
+    }
+    Ok(listed)
+}
+
+/// What the live connections of each rule have carried.
+pub(super) fn live(gateway: &Gateway) -> Result<BTreeMap<u32, Ended>, Error> {
+    let mut by_rule: BTreeMap<u32, Ended> = BTreeMap::new();
+    for flow in gateway.tables.flows()? {
+        let sum = by_rule.entry(flow.there.rule).or_default();
+        *sum = sum.plus(&flow.carried());
+    }
+    Ok(by_rule)
 }
 
 /// All rules, in the order of their numbers.

@@ -1,11 +1,8 @@
 //! `netctl nat stats`: what has passed by each rule, and what was dropped.
 
-use std::collections::BTreeMap;
-
-use netctl_ebpf::count::Ended;
 use serde::Serialize;
 
-use super::{Both, Filter, Gateway, Rule, flows::connections, gateways};
+use super::{Both, Gateway, Rule, gateways, ls::live};
 use crate::{
     model::{Place, TopologyName},
     single::Error,
@@ -17,8 +14,8 @@ use crate::{
 pub struct Stats {
     /// The gateway.
     pub gateway: Place,
-    /// The topology that made it.
-    pub topology: TopologyName,
+    /// The topology that made it; `null` of one made by hand.
+    pub topology: Option<TopologyName>,
     /// Its rules, in the order of their numbers.
     pub rules: Vec<Counted>,
     /// How full the flow table is.
@@ -73,12 +70,7 @@ pub fn stats(place: Option<&Place>, directories: &Directories) -> Result<Vec<Sta
 
 fn count(gateway: &Gateway) -> Result<Stats, Error> {
     let tables = &gateway.tables;
-    let connections = connections(gateway, &Filter::default())?;
-    let mut by_rule: BTreeMap<u32, Ended> = BTreeMap::new();
-    for flow in connections.iter().filter_map(|connection| connection.flows.first()) {
-        let sum = by_rule.entry(flow.there.rule).or_default();
-        *sum = sum.plus(&flow.carried());
-    }
+    let by_rule = live(gateway)?;
     let counted = |rule: &Rule| {
         let live = by_rule.get(&rule.number).copied().unwrap_or_default();
         let ended = tables.ended(rule.number)?;
@@ -89,12 +81,9 @@ fn count(gateway: &Gateway) -> Result<Stats, Error> {
     let drops = tables.drops()?.into_iter();
     Ok(Stats {
         gateway: gateway.place.clone(),
-        topology: gateway.topology.clone(),
+        topology: gateway.topology(),
         rules: gateway.rules.iter().map(counted).collect::<Result<_, Error>>()?,
-        table: Table {
-            flows: connections.iter().map(|connection| connection.flows.len() as u64).sum(),
-            max: tables.room()?.into(),
-        },
+        table: Table { flows: tables.flows()?.len() as u64, max: tables.room()?.into() },
         drops: drops
             .map(|(reason, packets)| Drop { reason: reason.id(), text: reason.text(), packets })
             .collect(),
