@@ -215,6 +215,22 @@ fn a_rule_that_is_gone_forwards_no_more() {
 }
 
 #[test]
+fn row_28_a_forward_beats_a_listener_of_the_gateway_and_gives_the_port_back() {
+    let lab = Lab::new();
+    bring_up(&lab, BLUE, "");
+    let listener = WHO.replace("80", "8080");
+    let _servers = [who(&lab, "blue"), lab.ns("router").serve(8080, "python3", ["-c", &listener, "router"])];
+    let ask = || ask(lab.ns("internet"), "203.0.113.1", "8080");
+    assert_eq!(ask(), "203.0.113.2 speaks to blue\n");
+    let (without, _) = TOPOLOGY.rsplit_once("[[nat.forward]]").unwrap();
+    lab.file("office.toml", without.replace("MASQUERADED", ""));
+    lab.netctl(["up", "office.toml"]).success();
+    assert_eq!(ask(), "203.0.113.2 speaks to router\n");
+    bring_up(&lab, BLUE, "");
+    assert_eq!(ask(), "203.0.113.2 speaks to blue\n");
+}
+
+#[test]
 fn row_164_who_flushes_netfilters_rules_flushes_nothing_of_netctls() {
     let lab = Lab::new();
     bring_up(&lab, BLUE, "");

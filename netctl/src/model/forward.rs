@@ -283,6 +283,113 @@ mod tests {
     }
 
     #[test]
+    fn row_37_ports_are_from_1_to_65535_and_what_is_none_is_refused_at_its_key() {
+        for listen in ["1", "53", "443", "65535", "1-65535", "65535-65535", "203.0.113.1:1/udp"] {
+            office(&rule(listen, "10.0.0.2"));
+        }
+        for to in ["10.0.0.2:1", "10.0.0.2:65535", "10.0.0.2"] {
+            office(&rule("65535", to));
+        }
+        let at_listen = "write `[ADDRESS:]PORT[-PORT][/tcp|udp|tcp+udp]`, an IPv6 address in brackets";
+        for listen in [
+            "0",
+            "65536",
+            "-1",
+            "",
+            "80-",
+            "-",
+            "0-80",
+            "80-65536",
+            "90-80",
+            "80-80-80",
+            "203.0.113.1:0",
+            "203.0.113.1:",
+            "203.0.113.256:80",
+            "203.0.113:80",
+            "2001:db8::1:80",
+            "[2001:db8::g]:80",
+            "80/icmp",
+        ] {
+            let message = format!("16: `{listen}` does not say where to listen (`nat.forward[0].listen`)");
+            assert_office_refused(&[(&rule(listen, "10.0.0.2"), &message, at_listen)]);
+        }
+        let at_to = "write `ADDRESS[:PORT]`, an IPv6 address with a port in brackets";
+        for to in [
+            "",
+            ":80",
+            "10.0.0.2:",
+            "10.0.0.2:0",
+            "10.0.0.2:65536",
+            "10.0.0.256:80",
+            "10.0.0:80",
+            "red:80",
+            "[fd15::2",
+        ] {
+            let message = format!("17: `{to}` does not say where to forward to (`nat.forward[0].to`)");
+            assert_office_refused(&[(&rule("80", to), &message, at_to)]);
+        }
+    }
+
+    #[test]
+    fn rows_22_37_a_range_ends_at_the_last_port_at_the_latest() {
+        let topology = office(&rule("1-65535", "10.0.0.2:1"));
+        let forward = &topology.gateways[0].forwards[0];
+        assert_eq!((forward.ports, forward.to_port), ((1, 65535), 1));
+        office(&rule("80-90", "10.0.0.2:65525"));
+        assert_office_refused(&[(
+            &rule("80-90", "10.0.0.2:65526"),
+            "17: 11 ports from 65526 on go beyond 65535 (`nat.forward[0].to`)",
+            "",
+        )]);
+    }
+
+    #[test]
+    fn rows_23_24_29_protocols_families_and_addresses_have_their_own_ports() {
+        let file =
+            |rules: &[(&str, &str)]| rules.iter().map(|(listen, to)| rule(listen, to)).collect::<String>();
+        let (red, red6) = ("10.0.0.1", "fd15::1");
+        for rules in [
+            [("8080/tcp", red), ("8080/udp", red)],
+            [("8080", red), ("8080", red6)],
+            [("203.0.113.1:8080", red), ("10.0.0.5:8080", red)],
+            [("203.0.113.1:8080", red), ("[2001:db8::1]:8080", red6)],
+            [("203.0.113.1:8080", red), ("8080", red6)],
+            [("8000-8079/tcp+udp", red), ("8080-8090/tcp+udp", red)],
+        ] {
+            let forwards = office(&file(&rules)).gateways.remove(0).forwards;
+            assert!(forwards.len() >= 2, "{rules:?}");
+        }
+        for (rules, protocol, port) in [
+            ([("8080", red), ("203.0.113.1:8080", red)], "tcp", 8080),
+            ([("203.0.113.1:8080", red), ("8080", red)], "tcp", 8080),
+            ([("8080", red6), ("[2001:db8::1]:8080", red6)], "tcp", 8080),
+            ([("8080/udp", red), ("8080/tcp+udp", red)], "udp", 8080),
+            ([("8000-8080", red), ("8080-9000", red)], "tcp", 8080),
+            ([("8000-9000", red), ("8080", red)], "tcp", 8080),
+        ] {
+            assert_office_refused(&[(
+                &file(&rules),
+                &format!(
+                    "20: two forwards of {protocol} port {port}: `nat.forward[0]` and `nat.forward[1]` \
+                     (`nat.forward[1].listen`)"
+                ),
+                "",
+            )]);
+        }
+    }
+
+    #[test]
+    fn row_29_who_may_use_a_forward_does_not_tell_it_from_another() {
+        let one = rule("443", "10.0.0.2") + "allow = ['192.0.2.0/24']\n";
+        let other = rule("443", "10.0.0.1") + "allow = ['198.51.100.0/24']\n";
+        assert_office_refused(&[(
+            &(one + &other),
+            "21: two forwards of tcp port 443: `nat.forward[0]` and `nat.forward[1]` (`nat.forward[1].listen`)",
+            "",
+        )]);
+    }
+
+    #[test]
     fn row_29_two_forwards_do_not_want_the_same_packets() {
         let first = rule("8000-8010/tcp+udp", "10.0.0.2");
         for listen in ["8010", "203.0.113.1:7000-8000/udp", "8005/tcp"] {
