@@ -286,7 +286,7 @@ fn look_at_nat(
     let others = running.builds.iter().chain(&builds);
     let mut nat = ObservedNat {
         own,
-        is_loaded: builds.contains(&own),
+        is_loaded: pins.has_all_of(own),
         other: others.copied().find(|build| *build != own),
         attached: running.interfaces.into_iter().map(|(side, interface)| (interface, side)).collect(),
         local: running.local,

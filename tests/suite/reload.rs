@@ -1,8 +1,9 @@
 //! Programs and rules that are replaced while they are in use.
 
+mod foreign;
 mod traffic;
 
-use netctl_tests::lab::Lab;
+use netctl_tests::lab::{Lab, eventually};
 
 use self::traffic::{TOPOLOGY, Traffic, flows};
 
@@ -60,4 +61,145 @@ fn programs(lab: &Lab) -> Vec<String> {
     let shown = lab.ns("router").run("bpftool", ["-j", "net", "show"]).success().json();
     let programs = shown[0]["tc"].as_array().unwrap();
     programs.iter().map(|program| program["prog_id"].to_string()).collect()
+}
+
+#[test]
+fn row_163_programs_of_others_stay_and_keep_their_order() {
+    let lab = office();
+    let router = lab.ns("router");
+    foreign::surround(&lab, "router", "wan0");
+    // A filter is not one of the programs at TCX: it comes after them all.
+    for words in [
+        "qdisc add dev wan0 clsact",
+        "filter add dev wan0 egress pref 7 bpf bytecode 1,6_0_0_4294967295 direct-action",
+    ] {
+        let words: Vec<String> = words.split(' ').map(|word| word.replace('_', " ")).collect();
+        router.run("tc", words.iter().map(String::as_str)).success();
+    }
+    let filters = || router.run("tc", ["-j", "filter", "show", "dev", "wan0", "egress"]).success().json();
+    let filter = filters();
+    let surrounded = ["ingress", "egress"]
+        .map(|hook| ["foreign".to_owned(), format!("uplink_{hook}"), "foreign".to_owned()].to_vec());
+    assert_eq!(foreign::order(&lab, "router", "wan0"), surrounded);
+
+    outdate(&lab, "20000 29999");
+    lab.netctl(["up"]).success();
+    assert_eq!(foreign::order(&lab, "router", "wan0"), surrounded);
+    lab.file("netctl.toml", [TOPOLOGY, ANOTHER_FORWARD].concat());
+    lab.netctl(["up"]).success();
+    assert_eq!(foreign::order(&lab, "router", "wan0"), surrounded);
+    lab.ns("red").run("ping", ["-c", "1", "-W", "5", "203.0.113.2"]).success();
+
+    let (without_rules, _) = TOPOLOGY.split_once("[[nat.masquerade]]").unwrap();
+    lab.file("netctl.toml", without_rules);
+    lab.netctl(["up"]).success();
+    assert_eq!(foreign::order(&lab, "router", "wan0"), [["foreign"; 2]; 2]);
+    assert_eq!(filters(), filter);
+}
+
+/// What a hand did is seen and repaired, and traffic flows as before.
+#[track_caller]
+fn is_repaired(lab: &Lab, hand: &str) {
+    lab.host().run("sh", ["-c", hand]).success();
+    assert_eq!(lab.netctl(["plan"]).code(), Some(3), "after {hand}");
+    lab.netctl(["up"]).success();
+    let plan = lab.netctl(["plan"]);
+    assert_eq!(plan.code(), Some(0), "after {hand}: {plan}");
+    works(lab);
+}
+
+/// Everyone gets through, and no private source to the outside.
+#[track_caller]
+fn works(lab: &Lab) {
+    const ANSWER: &str = "
+import socket
+s = socket.create_server(('', 9000))
+while True:
+    client, address = s.accept()
+    client.sendall(address[0].encode())
+    client.close()
+";
+    let _servers = ["blue", "internet"].map(|place| lab.ns(place).serve(9000, "python3", ["-c", ANSWER]));
+    for (place, host, seen) in [
+        ("red", "203.0.113.2", "203.0.113.1"),
+        ("internet", "203.0.113.1", "203.0.113.2"),
+        ("router", "203.0.113.1", ""),
+    ] {
+        let ask =
+            format!("import socket; print(socket.create_connection(('{host}', 9000), 5).recv(99).decode())");
+        let asked = lab.ns(place).run("python3", ["-c", &ask]).success();
+        assert!(asked.stdout().starts_with(seen), "{place}: {asked}");
+    }
+}
+
+#[test]
+fn row_164_what_others_detach_is_seen_and_repaired() {
+    let lab = office();
+    works(&lab);
+    let pins = "/sys/fs/bpf/netctl/office/router";
+    for hand in [
+        format!("bpftool link detach pinned {pins}/links/uplink/wan0/egress"),
+        format!("bpftool link detach pinned {pins}/links/inside/br0/ingress"),
+        format!("bpftool link detach pinned {pins}/local/connect4"),
+        format!("rm {pins}/links/uplink/wan0/ingress"),
+        format!("rm -r {pins}/local"),
+        format!("rm -r {pins}/links {pins}/local"),
+        format!("rm {pins}/v*/programs/*/*"),
+    ] {
+        is_repaired(&lab, &hand);
+    }
+}
+
+#[test]
+fn rows_147_148_149_an_uplink_that_goes_and_comes_back_translates_again() {
+    let lab = office();
+    works(&lab);
+    // Down and up again: nobody has to do anything.
+    lab.host().run("sh", ["-c", "ip -n router link set wan0 down; ip -n router link set wan0 up"]).success();
+    eventually("the plan holds", || lab.netctl(["plan"]).code() == Some(0));
+    works(&lab);
+    // Its addresses gone, the first one with the second.
+    is_repaired(&lab, "ip -n router address delete 203.0.113.1/24 dev wan0");
+    is_repaired(&lab, "ip -n router link delete wan0");
+}
+
+#[test]
+fn row_149_another_interface_by_the_uplinks_name_is_the_uplink() {
+    const HOSTED: &str = r#"
+name = "hosted"
+[namespaces.red]
+[bridges.br-one]
+addresses = ["10.1.0.1/24"]
+ports.red = {}
+[[nat.masquerade]]
+namespace = "host"
+source = "10.1.0.0/24"
+out = "up0"
+"#;
+    let lab = Lab::new();
+    let make = |index: &str| {
+        for words in [
+            &format!("link add up0 index {index} type veth peer name r0 netns outside"),
+            "link set up0 up",
+            "address add 198.51.100.1/24 dev up0",
+            "-n outside link set r0 up",
+            "-n outside address add 198.51.100.2/24 dev r0",
+        ] {
+            lab.host().run("ip", words.split(' ')).success();
+        }
+    };
+    lab.host().run("ip", ["netns", "add", "outside"]).success();
+    lab.file("netctl.toml", HOSTED);
+    make("500");
+    lab.netctl(["up"]).success();
+    for index in ["501", "502"] {
+        // The outside has no route inside: only what is translated is answered.
+        lab.ns("red").run("ping", ["-c", "1", "-W", "5", "198.51.100.2"]).success();
+        lab.host().run("ip", ["link", "delete", "up0"]).success();
+        make(index);
+        lab.netctl(["plan"]).fails(3);
+        lab.netctl(["up"]).success();
+        lab.netctl(["plan"]).success();
+    }
+    lab.ns("red").run("ping", ["-c", "1", "-W", "5", "198.51.100.2"]).success();
 }

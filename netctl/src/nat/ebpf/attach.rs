@@ -101,6 +101,12 @@ pub fn attach_local(pins: &Pins, build: Build) -> Result<(), Error> {
     result
 }
 
+/// The names of all programs.
+pub(super) fn programs() -> impl Iterator<Item = String> {
+    let of_side = |side: Side| HOOKS.iter().map(move |(hook, ..)| side.program(hook));
+    Side::ALL.into_iter().flat_map(of_side).chain(LOCAL_HOOKS.iter().map(|hook| local_program(hook)))
+}
+
 fn local_program(hook: &str) -> String {
     format!("local_{hook}")
 }

@@ -6,7 +6,7 @@ use aya::programs::ProgramInfo;
 use netctl_ebpf::ABI_VERSION;
 use serde::Serialize;
 
-use super::{Error, Pins, list, load::Constants, remove_tree};
+use super::{Error, Pins, attach, list, load::Constants, remove_tree};
 use crate::model::hash::fnv1a;
 
 /// No ABI version is called so: what is found under it are maps of this version, with their programs, that make room for
@@ -74,11 +74,20 @@ impl Pins {
         let mut builds = Vec::new();
         for abi in self.versions()? {
             for name in list(&self.version(abi).join("programs"))? {
-                builds.extend(u64::from_str_radix(&name, 16).map(|hash| Build { abi, hash }));
+                let build = u64::from_str_radix(&name, 16).map(|hash| Build { abi, hash });
+                builds.extend(
+                    build.ok().filter(|build| !list(&self.programs(*build)).is_ok_and(|p| p.is_empty())),
+                );
             }
         }
         builds.sort_unstable();
         Ok(builds)
+    }
+
+    /// Whether every program of a build is there.
+    #[must_use]
+    pub fn has_all_of(&self, build: Build) -> bool {
+        attach::programs().all(|name| self.programs(build).join(name).exists())
     }
 
     /// The build to attach: this binary's own if it is loaded, else another that works on the same maps.
