@@ -3,15 +3,15 @@
 pub mod ebpf;
 pub mod pinned;
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr, slice};
 
 use self::ebpf::{
     Build, Pins, attach,
     load::{self, Constants},
-    maps::Tables,
+    maps::{NewMasquerade, Numbered, Tables},
 };
 use crate::{
-    model::{IfName, Masquerade, Place, Topology, TopologyName},
+    model::{Forward, IfName, Masquerade, Place, Topology, TopologyName},
     netlink::{self, addr},
     netns::{Netns, NetnsError},
     op::{At, Lookup as _, Op},
@@ -83,6 +83,10 @@ pub fn perform(
         })?,
         Op::PruneNat { keep, .. } => {
             inside(places.netns(&place)?, || pins.prune(keep.map_or_else(own_build, Ok)?))?;
+            if pins.is_half_changed() {
+                Tables::open(&pins)?.end_orphans()?;
+                pins.is_whole();
+            }
         }
         Op::UnloadNat { .. } => {
             if places.open(&place)? {
@@ -108,20 +112,18 @@ pub fn perform(
             }
         }
         Op::DetachLocal { .. } => attach::detach_local(&pins)?,
-        Op::AddMasquerade { rule, .. } => add_masquerade(&pins, &place, rule, places)?,
+        Op::AddMasquerade { rule, .. } => {
+            change_masquerades(&pins, &place, &[], slice::from_ref(rule), places)?;
+        }
         Op::RemoveMasquerade { rule, .. } => {
-            let mut tables = Tables::open(&pins)?;
-            let rules = tables.masquerades(&names(&place, places)?)?;
-            let found = rules.iter().find(|numbered| numbered.rule.is_same(rule)).ok_or(Error::NotInForce)?;
-            tables.remove_masquerade(found.id)?;
+            change_masquerades(&pins, &place, slice::from_ref(rule), &[], places)?;
         }
-        Op::AddForward { rule, .. } => Tables::open(&pins)?.add_forward(rule)?,
-        Op::RemoveForward { rule, .. } => {
-            let mut tables = Tables::open(&pins)?;
-            let rules = tables.forwards()?;
-            let found = rules.iter().find(|numbered| numbered.rule == *rule).ok_or(Error::NotInForce)?;
-            tables.remove_forward(found.id)?;
+        Op::ChangeMasquerades { before, after, .. } => {
+            change_masquerades(&pins, &place, before, after, places)?;
         }
+        Op::AddForward { rule, .. } => change_forwards(&pins, &[], slice::from_ref(rule))?,
+        Op::RemoveForward { rule, .. } => change_forwards(&pins, slice::from_ref(rule), &[])?,
+        Op::ChangeForwards { before, after, .. } => change_forwards(&pins, before, after)?,
         _ => {}
     }
     Ok(())
@@ -144,19 +146,66 @@ pub fn tell_addresses(
     Ok(())
 }
 
-fn add_masquerade(pins: &Pins, place: &Place, rule: &Masquerade, places: &mut Places) -> Result<(), Error> {
+fn change_masquerades(
+    pins: &Pins,
+    place: &Place,
+    before: &[Masquerade],
+    after: &[Masquerade],
+    places: &mut Places,
+) -> Result<(), Error> {
     places.refresh(place)?;
+    let addresses = addr::dump(places.socket(place)?)?;
+    let new = after.iter().map(|rule| new_masquerade(rule, place, places, &addresses));
+    let new = new.collect::<Result<Vec<_>, _>>()?;
+    let names = if before.is_empty() { BTreeMap::new() } else { names(place, places)? };
+    pins.change(|| {
+        let mut tables = Tables::open(pins)?;
+        let old = numbers(before, || tables.masquerades(&names), Masquerade::is_same)?;
+        Ok(tables.change_masquerades(&old, &new)?)
+    })
+}
+
+fn change_forwards(pins: &Pins, before: &[Forward], after: &[Forward]) -> Result<(), Error> {
+    pins.change(|| {
+        let mut tables = Tables::open(pins)?;
+        let old = numbers(before, || tables.forwards(), PartialEq::eq)?;
+        Ok(tables.change_forwards(&old, after)?)
+    })
+}
+
+/// The numbers of rules that are in force.
+fn numbers<R>(
+    rules: &[R],
+    in_force: impl FnOnce() -> Result<Vec<Numbered<R>>, ebpf::Error>,
+    is_same: fn(&R, &R) -> bool,
+) -> Result<Vec<u32>, Error> {
+    if rules.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut in_force = in_force()?;
+    let number = |rule: &R| {
+        let index = in_force.iter().position(|numbered| is_same(&numbered.rule, rule));
+        index.map(|index| in_force.swap_remove(index).id).ok_or(Error::NotInForce)
+    };
+    rules.iter().map(number).collect()
+}
+
+fn new_masquerade<'a>(
+    rule: &'a Masquerade,
+    place: &Place,
+    places: &Places,
+    addresses: &[addr::Address],
+) -> Result<NewMasquerade<'a>, Error> {
     let index = |out: &IfName| {
         places.index(place, out).ok_or_else(|| Error::Ebpf(ebpf::Error::NoInterface(out.clone())))
     };
     let uplinks = rule.out.iter().map(index).collect::<Result<Vec<u32>, _>>()?;
-    let addresses = addr::dump(places.socket(place)?)?;
     let fallback = addresses
         .iter()
         .filter(|address| uplinks.contains(&address.index) && is_outside(address))
         .map(|address| address.address.addr())
         .find(|address| address.is_ipv4() == rule.source.addr().is_ipv4());
-    Ok(Tables::open(pins)?.add_masquerade(rule, &uplinks, fallback)?)
+    Ok(NewMasquerade { rule, uplinks, fallback })
 }
 
 /// An address that others can answer to.
@@ -165,7 +214,7 @@ fn is_outside(address: &addr::Address) -> bool {
         && !matches!(address.address.addr(), IpAddr::V6(v6) if v6.is_unicast_link_local())
 }
 
-fn names(place: &Place, places: &mut Places) -> Result<std::collections::BTreeMap<u32, IfName>, Error> {
+fn names(place: &Place, places: &mut Places) -> Result<BTreeMap<u32, IfName>, Error> {
     let links = netlink::link::dump(places.socket(place)?)?;
     Ok(links.iter().filter_map(|link| Some((link.index, link.name.parse().ok()?))).collect())
 }

@@ -104,6 +104,8 @@ pub struct ObservedNat {
     pub is_loaded: bool,
     /// Another one that is, if possible one that runs.
     pub other: Option<Build>,
+    /// Whether a command was killed while it changed rules.
+    pub is_half_changed: bool,
     /// Interfaces at which programs run, of whatever build.
     pub attached: BTreeSet<(IfName, Side)>,
     /// Whether the gateway's own processes reach forwarded ports.
@@ -288,6 +290,7 @@ fn look_at_nat(
         own,
         is_loaded: pins.has_all_of(own),
         other: others.copied().find(|build| *build != own),
+        is_half_changed: pins.is_half_changed(),
         attached: running.interfaces.into_iter().map(|(side, interface)| (interface, side)).collect(),
         local: running.local,
         ..ObservedNat::default()

@@ -239,6 +239,15 @@ pub enum Op {
         /// The rule.
         rule: Masquerade,
     },
+    /// Puts masquerade rules in force in the place of others, without a moment between them.
+    ChangeMasquerades {
+        /// The gateway.
+        place: Place,
+        /// The rules that end, with their flows.
+        before: Vec<Masquerade>,
+        /// The rules that follow.
+        after: Vec<Masquerade>,
+    },
     /// Puts a forward rule in force.
     AddForward {
         /// The gateway.
@@ -252,6 +261,15 @@ pub enum Op {
         place: Place,
         /// The rule.
         rule: Forward,
+    },
+    /// Puts forward rules in force in the place of others, without a moment between them.
+    ChangeForwards {
+        /// The gateway.
+        place: Place,
+        /// The rules that end, with their flows.
+        before: Vec<Forward>,
+        /// The rules that follow.
+        after: Vec<Forward>,
     },
     /// What only single commands do.
     #[serde(untagged)]
@@ -328,7 +346,9 @@ impl Op {
             | Self::AddMasquerade { place, .. }
             | Self::RemoveMasquerade { place, .. }
             | Self::AddForward { place, .. }
-            | Self::RemoveForward { place, .. } => place.clone(),
+            | Self::RemoveForward { place, .. }
+            | Self::ChangeMasquerades { place, .. }
+            | Self::ChangeForwards { place, .. } => place.clone(),
             Self::Single(single) => single.place().clone(),
         }
     }
@@ -357,6 +377,8 @@ impl Op {
             | Self::SetSysctl { .. }
             | Self::SetAsideNat { .. }
             | Self::SetTimeout { .. }
+            | Self::ChangeMasquerades { .. }
+            | Self::ChangeForwards { .. }
             | Self::RenewNat { .. } => Some(Change::Modify),
             Self::DeleteNamespace { .. }
             | Self::DeleteLink { .. }
@@ -417,6 +439,12 @@ impl Op {
             Self::RemoveMasquerade { place, rule } => Self::AddMasquerade { place, rule },
             Self::AddForward { place, rule } => Self::RemoveForward { place, rule },
             Self::RemoveForward { place, rule } => Self::AddForward { place, rule },
+            Self::ChangeMasquerades { place, before, after } => {
+                Self::ChangeMasquerades { place, before: after, after: before }
+            }
+            Self::ChangeForwards { place, before, after } => {
+                Self::ChangeForwards { place, before: after, after: before }
+            }
             Self::Single(single) => return single.inverse(),
             Self::DeleteNamespace { .. }
             | Self::MarkLink { .. }

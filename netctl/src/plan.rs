@@ -8,6 +8,7 @@ mod conflict;
 mod host;
 mod links;
 mod nat;
+mod rules;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 

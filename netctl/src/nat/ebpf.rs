@@ -229,6 +229,37 @@ impl Pins {
         self.gateway.join("new")
     }
 
+    /// Runs `f`, which changes rules. A kill meanwhile leaves a mark.
+    ///
+    /// # Errors
+    /// Those of `f`, and if the mark cannot be made.
+    pub fn change<E: From<Error>>(&self, f: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
+        let mark = self.changing();
+        // One that was left before stays, until what it stands for is tidied up.
+        let is_new = !mark.exists();
+        fs::create_dir_all(&mark).map_err(Error::io("make the directory", &mark))?;
+        let result = f();
+        if is_new {
+            remove_if_empty(&mark);
+        }
+        result
+    }
+
+    /// Whether a command was killed while it changed rules.
+    #[must_use]
+    pub fn is_half_changed(&self) -> bool {
+        self.changing().exists()
+    }
+
+    /// Notes that what killed commands left is gone.
+    pub fn is_whole(&self) {
+        remove_if_empty(&self.changing());
+    }
+
+    fn changing(&self) -> PathBuf {
+        self.gateway.join("changing")
+    }
+
     fn map(&self, name: &str) -> PathBuf {
         self.version(ABI_VERSION).join("maps").join(name)
     }

@@ -121,6 +121,7 @@ impl Scene<'_> {
                 own: Build::default(),
                 is_loaded: true,
                 other: None,
+                is_half_changed: false,
                 attached: uplinks.chain(gateway.insides.iter().map(side(Side::Inside))).collect(),
                 local: !gateway.forwards.is_empty(),
                 max_flows: Some(self.topology.max_flows),

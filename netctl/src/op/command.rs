@@ -67,6 +67,18 @@ impl Op {
             Self::RemoveMasquerade { rule, .. } => masquerade(&place, "-D", rule),
             Self::AddForward { rule, .. } => forward(&place, "-A", rule),
             Self::RemoveForward { rule, .. } => forward(&place, "-D", rule),
+            Self::ChangeMasquerades { before, after, .. } => {
+                let commands = |action, rules: &[Masquerade]| -> Vec<String> {
+                    rules.iter().flat_map(|rule| masquerade(&place, action, rule)).collect()
+                };
+                [commands("-D", before), commands("-A", after)].concat()
+            }
+            Self::ChangeForwards { before, after, .. } => {
+                let commands = |action, rules: &[Forward]| -> Vec<String> {
+                    rules.iter().flat_map(|rule| forward(&place, action, rule)).collect()
+                };
+                [commands("-D", before), commands("-A", after)].concat()
+            }
             Self::Single(single) => single.commands(),
             Self::MarkLink { .. }
             | Self::SetAsideNat { .. }

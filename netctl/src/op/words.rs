@@ -84,7 +84,7 @@ impl fmt::Display for Op {
             }
             Self::RenewNat { place, .. } => write!(f, "replace the NAT programs {}; flows go on", At(place)),
             Self::PruneNat { place, .. } => {
-                write!(f, "remove what is left of other NAT programs {}", At(place))
+                write!(f, "remove what is left of the NAT {}", At(place))
             }
             Self::UnloadNat { place } => write!(f, "unload the NAT programs {}", At(place)),
             Self::AttachNat { place, interface, side } => {
@@ -99,9 +99,20 @@ impl fmt::Display for Op {
             Self::RemoveMasquerade { place, rule } => write!(f, "remove masquerade {rule} {}", At(place)),
             Self::AddForward { place, rule } => write!(f, "add forward {rule} {}", At(place)),
             Self::RemoveForward { place, rule } => write!(f, "remove forward {rule} {}", At(place)),
+            Self::ChangeMasquerades { place, before, after } => {
+                write!(f, "replace masquerade {} by {} {}", listed(before), listed(after), At(place))
+            }
+            Self::ChangeForwards { place, before, after } => {
+                write!(f, "replace forward {} by {} {}", listed(before), listed(after), At(place))
+            }
             Self::Single(single) => single.fmt(f),
         }
     }
+}
+
+/// One after the other, with commas.
+fn listed(rules: &[impl fmt::Display]) -> String {
+    rules.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// `default` or the network.

@@ -1,10 +1,10 @@
 //! Translation: programs, hooks and rules.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Given, Planner};
+use super::{Given, Planner, rules::Changes};
 use crate::{
-    model::{Forward, Gateway, IfName, Masquerade, Place},
+    model::{Gateway, IfName, Masquerade, Place},
     nat::ebpf::{Side, load::Constants},
     observe::ObservedNat,
     op::Op,
@@ -26,15 +26,11 @@ impl Planner<'_> {
             let ops = &mut retired;
             // Of another size, the maps go as they are; a rule of theirs that is in the way is not in the new ones.
             let rules = if self.is_resized(nat) { &ObservedNat::default() } else { nat };
-            let (masquerades, forwards) = (sorted(&gateway.masquerades), set(&gateway.forwards));
-            let stays =
-                |rule: &&Masquerade| masquerades.contains(&rule.sorted()) && !self.is_out_gone(place, rule);
-            for rule in rules.masquerades.iter().filter(|rule| !stays(rule)) {
-                ops.push(Op::RemoveMasquerade { place: place.clone(), rule: rule.clone() });
-            }
-            for rule in rules.forwards.iter().filter(|rule| !forwards.contains(rule)) {
-                ops.push(Op::RemoveForward { place: place.clone(), rule: rule.clone() });
-            }
+            let masquerades = rules.masquerades.iter().filter(|rule| self.is_out_gone(place, rule)).cloned();
+            let masquerades = masquerades.chain(self.masquerades(gateway, rules).end);
+            ops.extend(masquerades.map(|rule| Op::RemoveMasquerade { place: place.clone(), rule }));
+            let forwards = Changes::between(rules.forwards.iter(), &gateway.forwards).end.into_iter();
+            ops.extend(forwards.map(|rule| Op::RemoveForward { place: place.clone(), rule }));
             let wanted = sides(gateway);
             let stays = |hook: &&(IfName, Side)| {
                 wanted.contains(hook) && !self.gone.contains(&(place.clone(), hook.0.clone()))
@@ -52,6 +48,13 @@ impl Planner<'_> {
     /// Whether a gateway's flow table is of another size than it should be.
     fn is_resized(&self, nat: &ObservedNat) -> bool {
         nat.max_flows.is_some_and(|flows| flows != self.given.topology.max_flows)
+    }
+
+    /// What becomes of the masquerade rules but those whose uplinks this plan deletes: a rule names its uplinks by their
+    /// indexes, which a new link of the same name does not share.
+    fn masquerades(&self, gateway: &Gateway, found: &ObservedNat) -> Changes<Masquerade> {
+        let found = found.masquerades.iter().filter(|rule| !self.is_out_gone(&gateway.place, rule));
+        Changes::between(found, &gateway.masquerades)
     }
 
     fn is_out_gone(&self, place: &Place, rule: &Masquerade) -> bool {
@@ -86,21 +89,18 @@ impl Planner<'_> {
                     self.ops.push(Op::SetTimeout { place: place.clone(), timeout, lifetime, before });
                 }
             }
-            let (masquerades, forwards) = (sorted(&found.masquerades), set(&found.forwards));
-            for rule in &gateway.masquerades {
-                // A rule names its uplinks by their indexes, which a new link of the same name does not share.
-                let is_stale = rule.out.iter().any(|out| self.fresh.contains(&(place.clone(), out.clone())));
-                let is_there = masquerades.contains(&rule.sorted()) && !self.is_out_gone(place, rule);
-                if is_there && is_stale {
-                    self.ops.push(Op::RemoveMasquerade { place: place.clone(), rule: rule.clone() });
-                }
-                if !is_there || is_stale {
-                    self.ops.push(Op::AddMasquerade { place: place.clone(), rule: rule.clone() });
-                }
+            let at = || place.clone();
+            let Changes { before, after, begin, .. } = self.masquerades(gateway, found);
+            if !after.is_empty() {
+                self.ops.push(Op::ChangeMasquerades { place: at(), before, after });
             }
-            for rule in gateway.forwards.iter().filter(|rule| !forwards.contains(rule)) {
-                self.ops.push(Op::AddForward { place: place.clone(), rule: rule.clone() });
+            self.ops.extend(begin.into_iter().map(|rule| Op::AddMasquerade { place: at(), rule }));
+            let Changes { before, after, begin, .. } =
+                Changes::between(found.forwards.iter(), &gateway.forwards);
+            if !after.is_empty() {
+                self.ops.push(Op::ChangeForwards { place: at(), before, after });
             }
+            self.ops.extend(begin.into_iter().map(|rule| Op::AddForward { place: at(), rule }));
             if let Some(before) = other {
                 self.ops.push(Op::RenewNat { place: place.clone(), build: None, before: Some(before) });
             }
@@ -116,7 +116,8 @@ impl Planner<'_> {
         }
     }
 
-    /// Of the places that are no gateways any more, all; of the others, the build that no hook runs any more.
+    /// Of the places that are no gateways any more, all; of the others, the build that no hook runs any
+    /// more, and what killed commands left of rules.
     pub(super) fn unload_nat(&mut self) {
         let gateways = gateways(self.given);
         for (place, there) in &self.given.observed.places {
@@ -124,9 +125,14 @@ impl Planner<'_> {
                 self.ops.push(Op::UnloadNat { place: place.clone() });
             }
         }
-        let renewed = self.ops.iter().filter(|op| matches!(op, Op::RenewNat { .. })).map(Op::place);
-        let pruned: Vec<Op> = renewed.map(|place| Op::PruneNat { place, keep: None }).collect();
-        self.ops.extend(pruned);
+        let renewed: BTreeSet<Place> =
+            self.ops.iter().filter(|op| matches!(op, Op::RenewNat { .. })).map(Op::place).collect();
+        for &place in gateways.keys() {
+            let found = self.given.there(place).and_then(|there| there.nat.as_ref());
+            if renewed.contains(place) || found.is_some_and(|found| found.is_half_changed) {
+                self.ops.push(Op::PruneNat { place: place.clone(), keep: None });
+            }
+        }
     }
 }
 
@@ -137,12 +143,4 @@ fn sets_constant(op: &Op) -> bool {
 fn sides(gateway: &Gateway) -> BTreeSet<(IfName, Side)> {
     let uplinks = gateway.uplinks.iter().map(|interface| (interface.clone(), Side::Uplink));
     uplinks.chain(gateway.insides.iter().map(|interface| (interface.clone(), Side::Inside))).collect()
-}
-
-fn sorted(rules: &[Masquerade]) -> HashSet<Masquerade> {
-    rules.iter().map(Masquerade::sorted).collect()
-}
-
-fn set(rules: &[Forward]) -> HashSet<&Forward> {
-    rules.iter().collect()
 }

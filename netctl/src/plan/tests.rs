@@ -161,6 +161,14 @@ fn run_nat(op: Op, place: &mut ObservedPlace) {
         Op::RemoveMasquerade { rule, .. } => nat.masquerades.retain(|other| !other.is_same(&rule)),
         Op::AddForward { rule, .. } => nat.forwards.push(rule),
         Op::RemoveForward { rule, .. } => nat.forwards.retain(|other| *other != rule),
+        Op::ChangeMasquerades { before, after, .. } => {
+            nat.masquerades.retain(|rule| !before.iter().any(|old| old.is_same(rule)));
+            nat.masquerades.extend(after);
+        }
+        Op::ChangeForwards { before, after, .. } => {
+            nat.forwards.retain(|rule| !before.contains(rule));
+            nat.forwards.extend(after);
+        }
         op => panic!("{op}"),
     }
 }
@@ -182,6 +190,10 @@ fn delete_link(observed: &mut Observed, at: &Place, interface: &IfName) {
         let there = observed.places.get_mut(&place).unwrap();
         if let Some(nat) = &mut there.nat {
             nat.attached.retain(|(interface, _)| there.links.contains_key(interface));
+            // The rule still names the index, but that is nobody's.
+            for rule in &mut nat.masquerades {
+                rule.out.retain(|out| there.links.contains_key(out));
+            }
         }
     }
 }
@@ -239,10 +251,10 @@ fn a_changed_file_changes_what_differs_and_nothing_else() {
             "192.168.15.3/24",
             &[
                 "delete route default via 192.168.15.5 in namespace `blue`",
-                "remove forward 203.0.113.1:8080/tcp to 192.168.15.2:80 in namespace `router`",
                 "delete address 192.168.15.2/24 of `eth0` in namespace `blue`",
                 "add address 192.168.15.3/24 to `eth0` in namespace `blue`",
-                "add forward 203.0.113.1:8080/tcp to 192.168.15.3:80 in namespace `router`",
+                "replace forward 203.0.113.1:8080/tcp to 192.168.15.2:80 by 203.0.113.1:8080/tcp to 192.168.15.3:80 \
+                 in namespace `router`",
                 "add route default via 192.168.15.5 in namespace `blue`",
             ],
         ),

@@ -107,8 +107,8 @@ impl<'a> Traffic<'a> {
             internet.serve(7000, "python3", ["-c", UDP_ECHO]),
             lab.ns("blue").serve(9000, "python3", ["-c", TCP_ECHO]),
         ];
-        // 200 Mbit/s: enough that packets are always on their way, and leaves the machine to others.
-        let words = ["-c", "203.0.113.2", "-t", "600", "-b", "200M", "-i", "0.1", "--forceflush"];
+        // Enough that packets are always on their way, and leaves the machine to others.
+        let words = ["-c", "203.0.113.2", "-t", "600", "-b", "20M", "-i", "0.1", "--forceflush"];
         let mut traffic = Self {
             lab,
             stream: red.start("iperf3", words),

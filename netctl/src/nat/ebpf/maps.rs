@@ -4,18 +4,16 @@
 
 mod behaviour;
 mod flows;
+mod rules;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv6Addr},
 };
 
-use aya::{
-    maps::{
-        Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues,
-        lpm_trie::{Key, LpmTrie},
-    },
-    util::nr_cpus,
+use aya::maps::{
+    Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap,
+    lpm_trie::{Key, LpmTrie},
 };
 use ipnet::IpNet;
 use netctl_ebpf::{
@@ -30,6 +28,7 @@ use netctl_ebpf::{
 
 use self::behaviour::{filtering_number, filtering_of, mapping_number, mapping_of};
 pub use self::flows::Flow;
+pub use self::rules::NewMasquerade;
 use super::{Error, Pins};
 use crate::model::{Forward, IfName, Masquerade, Protocol, Seconds, Timeout, Timeouts};
 
@@ -80,98 +79,6 @@ impl Tables {
         })
     }
 
-    /// Puts a masquerade rule in force. `uplinks` are the indexes of `rule.out`, `fallback` is the source address for
-    /// kernels that cannot be asked when a flow is made.
-    ///
-    /// # Errors
-    /// If there are too many rules or the kernel refuses an entry; then none of it is in force.
-    pub fn add_masquerade(
-        &mut self,
-        rule: &Masquerade,
-        uplinks: &[u32],
-        fallback: Option<IpAddr>,
-    ) -> Result<(), Error> {
-        let (id, generation) = self.allot()?;
-        let (first_port, last_port) = rule.ports.unwrap_or((0, 0));
-        let entry = MasqueradeRule {
-            id,
-            generation,
-            address: rule.address.map_or(addr::NONE, wire),
-            fallback: fallback.map_or(addr::NONE, wire),
-            first_port,
-            last_port,
-            routed: rule.routed.into(),
-            mapping: mapping_number(rule.mapping),
-            filtering: filtering_number(rule.filtering),
-            _pad: 0,
-        };
-        for &ifindex in uplinks {
-            let key = masquerade_key(ifindex, &rule.source);
-            self.masquerades.insert(&key, entry, ANY).map_err(failed("MASQUERADES"))?;
-        }
-        self.enforce(id, generation)
-    }
-
-    /// Ends a masquerade rule and its flows.
-    ///
-    /// # Errors
-    /// If the kernel refuses; the rule is out of force all the same, once its generation is cleared.
-    pub fn remove_masquerade(&mut self, id: u32) -> Result<(), Error> {
-        self.enforce(id, 0)?;
-        for key in keys_of(self.masquerades.iter(), |rule| rule.id == id).map_err(failed("MASQUERADES"))? {
-            self.masquerades.remove(&key).map_err(failed("MASQUERADES"))?;
-        }
-        Ok(())
-    }
-
-    /// Puts a forward rule in force, at its address and, unless something listens there already, at the loopback
-    /// addresses.
-    ///
-    /// # Errors
-    /// If there are too many rules or the kernel refuses an entry; then none of it is in force.
-    pub fn add_forward(&mut self, rule: &Forward) -> Result<(), Error> {
-        let (id, generation) = self.allot()?;
-        let entry = ForwardRule {
-            id,
-            generation,
-            to: wire(rule.to),
-            first_port: rule.ports.0,
-            to_port: rule.to_port,
-            restricted: rule.allow.is_some().into(),
-            _pad: [0; 3],
-        };
-        if let Some(networks) = &rule.allow {
-            self.allow(id, networks)?;
-        }
-        for key in forward_keys(rule, listen_address(rule)) {
-            self.forwards.insert(&key, entry, ANY).map_err(failed("FORWARDS"))?;
-        }
-        self.listen_on_loopback(rule, entry)?;
-        self.enforce(id, generation)
-    }
-
-    /// Says who may use a forward, before it is in force. Those whom an earlier rule of its number let in, and whose
-    /// removal was cut short, are not among them.
-    fn allow(&mut self, id: u32, networks: &BTreeSet<IpNet>) -> Result<(), Error> {
-        self.allow_nobody(id)?;
-        networks.iter().try_for_each(|network| {
-            let key = Key::new(
-                AllowKey::prefix(prefix_bits(network)),
-                AllowKey { rule: id, client: wire(network.network()) },
-            );
-            self.allows.insert(&key, 1, ANY).map_err(failed("ALLOWS"))
-        })
-    }
-
-    fn allow_nobody(&mut self, id: u32) -> Result<(), Error> {
-        let is_its = |key: &Result<Key<AllowKey>, MapError>| {
-            key.as_ref().ok().is_none_or(|key| ({ key.data() }).rule == id)
-        };
-        let keys: Result<Vec<_>, _> = self.allows.keys().filter(is_its).collect();
-        let keys = keys.map_err(failed("ALLOWS"))?;
-        keys.iter().try_for_each(|key| self.allows.remove(key).map_err(failed("ALLOWS")))
-    }
-
     /// Who may use the forwards that are not for everyone, by the forwards' numbers.
     fn allowed(&self) -> Result<BTreeMap<u32, BTreeSet<IpNet>>, Error> {
         let mut allowed: BTreeMap<u32, BTreeSet<IpNet>> = BTreeMap::new();
@@ -181,34 +88,6 @@ impl Tables {
             allowed.entry(rule).or_default().extend(network(&client, key.prefix_len() - AllowKey::prefix(0)));
         }
         Ok(allowed)
-    }
-
-    fn listen_on_loopback(&mut self, rule: &Forward, entry: ForwardRule) -> Result<(), Error> {
-        for key in forward_keys(rule, addr::loopback_of(&entry.to)) {
-            match self.forwards.insert(&key, entry, NO_EXIST) {
-                Ok(()) => {}
-                Err(MapError::SyscallError(error))
-                    if error.io_error.kind() == std::io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(failed("FORWARDS")(error)),
-            }
-        }
-        Ok(())
-    }
-
-    /// Ends a forward rule and its flows. Where it listened on loopback, the next one that may does.
-    ///
-    /// # Errors
-    /// If the kernel refuses; the rule is out of force all the same, once its generation is cleared.
-    pub fn remove_forward(&mut self, id: u32) -> Result<(), Error> {
-        self.enforce(id, 0)?;
-        for key in keys_of(self.forwards.iter(), |rule| rule.id == id).map_err(failed("FORWARDS"))? {
-            self.forwards.remove(&key).map_err(failed("FORWARDS"))?;
-        }
-        self.allow_nobody(id)?;
-        for (Numbered { rule, .. }, entry) in self.forward_entries()? {
-            self.listen_on_loopback(&rule, entry)?;
-        }
-        Ok(())
     }
 
     /// The masquerade rules in force, in the order of their numbers. `names` gives the uplinks' names.
@@ -261,17 +140,23 @@ impl Tables {
             if pieces.iter().any(|(key, ..)| !addr::is_loopback(&key.addr)) {
                 pieces.retain(|(key, ..)| !addr::is_loopback(&key.addr));
             }
+            // As far as they follow one another: what a killed command left of a range is a shorter one.
+            pieces.sort_unstable_by_key(|(key, ..)| u16::from_be_bytes(key.port));
             let Some(&(key, _, value)) = pieces.first() else {
                 continue;
             };
-            let last = pieces.iter().map(|(_, last, _)| *last).max().unwrap_or(value.first_port);
+            let first = u16::from_be_bytes(key.port);
+            let last = pieces.iter().fold(first, |so_far, (key, last, _)| {
+                let follows = u32::from(u16::from_be_bytes(key.port)) <= u32::from(so_far) + 1;
+                if follows { so_far.max(*last) } else { so_far }
+            });
             let any = addr::eq(&key.addr, &addr::any_of(&key.addr));
             let rule = Forward {
                 address: (!any).then(|| ip(&key.addr)),
-                ports: (value.first_port, last),
+                ports: (first, last),
                 protocol: if key.proto == proto::UDP { Protocol::Udp } else { Protocol::Tcp },
                 to: ip(&value.to),
-                to_port: value.to_port,
+                to_port: u16::from_be_bytes(value.map(key.port)),
                 allow: (value.restricted != 0).then(|| allowed.remove(&id).unwrap_or_default()),
             };
             rules.push((Numbered { id, rule }, value));
@@ -343,33 +228,6 @@ impl Tables {
         }
         Ok(drops)
     }
-
-    /// A free rule number and a generation that no flow has yet.
-    fn allot(&mut self) -> Result<(u32, u32), Error> {
-        let last = self.generations.get(&LAST_GENERATION, 0).map_err(failed("GENERATIONS"))?;
-        let generation = last.wrapping_add(1).max(1);
-        self.enforce(LAST_GENERATION, generation)?;
-        for id in 1..self.generations.len() {
-            if self.generations.get(&id, 0).map_err(failed("GENERATIONS"))? == 0 {
-                self.open_account(id)?;
-                return Ok((id, generation));
-            }
-        }
-        Err(Error::TooManyRules)
-    }
-
-    /// The programs add up what a rule's flows carried where there is an entry for it.
-    fn open_account(&mut self, id: u32) -> Result<(), Error> {
-        let failed = failed("ENDED");
-        let cpus = nr_cpus().map_err(|(_, error)| failed(MapError::IoError(error)))?;
-        let zeroes = PerCpuValues::try_from(vec![Ended::default(); cpus]);
-        let zeroes = zeroes.map_err(|error| failed(MapError::IoError(error)))?;
-        self.ended.insert(id, zeroes, ANY).map_err(failed)
-    }
-
-    fn enforce(&mut self, id: u32, generation: u32) -> Result<(), Error> {
-        self.generations.set(id, generation, ANY).map_err(failed("GENERATIONS"))
-    }
 }
 
 fn open<T>(pins: &Pins, name: &'static str, kind: fn(MapData) -> Map) -> Result<T, Error>
@@ -381,17 +239,6 @@ where
 
 fn failed(map: &'static str) -> impl Fn(MapError) -> Error {
     move |source| Error::Map { map, source: Box::new(source) }
-}
-
-/// The keys of the entries whose value is wanted.
-fn keys_of<K, V>(
-    entries: impl Iterator<Item = Result<(Key<K>, V), MapError>>,
-    wanted: impl Fn(&V) -> bool,
-) -> Result<Vec<Key<K>>, MapError>
-where
-    K: aya::Pod,
-{
-    entries.filter_map(|entry| entry.map(|(key, value)| wanted(&value).then_some(key)).transpose()).collect()
 }
 
 fn masquerade_key(ifindex: u32, source: &IpNet) -> Key<MasqueradeKey> {
