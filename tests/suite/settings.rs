@@ -72,16 +72,14 @@ const CASES: [Case; 4] = [
         old: "\"203.0.113.0/24\", ",
         new: "",
         plan: &[
-            "- remove forward 203.0.113.1:8080/tcp to 192.168.15.2:80 allow 198.51.100.7/32,203.0.113.0/24",
-            "+ add forward 203.0.113.1:8080/tcp to 192.168.15.2:80 allow 198.51.100.7/32",
+            "~ replace forward 203.0.113.1:8080/tcp to 192.168.15.2:80 allow 198.51.100.7/32,203.0.113.0/24 by ",
         ],
     },
     Case {
         old: "filtering = \"address-dependent\"",
         new: "filtering = \"endpoint-independent\"",
         plan: &[
-            "- remove masquerade 192.168.15.128/25 out wan0 mapping endpoint-independent filtering address-dependent",
-            "+ add masquerade 192.168.15.128/25 out wan0 mapping endpoint-independent filtering endpoint-independent",
+            "~ replace masquerade 192.168.15.128/25 out wan0 mapping endpoint-independent filtering address-dependent by ",
         ],
     },
     Case {

@@ -474,7 +474,7 @@ fn a_flow_table_of_another_size_takes_over_with_every_rule_in_force() {
             "add forward 203.0.113.1:8080/tcp to 192.168.15.2:80 in namespace `router`",
             "add forward [2001:db8:113::1]:8080/tcp to [fd15::2]:80 in namespace `router`",
             "replace the NAT programs in namespace `router`",
-            "remove what is left of other NAT programs in namespace `router`",
+            "remove what is left of the NAT in namespace `router`",
         ]
     );
 }
@@ -490,10 +490,8 @@ fn who_may_use_a_forward_changes_that_forward_alone() {
         up(&topology("'10.0.0.0/8'"), &mut observed).iter().map(ToString::to_string).collect();
     assert_eq!(
         ops,
-        [
-            "remove forward 9000/tcp to 192.168.15.1:9000 allow 10.0.0.0/8,192.0.2.0/24 in namespace `router`",
-            "add forward 9000/tcp to 192.168.15.1:9000 allow 10.0.0.0/8 in namespace `router`",
-        ]
+        ["replace forward 9000/tcp to 192.168.15.1:9000 allow 10.0.0.0/8,192.0.2.0/24 by 9000/tcp to \
+             192.168.15.1:9000 allow 10.0.0.0/8 in namespace `router`",]
     );
 }
 
