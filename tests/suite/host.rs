@@ -1,6 +1,7 @@
 //! Manners on the host: what is found is left as it was, and what others need goes on.
 
-use netctl_tests::lab::{Lab, eventually};
+use netctl_tests::lab::{Lab, Ns, eventually};
+use nix::sys::signal::Signal;
 
 /// A network of its own behind the host, which masquerades it out of an interface that netctl did not make.
 const HOSTED: &str = r#"
@@ -19,6 +20,13 @@ fn hosted(lab: &Lab, name: &str, address: &str, source: &str) {
     lab.file(&format!("{name}.toml"), text.replace("red", &format!("red-{name}")));
 }
 
+/// An interface's link-local address, once it is known to be nobody else's.
+fn link_local(place: Ns<'_>, interface: &str) -> Option<String> {
+    let shown = place.run("ip", ["-6", "-o", "address", "show", "dev", interface, "-tentative"]).success();
+    let address = shown.stdout().split_whitespace().find(|word| word.starts_with("fe80"))?;
+    address.split('/').next().map(str::to_owned)
+}
+
 /// A router beside the host that says so when asked to.
 fn advertise(lab: &Lab) {
     const ADVERTISEMENT: &str = "\
@@ -27,14 +35,9 @@ fn advertise(lab: &Lab) {
         sendp(Ether(dst='33:33:00:00:00:01') / IPv6(src=sys.argv[1], dst='ff02::1') \
         / ICMPv6ND_RA(routerlifetime=1800), iface='r0', verbose=0)";
     let routers = lab.ns("routers");
-    let own = || {
-        let shown = routers.run("ip", ["-6", "-o", "address", "show", "dev", "r0", "-tentative"]).success();
-        let line = shown.stdout().split_whitespace().find(|word| word.starts_with("fe80")).map(str::to_owned);
-        line.and_then(|address| address.split('/').next().map(str::to_owned))
-    };
-    eventually("the router has an address", || own().is_some());
+    eventually("the router has an address", || link_local(routers, "r0").is_some());
     // Debian's scapy is for Debian's interpreter.
-    routers.run("/usr/bin/python3", ["-c", ADVERTISEMENT, &own().unwrap()]).success();
+    routers.run("/usr/bin/python3", ["-c", ADVERTISEMENT, &link_local(routers, "r0").unwrap()]).success();
 }
 
 fn value(lab: &Lab, key: &str) -> String {
@@ -55,6 +58,7 @@ fn with_uplink() -> Lab {
     ] {
         lab.host().run("ip", words.split(' ')).success();
     }
+    eventually("the uplink has an address", || link_local(lab.host(), "up0").is_some());
     lab
 }
 
@@ -102,6 +106,46 @@ fn row_169_a_sysctl_that_two_topologies_want_goes_back_with_the_second() {
         assert_eq!(value(&lab, key), "1", "{second} still needs it");
         lab.netctl(["down", second]).success();
         assert_eq!(value(&lab, key), "0");
+    }
+}
+
+/// Two networks of the host with one uplink, and pings from the second while the first goes.
+#[test]
+fn row_166_a_network_notices_nothing_when_its_neighbour_at_the_uplink_goes() {
+    for (first, second) in [("one", "two"), ("two", "one")] {
+        let lab = with_uplink();
+        lab.host().run("ip", ["address", "add", "203.0.113.1/24", "dev", "up0"]).success();
+        lab.ns("routers").run("ip", ["address", "add", "203.0.113.2/24", "dev", "r0"]).success();
+        let before = lab.snapshot();
+        hosted(&lab, "one", "10.1.0.1/24", "10.1.0.0/24");
+        hosted(&lab, "two", "10.2.0.1/24", "10.2.0.0/24");
+        for name in ["one", "two"] {
+            lab.netctl(["up", &format!("{name}.toml")]).success();
+        }
+        let heard = lab.ns("routers").capture("r0");
+        let pinging = |name: &str| format!("red-{name}");
+        lab.ns(&pinging(first)).run("ping", ["-c", "1", "-W", "5", "203.0.113.2"]).success();
+        let stays = pinging(second);
+        let pings = lab.ns(&stays).start("ping", ["-i", "0.05", "203.0.113.2"]);
+        let answered = |more: usize| {
+            let before = pings.log().lines().count();
+            eventually("pings are answered", || pings.log().lines().count() >= before + more);
+        };
+        answered(5);
+        lab.netctl(["down", first]).success();
+        answered(5);
+        pings.signal(Signal::SIGINT);
+        let pings = pings.finish().success();
+        let summary = pings.stdout().lines().find(|line| line.contains("packets transmitted")).unwrap();
+        let numbers: Vec<u32> = summary.split(' ').filter_map(|word| word.parse().ok()).collect();
+        // The last one may have been on its way.
+        assert!(numbers[0] - numbers[1] <= 1, "{summary}");
+        lab.netctl(["plan", &format!("{second}.toml")]).success();
+        for packet in heard.stop().packets() {
+            assert!(!packet.src.ip().to_string().starts_with("10."), "{packet:?}");
+        }
+        lab.netctl(["down", second]).success();
+        lab.assert_unchanged_since(&before);
     }
 }
 

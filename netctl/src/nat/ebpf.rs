@@ -29,7 +29,7 @@ use serde::Serialize;
 pub use self::build::Build;
 
 use crate::{
-    model::{IfName, Place, TopologyName},
+    model::{IfName, Place, TopologyName, hash::fnv1a},
     netlink::{self, Refusal},
 };
 
@@ -295,6 +295,22 @@ impl Pins {
     /// Where a filter is remembered, on kernels without links.
     fn filter(&self, side: Side, interface: &IfName, hook: &str) -> PathBuf {
         self.interface(side, interface).join(format!("{hook}-filter"))
+    }
+
+    /// The handle of the gateway's filters, by which they are told from those of another topology at the same hook.
+    fn filter_handle(&self) -> u32 {
+        (fnv1a(self.gateway.as_os_str().as_encoded_bytes()) as u32 >> 1).max(1)
+    }
+
+    /// The gateways of other topologies in the same place, which on the host share its interfaces.
+    fn of_other_topologies(&self) -> Result<Vec<Self>, Error> {
+        let mut parts = self.gateway.iter();
+        let (Some(place), Some(topology)) = (parts.next_back(), parts.next_back()) else {
+            return Ok(Vec::new());
+        };
+        let all = parts.as_path();
+        let others = list(all)?.into_iter().filter(|other| other.as_str() != topology);
+        Ok(others.map(|other| Self { gateway: all.join(other).join(place) }).collect())
     }
 
     /// Where it is remembered that the filters' qdisc is ours.

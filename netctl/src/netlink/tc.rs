@@ -44,8 +44,17 @@ const CLSACT_HANDLE: u32 = 0xffff_0000;
 /// Filters run in the order of their priorities; netctl's are late, so that others see packets as they came. One more
 /// than what the kernel gives the first filter that asks for none (`tcf_auto_prio` in net/sched/cls_api.c).
 const PRIORITY: u32 = 0xc001;
-/// The one filter of that priority.
-const HANDLE: u32 = 1;
+
+/// One of netctl's filters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Filter {
+    /// The interface's index.
+    pub index: u32,
+    /// Where at it.
+    pub hook: Hook,
+    /// Tells netctl's filters there apart: from 1 to 0x7fffffff.
+    pub handle: u32,
+}
 
 /// `tc qdisc add dev LINK clsact`; `EEXIST` if there is one.
 #[must_use]
@@ -69,14 +78,14 @@ const TCA_BPF_FLAGS: u16 = 8;
 const TCA_BPF_ID: u16 = 11;
 const TCA_BPF_FLAG_ACT_DIRECT: u32 = 1;
 
-/// `tc filter replace dev LINK HOOK prio 49153 handle 1 bpf direct-action object-pinned PROGRAM`: where there is such a
+/// `tc filter replace dev LINK HOOK prio 49153 handle HANDLE bpf direct-action object-pinned PROGRAM`: where there is such a
 /// filter, packets meet either the old program or the new one (`cls_bpf_change` in net/sched/cls_bpf.c).
 ///
 /// The program's descriptor has to stay open until this is sent.
 #[must_use]
-pub fn replace_filter(index: u32, hook: Hook, program: BorrowedFd<'_>, name: &str) -> Request {
+pub fn replace_filter(filter: Filter, program: BorrowedFd<'_>, name: &str) -> Request {
     let flags = NlmF::ACK | NlmF::CREATE;
-    let mut request = Request::new(Rtm::Newtfilter, flags, &filter(index, hook));
+    let mut request = Request::new(Rtm::Newtfilter, flags, &filter.header());
     request.name(Tca::Kind, "bpf");
     request.nested(Tca::Options, |options| {
         options.attribute(TCA_BPF_FD, &program.as_raw_fd().to_ne_bytes());
@@ -86,10 +95,10 @@ pub fn replace_filter(index: u32, hook: Hook, program: BorrowedFd<'_>, name: &st
     request
 }
 
-/// `tc filter del dev LINK HOOK prio 49153 handle 1 bpf`
+/// `tc filter del dev LINK HOOK prio 49153 handle HANDLE bpf`
 #[must_use]
-pub fn delete_filter(index: u32, hook: Hook) -> Request {
-    let mut request = Request::new(Rtm::Deltfilter, NlmF::ACK, &filter(index, hook));
+pub fn delete_filter(filter: Filter) -> Request {
+    let mut request = Request::new(Rtm::Deltfilter, NlmF::ACK, &filter.header());
     request.name(Tca::Kind, "bpf");
     request
 }
@@ -109,16 +118,16 @@ pub fn count_filters(socket: &mut Socket, index: u32, hook: Hook) -> Result<usiz
     Ok(socket.dump(Request::new(Rtm::Gettfilter, NlmF::DUMP, &header), is_filter)?.len())
 }
 
-/// `tc filter get dev LINK HOOK prio 49153 handle 1 bpf`: the id of the program that runs there, if one does.
+/// `tc filter get dev LINK HOOK prio 49153 handle HANDLE bpf`: the id of the program that runs there, if one does.
 ///
 /// # Errors
 /// Those of [`Socket::dump`].
-pub fn filter_program(socket: &mut Socket, index: u32, hook: Hook) -> Result<Option<u32>, Error> {
-    let header = tcmsg(index, 0, hook.parent(), 0);
+pub fn filter_program(socket: &mut Socket, filter: Filter) -> Result<Option<u32>, Error> {
+    let header = tcmsg(filter.index, 0, filter.hook.parent(), 0);
     let program = |message: &Message<'_>| -> Result<Option<u32>, Malformed> {
         let (found, rest) = message.body::<20>()?;
         // The kernel fills in the protocol that the filter was made with, so that all of the header is the same.
-        if !message.is(Rtm::Newtfilter) || *found != filter(index, hook) {
+        if !message.is(Rtm::Newtfilter) || *found != filter.header() {
             return Ok(None);
         }
         for attribute in attributes(rest) {
@@ -137,9 +146,12 @@ pub fn filter_program(socket: &mut Socket, index: u32, hook: Hook) -> Result<Opt
     Ok(socket.dump(Request::new(Rtm::Gettfilter, NlmF::DUMP, &header), program)?.first().copied())
 }
 
-fn filter(index: u32, hook: Hook) -> [u8; 20] {
-    const ETH_P_ALL: u16 = 3;
-    tcmsg(index, HANDLE, hook.parent(), PRIORITY << 16 | u32::from(ETH_P_ALL.to_be()))
+impl Filter {
+    fn header(self) -> [u8; 20] {
+        const ETH_P_ALL: u16 = 3;
+        let info = PRIORITY << 16 | u32::from(ETH_P_ALL.to_be());
+        tcmsg(self.index, self.handle, self.hook.parent(), info)
+    }
 }
 
 /// `struct tcmsg`: family unspecified, index, handle, parent, and a filter's priority and protocol.
@@ -167,7 +179,7 @@ mod tests {
         let index_handle_parent_info = [7, 0, 0, 0, 0, 0, 0xff, 0xff, 0xf1, 0xff, 0xff, 0xff, 0, 0, 0, 0];
         assert_eq!(add.bytes()[20..36], index_handle_parent_info);
         assert_eq!(add.bytes()[36..], *b"\x0b\0\x01\0clsact\0\0");
-        let delete = delete_filter(7, Hook::Egress);
+        let delete = delete_filter(Filter { index: 7, hook: Hook::Egress, handle: 1 });
         assert_eq!(delete.bytes()[20..36], [7, 0, 0, 0, 1, 0, 0, 0, 0xf3, 0xff, 0xff, 0xff, 0, 3, 1, 0xc0]);
     }
 

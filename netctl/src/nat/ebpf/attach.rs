@@ -29,7 +29,7 @@ pub(super) const LOCAL_HOOKS: [&str; 8] =
 /// # Errors
 /// If the interface does not exist or the kernel refuses; where nothing was attached before, nothing is then.
 pub fn attach(pins: &Pins, build: Build, side: Side, interface: &IfName) -> Result<(), Error> {
-    let mut device = Device::open(interface)?.ok_or_else(|| Error::NoInterface(interface.clone()))?;
+    let mut device = Device::open(pins, interface)?.ok_or_else(|| Error::NoInterface(interface.clone()))?;
     let is_new = !pins.interface(side, interface).exists();
     let result = HOOKS.iter().try_for_each(|(hook, attach_type, tc_hook)| {
         let program = pins.programs(build).join(side.program(hook));
@@ -126,7 +126,7 @@ pub fn hand_over(pins: &Pins, build: Build) -> Result<(), Error> {
                     link.hand_over(&programs.join(side.program(hook)))?;
                     fault::point();
                 }
-            } else if let Some(mut device) = Device::open(&interface)?
+            } else if let Some(mut device) = Device::open(pins, &interface)?
                 && device.program(tc_hook)?.is_some()
             {
                 filter::attach(pins, build, side, &mut device, hook, tc_hook)?;
@@ -173,7 +173,7 @@ pub fn running(pins: &Pins, indexes: &BTreeMap<IfName, u32>) -> Result<Running, 
             let program = match Link::open(&pin)? {
                 Some(link) => Some(link.attachment()?).filter(|at| at.is_at(index)).map(|at| at.program),
                 None if !pins.filter(side, &interface, hook).exists() => None,
-                None => match Device::open(&interface)? {
+                None => match Device::open(pins, &interface)? {
                     Some(mut device) => device.program(tc_hook)?,
                     None => None,
                 },

@@ -33,10 +33,11 @@ pub(super) fn attach(
     let program = ProgramInfo::from_pin(pins.programs(build).join(&name)).and_then(|info| info.fd());
     let program = program.map_err(Error::program(&name))?;
     remember(&pins.filter(side, &device.name, hook))?;
-    device.ask(tc::replace_filter(device.index, tc_hook, program.as_fd(), &name), &[]).map(drop)
+    device.ask(tc::replace_filter(device.filter(tc_hook), program.as_fd(), &name), &[]).map(drop)
 }
 
-/// Removes the filters, and the qdisc if it came with them and nobody else uses it. An interface that is gone has taken
+/// Removes the filters, and the qdisc if it came with them and nobody else uses it; if another gateway does, it is that
+/// one's from then on. An interface that is gone has taken
 /// both along.
 pub(super) fn detach(pins: &Pins, side: Side, interface: &IfName) -> Result<(), Error> {
     let attached = HOOKS.iter().filter(|(hook, ..)| pins.filter(side, interface, hook).exists());
@@ -45,12 +46,14 @@ pub(super) fn detach(pins: &Pins, side: Side, interface: &IfName) -> Result<(), 
     if attached.is_empty() && !is_qdisc_ours {
         return Ok(());
     }
-    let Some(mut device) = Device::open(interface)? else { return Ok(()) };
+    let Some(mut device) = Device::open(pins, interface)? else { return Ok(()) };
     for hook in attached {
-        device.ask(tc::delete_filter(device.index, hook), &[Errno::ENOENT, Errno::EINVAL])?;
+        device.ask(tc::delete_filter(device.filter(hook)), &[Errno::ENOENT, Errno::EINVAL])?;
     }
     if is_qdisc_ours && device.is_idle()? {
         device.ask(tc::delete_clsact(device.index), &[Errno::ENOENT, Errno::EINVAL])?;
+    } else if is_qdisc_ours && let Some((other, side)) = neighbour(pins, interface)? {
+        remember(&other.qdisc(side, interface))?;
     }
     Ok(())
 }
@@ -59,21 +62,29 @@ pub(super) fn detach(pins: &Pins, side: Side, interface: &IfName) -> Result<(), 
 pub(super) struct Device {
     name: IfName,
     pub(super) index: u32,
+    /// That of the gateway's filters.
+    handle: u32,
     socket: Socket,
 }
 
 impl Device {
     /// The interface, if it is there.
-    pub(super) fn open(interface: &IfName) -> Result<Option<Self>, Error> {
+    pub(super) fn open(pins: &Pins, interface: &IfName) -> Result<Option<Self>, Error> {
         let failed = Error::filter(interface);
         let mut socket = Socket::open().map_err(&failed)?;
         let found = link::find(&mut socket, interface).map_err(&failed)?;
-        Ok(found.map(|link| Self { name: interface.clone(), index: link.index, socket }))
+        let (name, handle) = (interface.clone(), pins.filter_handle());
+        Ok(found.map(|link| Self { name, index: link.index, handle, socket }))
     }
 
     /// The id of the program that a filter of ours runs at a hook, if there is one.
     pub(super) fn program(&mut self, hook: Hook) -> Result<Option<u32>, Error> {
-        tc::filter_program(&mut self.socket, self.index, hook).map_err(Error::filter(&self.name))
+        let filter = self.filter(hook);
+        tc::filter_program(&mut self.socket, filter).map_err(Error::filter(&self.name))
+    }
+
+    fn filter(&self, hook: Hook) -> tc::Filter {
+        tc::Filter { index: self.index, hook, handle: self.handle }
     }
 
     /// Sends one request; false if the kernel refuses it for one of the `expected` reasons.
@@ -95,6 +106,18 @@ impl Device {
         }
         Ok(true)
     }
+}
+
+/// Another topology's gateway in the same place that has filters at the same interface.
+fn neighbour(pins: &Pins, interface: &IfName) -> Result<Option<(Pins, Side)>, Error> {
+    for other in pins.of_other_topologies()? {
+        for side in Side::ALL {
+            if HOOKS.iter().any(|(hook, ..)| other.filter(side, interface, hook).exists()) {
+                return Ok(Some((other, side)));
+            }
+        }
+    }
+    Ok(None)
 }
 
 fn remember(mark: &Path) -> Result<(), Error> {
