@@ -28,8 +28,12 @@ use tempfile::TempDir;
 pub use self::{output::Output, server::Server, snapshot::Snapshot};
 use crate::capture::Capture;
 
-/// How long anything may take that a test waits for.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+/// How long anything may take that a test waits for: 20 seconds, or as many as `NETCTL_PATIENCE` says.
+#[must_use]
+pub fn patience() -> Duration {
+    let seconds = std::env::var("NETCTL_PATIENCE").ok().and_then(|seconds| seconds.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(20))
+}
 
 /// A machine of its own.
 pub struct Lab {
@@ -223,9 +227,9 @@ impl<'a> Ns<'a> {
 /// Polls until `holds` does.
 #[track_caller]
 pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience();
     while !holds() {
-        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
+        assert!(Instant::now() < deadline, "not within {:?}: {what}", patience());
         thread::park_timeout(Duration::from_millis(10));
     }
 }

@@ -63,7 +63,8 @@ fn pinned(lab: &Lab) -> Vec<(&'static str, String)> {
         (*kind, shown["id"].to_string())
     };
     let objects: Vec<_> = pins.stdout().lines().map(of_kind).collect();
-    for (_, kind) in KINDS {
+    // No links before 6.6, where filters run the programs.
+    for kind in ["prog", "map"] {
         assert!(objects.iter().any(|object| object.0 == kind), "no {kind} among {pins}");
     }
     assert!(objects.iter().all(|(kind, id)| exists(lab, kind, id)), "{objects:?}");

@@ -2,17 +2,18 @@
 
 use std::{collections::BTreeMap, thread, time::Instant};
 
-use super::{Lab, PATIENCE};
+use super::{Lab, patience};
 
 /// Everything that netctl might leave behind, and who can tell. The directory `/run/netns` itself belongs to iproute2,
 /// which never takes it away; the kernel's own files in a bpffs and connection tracking's sysctls, which come with its
 /// module, are nobody's.
-const ASPECTS: [(&str, &str); 7] = [
+const ASPECTS: [(&str, &str); 8] = [
     ("namespaces", "ip netns list"),
     ("links", "ip -j link"),
     ("addresses", "ip -j address"),
     ("routes", "ip -j route show table all; ip -j -6 route show table all"),
     ("rules", "ip -j rule; ip -j -6 rule"),
+    ("qdiscs", "tc qdisc"),
     ("files", "find /run /sys/fs/bpf -mindepth 1 -not -path /run/netns -not -name '*.debug' | sort"),
     ("sysctls", "sysctl -a --pattern '^net\\.' 2> /dev/null | grep -v netfilter"),
 ];
@@ -54,7 +55,7 @@ impl Lab {
     /// The machine is as it was, at the latest when the kernel has tidied up.
     #[track_caller]
     pub fn assert_unchanged_since(&self, before: &Snapshot) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience();
         loop {
             let now = self.snapshot();
             if now == *before {
