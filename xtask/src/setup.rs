@@ -1,11 +1,13 @@
 //! What a fresh machine lacks: found first, said, then installed. `NETCTL_NO_INSTALL=1` only says it.
 
 mod apt;
+mod emulator;
 
 use std::{env, path::Path};
 
 use anyhow::{Context as _, Result, bail};
 
+pub(crate) use self::emulator::Emulator;
 use crate::{
     run::find_program,
     toolchain::{Way, debian, nightly},
@@ -68,6 +70,11 @@ pub(crate) fn toolchain(workspace: &Workspace) -> Result<Way> {
 /// Likewise, and the programs that the tests use.
 pub(crate) fn toolchain_and_test_programs(workspace: &Workspace) -> Result<Way> {
     ensure(workspace, &missing(&TEST_PROGRAMS))
+}
+
+/// An emulated machine with a kernel of that version.
+pub(crate) fn emulator(workspace: &Workspace, version: &str) -> Result<Emulator> {
+    emulator::ready(workspace, version)
 }
 
 /// Likewise, and the linter for the second way.

@@ -4,6 +4,7 @@
 //! run as root. The tests find netctl by the variable `NETCTL_BIN`, and a test that this kernel cannot run says so in the
 //! file that `NETCTL_SKIPS` names: it counts as skipped, and so do the rows that it proves.
 
+mod kernel;
 pub(crate) mod results;
 
 use std::{
@@ -32,6 +33,9 @@ pub(crate) struct Args {
     /// Build netctl and the tests with optimisation, as users get it
     #[arg(long)]
     release: bool,
+    /// Run a share of the suite on an emulated machine with another kernel, such as 6.1 or 6.12
+    #[arg(long, value_name = "VERSION", conflicts_with = "release")]
+    kernel: Option<String>,
     /// Arguments for the test binaries, such as a filter
     #[arg(last = true)]
     args: Vec<OsString>,
@@ -39,7 +43,11 @@ pub(crate) struct Args {
 
 /// Sets up, builds, and runs the suites.
 pub(crate) fn test(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
-    test_with(workspace, setup::toolchain_and_test_programs(workspace)?, args)
+    let way = setup::toolchain_and_test_programs(workspace)?;
+    match &args.kernel {
+        Some(version) => kernel::test(workspace, way, args, version),
+        None => test_with(workspace, way, args),
+    }
 }
 
 /// Builds and runs the suites.
@@ -65,14 +73,18 @@ pub(crate) fn test_with(workspace: &Workspace, way: Way, args: &Args) -> Result<
         eprintln!("the tests need root: running their binaries through sudo");
         command.args(["--config", r#"target."cfg(unix)".runner = ["sudo", "-E"]"#]);
     }
-    let page = rows::page(workspace)?;
-    let (status, mut results) =
-        run_suites(command.arg("--").args(&args.args), &workspace.target.join("skips"))?;
-    if !status.success() && results.failed == 0 {
-        eprintln!("error: a suite ended without a result: {status}");
+    let (status, results) = run_suites(command.arg("--").args(&args.args), &workspace.target.join("skips"))?;
+    tell(workspace, results, status.success())
+}
+
+/// Prints how the tests and the rows came out.
+fn tell(workspace: &Workspace, mut results: Results, has_succeeded: bool) -> Result<ExitCode> {
+    if !has_succeeded && results.failed == 0 {
+        eprintln!("error: a suite ended without a result");
         results.failed = 1;
     }
-    writeln!(io::stdout(), "{}\n{results}", Tally::new(&page, &results))?;
+    let rows = Tally::new(&rows::page(workspace)?, &results);
+    writeln!(io::stdout(), "{rows}\n{results}")?;
     Ok(if results.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -63,6 +63,15 @@ impl Workspace {
         self.ebpf_target().join("netctl.bpf.o")
     }
 
+    /// Where things are kept that take long to make and that checkouts share.
+    pub(crate) fn cache(&self) -> PathBuf {
+        let absolute = |key| env::var_os(key).map(PathBuf::from).filter(|path| path.is_absolute());
+        absolute("XDG_CACHE_HOME")
+            .or_else(|| Some(absolute("HOME")?.join(".cache")))
+            .unwrap_or_else(|| self.target.join("cache"))
+            .join("netctl")
+    }
+
     /// The `netctl` binary.
     pub(crate) fn netctl(&self, profile: Profile) -> PathBuf {
         let dir = match profile {

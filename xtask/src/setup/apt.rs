@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 use super::may_install;
 use crate::run::{ask, find_program, is_root, run};
@@ -57,25 +57,45 @@ fn apt_get(args: &[&str]) -> Command {
     command
 }
 
-/// Those of `packages` that apt cannot install from the lists it has.
-fn without_candidate<'a>(packages: &[&'a str]) -> Vec<&'a str> {
-    let policy = ask(Command::new("apt-cache").arg("policy").args(packages).env("LC_ALL", "C"));
-    lacking(&policy.unwrap_or_default(), packages)
+/// The first of `packages` that apt offers in a version that begins so.
+pub(crate) fn of_version(packages: &[String], version: &str) -> Result<String> {
+    let names: Vec<_> = packages.iter().map(String::as_str).collect();
+    let find = || {
+        let policy = policy(&names);
+        let fits = |name: &&String| candidate(&policy, name).is_some_and(|offer| offer.starts_with(version));
+        packages.iter().find(fits).cloned()
+    };
+    if let Some(found) = find() {
+        return Ok(found);
+    }
+    may_install(&format!("{} {version}…", names.join(" or ")))?;
+    run(&mut apt_get(&["update"]))?;
+    find().with_context(|| format!("apt offers no {} of version {version}…", names.join(" or ")))
 }
 
-/// Reads `apt-cache policy`: a line `name:` for each package it knows, its candidate below.
+/// Those of `packages` that apt cannot install from the lists it has.
+fn without_candidate<'a>(packages: &[&'a str]) -> Vec<&'a str> {
+    lacking(&policy(packages), packages)
+}
+
+fn policy(packages: &[&str]) -> String {
+    ask(Command::new("apt-cache").arg("policy").args(packages).env("LC_ALL", "C")).unwrap_or_default()
+}
+
 fn lacking<'a>(policy: &str, packages: &[&'a str]) -> Vec<&'a str> {
-    let has_candidate = |package: &str| {
-        policy
-            .lines()
-            .skip_while(|line| line.strip_suffix(':') != Some(package))
-            .skip(1)
-            .take_while(|line| line.starts_with(' '))
-            .any(|line| {
-                line.trim().strip_prefix("Candidate:").is_some_and(|version| version.trim() != "(none)")
-            })
-    };
-    packages.iter().copied().filter(|package| !has_candidate(package)).collect()
+    packages.iter().copied().filter(|package| candidate(policy, package).is_none()).collect()
+}
+
+/// Reads `apt-cache policy`: a line `name:` for each package it knows, the version that it would install below.
+fn candidate<'a>(policy: &'a str, package: &str) -> Option<&'a str> {
+    policy
+        .lines()
+        .skip_while(|line| line.strip_suffix(':') != Some(package))
+        .skip(1)
+        .take_while(|line| line.starts_with(' '))
+        .find_map(|line| line.trim().strip_prefix("Candidate:"))
+        .map(str::trim)
+        .filter(|version| *version != "(none)")
 }
 
 #[cfg(test)]
@@ -88,5 +108,6 @@ mod tests {
                       gone:\n  Installed: 1.0\n  Candidate: (none)\n";
         assert_eq!(lacking(policy, &["ethtool", "gone", "unheard-of"]), ["gone", "unheard-of"]);
         assert_eq!(lacking("", &["ethtool"]), ["ethtool"]);
+        assert_eq!(candidate(policy, "ethtool"), Some("1:6.1-1"));
     }
 }

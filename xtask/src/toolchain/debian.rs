@@ -3,7 +3,6 @@
 //! Packages are recognised by a file of theirs: quicker than asking dpkg, and true of a copy that came otherwise.
 
 use std::{
-    env,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -61,7 +60,7 @@ pub(crate) fn has_clippy() -> bool {
 /// With the packages installed: takes the linker from the cache, or builds it into it.
 pub(crate) fn ready(workspace: &Workspace) -> Result<Debian> {
     let rustc = compiler().map_err(anyhow::Error::msg)?;
-    let root = cache_dir(workspace).join(format!("bpf-linker-{LINKER_VERSION}-llvm-{LLVM}"));
+    let root = workspace.cache().join(format!("bpf-linker-{LINKER_VERSION}-llvm-{LLVM}"));
     let linker = root.join("bin/bpf-linker");
     // Asked, not looked for: a copy whose LLVM has been removed does not start.
     if ask(Command::new(&linker).arg("--version")).is_none() {
@@ -85,14 +84,6 @@ fn install_linker(root: &Path) -> Command {
         .env_remove("CARGO_TARGET_DIR")
         .env_remove("CARGO_BUILD_TARGET");
     command
-}
-
-fn cache_dir(workspace: &Workspace) -> PathBuf {
-    let absolute = |key| env::var_os(key).map(PathBuf::from).filter(|path| path.is_absolute());
-    absolute("XDG_CACHE_HOME")
-        .or_else(|| Some(absolute("HOME")?.join(".cache")))
-        .unwrap_or_else(|| workspace.target.join("cache"))
-        .join("netctl")
 }
 
 /// The release of Debian's compiler, if it can build this workspace for that linker.
