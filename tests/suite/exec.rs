@@ -53,3 +53,42 @@ fn a_namespace_that_is_not_there_is_named() {
         "error: open namespace `red`: no such namespace\nhint: `netctl ns ls` lists the namespaces\n"
     );
 }
+
+#[test]
+fn translation_is_not_set_up_where_it_would_end_with_the_command() {
+    const FILE: &str = "
+name = 'inner'
+[namespaces.client]
+[[cables]]
+a = { namespace = 'host', interface = 'lan0', addresses = ['10.1.0.1/24'] }
+b = { namespace = 'client', interface = 'eth0', addresses = ['10.1.0.2/24'] }
+[[nat.masquerade]]
+namespace = 'host'
+source = '10.1.0.0/24'
+out = 'wan0'
+";
+    let lab = Lab::new();
+    for words in ["netns add red", "-n red link add wan0 type veth peer name wan1"] {
+        lab.host().run("ip", words.split(' ')).success();
+    }
+    lab.file("netctl.toml", FILE);
+    let before = lab.snapshot();
+    let netctl = netctl();
+    let rule = "nat masquerade add --source 10.1.0.0/24 --out wan0";
+    for line in ["up", rule] {
+        let words = ["netns", "exec", "red", &netctl].into_iter().chain(line.split(' '));
+        let said = lab.host().run("ip", words).fails(1);
+        let error = "no bpffs is mounted at `/sys/fs/bpf`, and one mounted now would go with this command\n\
+                     hint: `ip netns exec` hides what is mounted below /sys: name the namespace instead";
+        assert!(said.stderr().contains(error), "{said}");
+        lab.assert_unchanged_since(&before);
+    }
+    // What the hint says works, and lasts.
+    lab.netctl(["-n", "red"].into_iter().chain(rule.split(' '))).success();
+    let rules = lab.netctl(["-n", "red", "nat", "masquerade", "ls"]).success();
+    assert!(rules.stdout().contains("10.1.0.0/24"), "{rules}");
+    lab.netctl(["-n", "red", "nat", "masquerade", "del", "--source", "10.1.0.0/24", "--out", "wan0"])
+        .success();
+    lab.netctl(["exec", "red", "--", &netctl, "up"]).success();
+    lab.netctl(["exec", "red", "--", &netctl, "down", "inner"]).success();
+}

@@ -5,7 +5,7 @@ mod traffic;
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use netctl_tests::lab::{Lab, eventually};
+use netctl_tests::lab::{Lab, eventually, netctl};
 
 use self::traffic::{TOPOLOGY, Traffic, flows};
 
@@ -139,6 +139,68 @@ fn rows_32_33_161_a_rule_that_follows_another_leaves_no_moment_without_one() {
     let still: Vec<String> = flows(&lab, "office");
     assert!(before.iter().all(|flow| still.contains(flow)), "{before:?} {still:?}");
     traffic.end(CHANGES);
+}
+
+#[test]
+fn row_162_a_kill_at_any_step_of_a_change_leaves_the_old_or_the_new_in_force() {
+    /// More steps than there are.
+    const MANY: u32 = 200;
+    let lab = office();
+    let netctl = netctl();
+    let (old, new) = (others("192.168.15.1", ""), others("192.168.15.129", "address = '203.0.113.9'"));
+    let bring_up = |text: &str| {
+        lab.file("netctl.toml", text);
+        lab.netctl(["up"]).success();
+        lab.netctl(["plan"]).success();
+    };
+    bring_up(&old);
+    let _servers =
+        ["red", "blue", "internet"].map(|place| lab.ns(place).serve(80, "python3", ["-c", ANSWER]));
+    let traffic = Traffic::start(&lab);
+    let before = flows(&lab, "office");
+    let capture = lab.ns("internet").capture("eth0");
+    let mut changes = 0;
+    let survivor = (1..MANY).find(|step| {
+        // Both at once: other rules, and other programs.
+        outdate(&lab, if step % 2 == 0 { "20000 29999" } else { "30000 39999" });
+        lab.file("netctl.toml", &new);
+        let survived =
+            lab.host().run("env", [&format!("NETCTL_KILL_AT={step}"), &netctl, "up"]).code().is_some();
+        // Whatever is in force, all of it works.
+        for (place, host, port) in [("blue", "203.0.113.2", 80), ("internet", "203.0.113.1", 8080)] {
+            asks(&lab, place, host, port);
+        }
+        // Forward now and then, back always.
+        if step % 3 == 0 {
+            bring_up(&new);
+        }
+        bring_up(&old);
+        changes += 2;
+        survived
+    });
+    let points = survivor.expect("an `up` that is not killed any more") - 1;
+    assert!(points > 15, "only {points} steps: was netctl built with `fault-injection`?");
+    println!("killed `up` at {points} steps of a change");
+    let heard = capture.stop();
+    assert!(!heard.packets().any(|packet| packet.src.ip().to_string().starts_with("192.168.")));
+    let still = flows(&lab, "office");
+    assert!(before.iter().all(|flow| still.contains(flow)), "{before:?} {still:?}");
+    traffic.end(changes);
+}
+
+/// Somebody answers, whichever of the four ports is asked.
+#[track_caller]
+fn asks(lab: &Lab, place: &str, host: &str, port: u16) {
+    const ONCE: &str = "
+import socket, sys
+for port in range(4):
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.settimeout(5)
+    s.connect((sys.argv[1], int(sys.argv[2]) + port))
+    s.send(b'?')
+    s.recv(100)
+";
+    lab.ns(place).run("python3", ["-c", ONCE, host, &port.to_string()]).success();
 }
 
 /// The ids of the programs at the gateway's hooks.

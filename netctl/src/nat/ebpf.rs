@@ -103,6 +103,12 @@ pub enum Error {
         /// The kernel's words.
         source: io::Error,
     },
+    /// Pins would go with the mounts of this process, and translation with them.
+    #[error("no bpffs is mounted at `{}`, and one mounted now would go with this command", path.display())]
+    PassingMount {
+        /// Where it would be mounted.
+        path: PathBuf,
+    },
     /// An interface of a rule does not exist.
     #[error("there is no interface `{0}`")]
     NoInterface(IfName),
@@ -119,6 +125,10 @@ impl Error {
             Self::NoObject => Some("build it with `cargo xtask build-ebpf`, then build netctl again"),
             Self::Load(_) | Self::Program { .. } => Some(
                 "loading eBPF needs CAP_BPF and CAP_NET_ADMIN in the first user namespace, and Linux 6.1 or newer",
+            ),
+            Self::PassingMount { .. } => Some(
+                "`ip netns exec` hides what is mounted below /sys: name the namespace instead, as in `netctl -n NS nat \
+                 ...`, or begin with `netctl exec NS -- ...`",
             ),
             _ => None,
         }

@@ -1,6 +1,10 @@
 //! The embedded object: into the kernel, with its load-time constants, and pinned.
 
-use std::{fs, io, os::fd::AsRawFd as _, path::Path};
+use std::{
+    fs, io,
+    os::{fd::AsRawFd as _, unix::fs::MetadataExt as _},
+    path::Path,
+};
 
 use aya::{Ebpf, EbpfLoader, maps::Array, programs::Program};
 use netctl_ebpf::config::Config;
@@ -83,14 +87,26 @@ fn netns_cookie() -> io::Result<u64> {
 /// Makes sure that a bpffs is mounted at `bpffs`, as systemd does at boot.
 ///
 /// # Errors
-/// If it is not and cannot be.
+/// If it is not and cannot be, or would go with this process: below the fresh `/sys` of `ip netns exec`.
 pub fn mount_bpffs(bpffs: &Path) -> Result<(), Error> {
     if statfs(bpffs).is_ok_and(|fs| fs.filesystem_type() == BPF_FS_MAGIC) {
         return Ok(());
     }
+    if !has_lasting_mounts() {
+        return Err(Error::PassingMount { path: bpffs.to_owned() });
+    }
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     mount(Some("bpf"), bpffs, Some("bpf"), flags, Some("mode=0700"))
         .map_err(|errno| Error::io("mount a bpffs at", bpffs)(errno.into()))
+}
+
+/// Whether this process shares its mounts with the first one. Who cannot be asked is taken to say so.
+fn has_lasting_mounts() -> bool {
+    let mounts = |process: &str| fs::metadata(format!("/proc/{process}/ns/mnt"));
+    match (mounts("1"), mounts("self")) {
+        (Ok(first), Ok(own)) => (first.dev(), first.ino()) == (own.dev(), own.ino()),
+        _ => true,
+    }
 }
 
 /// Parses the object and creates its maps, or takes those that are pinned; programs are not loaded yet.
