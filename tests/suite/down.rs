@@ -1,5 +1,8 @@
 //! Taking down: what `up` made goes, all of it and nothing else, whatever happened meanwhile.
 
+use std::collections::BTreeSet;
+
+use aya::programs::{ProgramInfo, loaded_programs};
 use netctl_tests::lab::{Lab, eventually};
 
 /// Bridge, cable, translation and forwarding on the host itself.
@@ -52,7 +55,40 @@ fn row_165_down_removes_all_that_up_made() {
     }
 }
 
-/// The kind and the id of every pinned program, map and link.
+#[test]
+fn row_172_a_hundred_times_up_and_down_leaves_nothing_behind() {
+    const PLAIN: &str =
+        "name = 'plain'\n[namespaces.red]\n[bridges.br-plain]\naddresses = ['10.3.0.1/24']\nports.red = {}\n";
+    let lab = Lab::new();
+    lab.file("plain.toml", PLAIN);
+    lab.file("hosted.toml", ON_THE_HOST);
+    let before = lab.snapshot();
+    let mut objects = BTreeSet::new();
+    for round in 0..100 {
+        // Loading programs takes long: now and then.
+        let name = if round % 5 == 0 { "hosted" } else { "plain" };
+        lab.netctl(["-q", "up", &format!("{name}.toml")]).success();
+        if name == "hosted" {
+            objects.extend(loaded(&lab));
+        }
+        lab.netctl(["-q", "down", name]).success();
+    }
+    lab.assert_unchanged_since(&before);
+    assert!(objects.len() >= 20 * 12, "{objects:?}");
+    eventually("all programs, and with them their maps and links, are freed", || {
+        let alive: BTreeSet<u32> = loaded_programs().map(|program| program.unwrap().id()).collect();
+        alive.is_disjoint(&objects)
+    });
+}
+
+/// The ids of the pinned programs.
+fn loaded(lab: &Lab) -> BTreeSet<u32> {
+    let pins =
+        lab.host().run("find", ["/sys/fs/bpf/netctl", "-path", "*/programs/*", "-type", "f"]).success();
+    lab.host().enter(|| pins.stdout().lines().map(|pin| ProgramInfo::from_pin(pin).unwrap().id()).collect())
+}
+
+/// The kind and the id of every pinned program, map and link, and of the maps that are a program's alone.
 fn pinned(lab: &Lab) -> Vec<(&'static str, String)> {
     const KINDS: [(&str, &str); 4] =
         [("/programs/", "prog"), ("/maps/", "map"), ("/links/", "link"), ("/local/", "link")];
@@ -62,7 +98,16 @@ fn pinned(lab: &Lab) -> Vec<(&'static str, String)> {
         let shown = lab.host().run("bpftool", ["-j", kind, "show", "pinned", path]).success().json();
         (*kind, shown["id"].to_string())
     };
-    let objects: Vec<_> = pins.stdout().lines().map(of_kind).collect();
+    let mut objects: Vec<_> = pins.stdout().lines().map(of_kind).collect();
+    let programs: Vec<String> =
+        objects.iter().filter(|object| object.0 == "prog").map(|object| object.1.clone()).collect();
+    for id in programs {
+        let shown = lab.host().run("bpftool", ["-j", "prog", "show", "id", &id]).success().json();
+        let maps = shown["map_ids"].as_array().into_iter().flatten();
+        objects.extend(maps.map(|id| ("map", id.to_string())));
+    }
+    objects.sort();
+    objects.dedup();
     // No links before 6.6, where filters run the programs.
     for kind in ["prog", "map"] {
         assert!(objects.iter().any(|object| object.0 == kind), "no {kind} among {pins}");

@@ -142,6 +142,48 @@ fn rows_32_33_161_a_rule_that_follows_another_leaves_no_moment_without_one() {
 }
 
 #[test]
+fn row_160_another_abi_version_ends_flows_and_lets_nothing_out() {
+    let lab = office();
+    lab.file("netctl.toml", others("192.168.15.1", ""));
+    lab.netctl(["up"]).success();
+    let _server = lab.ns("internet").serve(80, "python3", ["-c", ANSWER]);
+    lab.file("ask", "");
+    let capture = lab.ns("internet").capture("eth0");
+    let mut asking = lab.ns("blue").start("python3", ["-c", ASK, "203.0.113.2", "80"]);
+    asking.wait_for("100\n");
+    // Everything is as a binary of that version would have left it.
+    let rename = "cd /sys/fs/bpf/netctl/office/router && mv v* v999 && ls";
+    lab.host().run("sh", ["-c", rename]).success();
+    let plan = lab.netctl(["plan"]).fails(3);
+    let line =
+        "~ replace the NAT programs in namespace `router`; their maps are of ABI version 999, flows end";
+    assert!(plan.stdout().lines().any(|said| said == line), "{plan}");
+    assert_eq!(flows_or_none(&lab), 0);
+    lab.netctl(["up"]).success();
+    lab.netctl(["plan"]).success();
+    assert!(flows_or_none(&lab) > 0);
+    let asked = asking.log().lines().count();
+    eventually("blue goes on asking", || asking.log().lines().count() > asked + 100);
+    std::fs::remove_file(lab.directory().join("ask")).unwrap();
+    let said = asking.finish().success();
+    assert!(
+        said.stdout().ends_with("lost 0\n") || said.stdout().ends_with("lost 1\n"),
+        "an answer on its way"
+    );
+    let heard = capture.stop();
+    assert!(heard.packets().count() > 200);
+    assert!(!heard.packets().any(|packet| packet.src.ip().to_string().starts_with("192.168.")));
+    let left = lab.host().run("sh", ["-c", "ls -d /sys/fs/bpf/netctl/office/router/v*"]).success();
+    assert!(left.stdout().lines().count() == 1 && !left.stdout().contains("v999"), "{left}");
+}
+
+/// How many flows there are in the maps of this ABI version, if these are there.
+fn flows_or_none(lab: &Lab) -> usize {
+    let maps = format!("/sys/fs/bpf/netctl/office/router/v{}/maps", netctl_ebpf::ABI_VERSION);
+    if lab.host().run("test", ["-d", &maps]).code() == Some(0) { flows(lab, "office").len() } else { 0 }
+}
+
+#[test]
 fn row_162_a_kill_at_any_step_of_a_change_leaves_the_old_or_the_new_in_force() {
     /// More steps than there are.
     const MANY: u32 = 200;
@@ -208,6 +250,12 @@ fn programs(lab: &Lab) -> Vec<String> {
     let shown = lab.ns("router").run("bpftool", ["-j", "net", "show"]).success().json();
     let programs = shown[0]["tc"].as_array().unwrap();
     programs.iter().map(|program| program["prog_id"].to_string()).collect()
+}
+
+/// Whether the kernel runs programs by links; else, before 6.6, filters do.
+fn has_tcx(lab: &Lab) -> bool {
+    let pin = "/sys/fs/bpf/netctl/office/router/links/uplink/wan0/egress";
+    lab.host().run("test", ["-f", pin]).code() == Some(0)
 }
 
 #[test]
@@ -287,15 +335,25 @@ fn row_164_what_others_detach_is_seen_and_repaired() {
     let lab = office();
     works(&lab);
     let pins = "/sys/fs/bpf/netctl/office/router";
-    for hand in [
-        format!("bpftool link detach pinned {pins}/links/uplink/wan0/egress"),
-        format!("bpftool link detach pinned {pins}/links/inside/br0/ingress"),
+    let hands = if has_tcx(&lab) {
+        [
+            format!("bpftool link detach pinned {pins}/links/uplink/wan0/egress"),
+            format!("bpftool link detach pinned {pins}/links/inside/br0/ingress"),
+            format!("rm {pins}/links/uplink/wan0/ingress"),
+        ]
+    } else {
+        [
+            "tc -n router qdisc delete dev wan0 clsact".to_owned(),
+            "tc -n router filter delete dev wan0 egress".to_owned(),
+            "tc -n router filter delete dev br0 ingress".to_owned(),
+        ]
+    };
+    for hand in hands.into_iter().chain([
         format!("bpftool link detach pinned {pins}/local/connect4"),
-        format!("rm {pins}/links/uplink/wan0/ingress"),
         format!("rm -r {pins}/local"),
         format!("rm -r {pins}/links {pins}/local"),
         format!("rm {pins}/v*/programs/*/*"),
-    ] {
+    ]) {
         is_repaired(&lab, &hand);
     }
 }

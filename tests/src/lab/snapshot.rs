@@ -7,11 +7,13 @@ use super::{Lab, patience};
 /// Everything that netctl might leave behind, and who can tell. The directory `/run/netns` itself belongs to iproute2,
 /// which never takes it away; the kernel's own files in a bpffs and connection tracking's sysctls, which come with its
 /// module, are nobody's.
-const ASPECTS: [(&str, &str); 8] = [
+const ASPECTS: [(&str, &str); 10] = [
     ("namespaces", "ip netns list"),
     ("links", "ip -j link"),
     ("addresses", "ip -j address"),
     ("routes", "ip -j route show table all; ip -j -6 route show table all"),
+    ("traffic control", "tc -j qdisc show"),
+    ("processes of netctl", "pgrep -l netctl"),
     ("rules", "ip -j rule; ip -j -6 rule"),
     ("qdiscs", "tc qdisc"),
     ("files", "find /run /sys/fs/bpf -mindepth 1 -not -path /run/netns -not -name '*.debug' | sort"),
