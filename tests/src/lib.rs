@@ -4,8 +4,10 @@
 #![expect(clippy::expect_used, clippy::unwrap_used, clippy::print_stderr, reason = "fixtures fail the test")]
 
 pub mod capture;
+pub mod differ;
 pub mod lab;
 pub mod packet;
 pub mod pcap;
 pub mod prog;
+pub mod random;
 pub mod skip;

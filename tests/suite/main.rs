@@ -5,6 +5,7 @@ mod bulk;
 mod change;
 mod cli;
 mod contention;
+mod differ;
 mod down;
 mod exec;
 mod explain;

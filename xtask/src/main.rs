@@ -7,6 +7,7 @@
 mod bench;
 mod build_ebpf;
 mod ci;
+mod fuzz_nat;
 mod rows;
 mod run;
 mod setup;
@@ -40,6 +41,8 @@ enum Verb {
     Test(test::Args),
     /// Check that docs/nat-tests.md names the tests that there are, or write their names into it
     Rows(rows::Args),
+    /// Compare the NAT with netfilter's, on as many packets as asked
+    FuzzNat(fuzz_nat::Args),
     /// Build the eBPF object alone
     BuildEbpf,
     /// Run everything that has to hold before a change goes in
@@ -65,6 +68,7 @@ fn dispatch(verb: Verb) -> Result<ExitCode> {
         Verb::Down(args) => up::down(&workspace, &args)?,
         Verb::Test(args) => return test::test(&workspace, &args),
         Verb::Rows(args) => rows::rows(&workspace, &args)?,
+        Verb::FuzzNat(args) => return fuzz_nat::fuzz_nat(&workspace, &args),
         Verb::BuildEbpf => build_ebpf::build(&workspace, setup::toolchain(&workspace)?)?,
         Verb::Ci => return ci::ci(&workspace),
         Verb::Bench(args) => bench::bench(&workspace, &args)?,

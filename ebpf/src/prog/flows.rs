@@ -55,7 +55,8 @@ fn find(work: &mut Work, hook: u8) -> Option<*mut Half> {
 fn is_reopened(half: &Half, proto: u8, transport: Transport, other: &FlowKey) -> bool {
     if proto != proto::TCP
         || half.direction != direction::ORIGINAL
-        || transport.tcp_flags & (tcp::flag::SYN | tcp::flag::ACK) != tcp::flag::SYN
+        || transport.tcp_flags & tcp::flag::SYN == 0
+        || !tcp::may_open(transport.tcp_flags)
     {
         return false;
     }

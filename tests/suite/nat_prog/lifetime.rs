@@ -1,7 +1,7 @@
 //! How flows end: with their rule at once, and a connection's with the next one on its tuple.
 
 use netctl::model::Masquerade;
-use netctl_ebpf::tcp::flag::SYN;
+use netctl_ebpf::tcp::flag::{FIN, RST, SYN};
 use netctl_tests::{
     packet::{Endpoint, tcp, udp},
     prog::{
@@ -116,6 +116,18 @@ fn row_106_a_syn_on_the_tuple_of_a_connection_that_is_over_opens_a_new_one() {
             assert_eq!(flow.back.map(|back| (back.packets, back.tcp_seen)), Some((0, 0)), "{ending}");
             nat.ingress(&out.clone().syn().from(outside).answer()).assert_only_changed(Dst(client));
         }
+    }
+}
+
+#[test]
+fn a_segment_that_can_open_nothing_does_not_end_a_connection_that_is_over() {
+    let nat = Nat::masquerading();
+    let out = tcp("192.168.15.1:4321", "203.0.113.2:80");
+    nat.egress(&out.clone().syn()).assert_passed();
+    nat.egress(&out.clone().rst()).assert_passed();
+    for flags in [SYN | RST, SYN | FIN, 0x3f] {
+        nat.egress(&out.clone().flags(flags)).assert_only_changed(Src("203.0.113.1:4321"));
+        nat.assert_flows(1);
     }
 }
 
