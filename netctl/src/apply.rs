@@ -7,9 +7,9 @@ use std::{collections::BTreeSet, fmt, slice};
 
 use crate::{
     fault, interrupt,
-    model::{NetnsName, Place, TopologyName},
+    model::{IfName, NetnsName, Place, TopologyName},
     nat,
-    netlink::{self, Refusal, Request},
+    netlink::{self, Refusal, Request, link},
     netns::{Netns, NetnsError},
     op::{At, Lookup as _, Op},
     place::{self, Places, mark},
@@ -287,17 +287,50 @@ impl Worker<'_> {
         self.heeds_interrupts = false;
         let made: BTreeSet<Place> =
             journal.iter().filter(|op| matches!(op, Op::CreateNamespace { .. })).map(Op::place).collect();
+        let goes_by_itself = |op: &Op| {
+            made.contains(&op.place()) && !matches!(op, Op::DeleteNamespace { .. } | Op::UnloadNat { .. })
+        };
+        let ops: Vec<Op> =
+            journal.iter().rev().flat_map(Op::inverse).filter(|op| !goes_by_itself(op)).collect();
         let mut left = Vec::new();
         let mut unwatched = Journal { done: Vec::new(), total: 0, watch: &mut |_| {} };
-        for op in journal.iter().rev().flat_map(Op::inverse) {
-            let goes_by_itself = made.contains(&op.place())
-                && !matches!(op, Op::DeleteNamespace { .. } | Op::UnloadNat { .. });
-            if !goes_by_itself && let Err(fault) = self.run(slice::from_ref(&op), &mut unwatched) {
-                left.push(fault);
+        let mut rest = ops.as_slice();
+        while let Some(op) = rest.first() {
+            let links = leading_links(rest);
+            if links.len() > 1 && self.delete_together(&op.place(), &links).is_ok() {
+                rest = &rest[links.len()..];
+                continue;
             }
+            left.extend(self.run(slice::from_ref(op), &mut unwatched).err());
+            rest = &rest[1..];
         }
         left
     }
+
+    /// Deletes links of a place, all or none: one by one, the kernel would wait for its readers every time.
+    fn delete_together(&mut self, place: &Place, links: &[&IfName]) -> Result<(), Cause> {
+        let socket = self.places.socket(place)?;
+        let group = link::free_group(&link::dump(socket)?);
+        let marked = socket.execute(links.iter().map(|name| link::set_group(*name, group)).collect())?;
+        marked.into_iter().collect::<Result<(), Refusal>>().map_err(Cause::Refused)?;
+        let deleted = socket.execute(vec![link::delete_group(group)])?;
+        deleted.into_iter().collect::<Result<(), Refusal>>().map_err(Cause::Refused)?;
+        links.iter().for_each(|name| self.places.unlearn(place, name));
+        Ok(())
+    }
+}
+
+/// The links of one place that `ops` begin with deleting for good.
+fn leading_links(ops: &[Op]) -> Vec<&IfName> {
+    let first = ops.first().map(Op::place);
+    let link = |op: &Op| matches!(op, Op::DeleteLink { restore, .. } if restore.is_empty());
+    ops.iter()
+        .take_while(|op| link(op) && Some(op.place()) == first)
+        .filter_map(|op| match op {
+            Op::DeleteLink { interface, .. } => Some(interface),
+            _ => None,
+        })
+        .collect()
 }
 
 /// How many namespaces are made between two looks at whether the user thought better of it.

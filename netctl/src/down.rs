@@ -171,8 +171,7 @@ fn host_links(topology: &TopologyName) -> Result<(Places, Vec<link::Link>, u32),
     let mut places = Places::default();
     places.open(&Place::Host)?;
     let mut links = link::dump(places.socket(&Place::Host)?)?;
-    let taken: BTreeSet<u32> = links.iter().map(|link| link.group).collect();
-    let free = (1..u32::MAX).rev().find(|group| !taken.contains(group)).unwrap_or(u32::MAX);
+    let free = link::free_group(&links);
     links.retain(|link| place::owner_of(link, &Place::Host, topology).as_ref() == Some(topology));
     Ok((places, links, free))
 }

@@ -200,3 +200,47 @@ fn an_interrupted_up_undoes_what_it_did() {
         lab.assert_unchanged_since(&before);
     }
 }
+
+/// As containers often have it.
+fn make_sysctls_read_only(lab: &Lab) {
+    let remount = "mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys";
+    lab.host().run("sh", ["-c", remount]).success();
+}
+
+#[test]
+fn row_168_a_sysctl_that_cannot_be_written_is_named_and_the_rest_undone() {
+    let lab = Lab::new();
+    make_sysctls_read_only(&lab);
+    let before = lab.snapshot();
+    let said = lab.netctl(["up"]).fails(1);
+    assert!(said.stderr().contains("forward") && said.stderr().contains("Read-only file system"), "{said}");
+    lab.assert_unchanged_since(&before);
+}
+
+#[test]
+fn row_169_a_sysctl_that_is_right_already_need_not_be_writable() {
+    const FILE: &str = "
+name = 'hosted'
+[namespaces.red]
+[namespaces.outside]
+[bridges.br-test]
+addresses = ['10.2.0.1/24']
+ports.red = {}
+[[cables]]
+a = { namespace = 'host', interface = 'wan-test', addresses = ['198.51.100.1/24'] }
+b = { namespace = 'outside', interface = 'eth0', addresses = ['198.51.100.2/24'] }
+[[nat.masquerade]]
+namespace = 'host'
+source = '10.2.0.0/24'
+out = 'wan-test'
+";
+    let lab = Lab::new();
+    lab.host().run("sysctl", ["-qw", "net.ipv4.ip_forward=1"]).success();
+    make_sysctls_read_only(&lab);
+    lab.file("netctl.toml", FILE);
+    let before = lab.snapshot();
+    lab.netctl(["up"]).success();
+    lab.ns("red").run("ping", ["-c", "1", "-W", "5", "198.51.100.2"]).success();
+    lab.netctl(["down"]).success();
+    lab.assert_unchanged_since(&before);
+}

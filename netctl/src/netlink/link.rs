@@ -2,7 +2,10 @@
 //!
 //! One function builds one message. Follows net/core/rtnetlink.c, drivers/net/veth.c and include/uapi/linux/if_link.h.
 
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::{
+    collections::BTreeSet,
+    os::fd::{AsRawFd, BorrowedFd},
+};
 
 use neli::consts::{
     nl::NlmF,
@@ -153,6 +156,13 @@ pub fn delete_group(group: u32) -> Request {
     let mut request = Request::new(Rtm::Dellink, NlmF::ACK, &ifinfomsg(0, Iff::empty(), Iff::empty()));
     request.u32(Ifla::Group, group);
     request
+}
+
+/// A group that none of the links is in.
+#[must_use]
+pub fn free_group(links: &[Link]) -> u32 {
+    let taken: BTreeSet<u32> = links.iter().map(|link| link.group).collect();
+    (1..u32::MAX).rev().find(|group| !taken.contains(group)).unwrap_or(u32::MAX)
 }
 
 /// `ip link set LINK up`
