@@ -26,12 +26,18 @@ pub(crate) fn build_with(workspace: &Workspace, way: Way) -> Result<Way> {
     let worked = match way {
         Way::Nightly(nightly) => try_nightly(workspace, nightly)?,
         debian @ Way::Debian(_) => {
-            run(&mut debian.command(workspace, Verb::Build)).context("building the eBPF programs")?;
-            debian
+            build_again(workspace, &debian)?;
+            return Ok(debian);
         }
     };
     publish(workspace)?;
     Ok(worked)
+}
+
+/// Builds the object in a way that has worked.
+pub(crate) fn build_again(workspace: &Workspace, way: &Way) -> Result<()> {
+    run(&mut way.command(workspace, Verb::Build)).context("building the eBPF programs")?;
+    publish(workspace)
 }
 
 fn try_nightly(workspace: &Workspace, nightly: nightly::Nightly) -> Result<Way> {

@@ -8,6 +8,7 @@ mod bench;
 mod build_ebpf;
 mod ci;
 mod fuzz_nat;
+mod mutants;
 mod rows;
 mod run;
 mod setup;
@@ -39,6 +40,8 @@ enum Verb {
     Down(up::Args),
     /// Install what is missing, then run every test, those that need root included
     Test(test::Args),
+    /// Put bugs into a copy of the sources, one at a time, and see that the tests notice
+    Mutants(mutants::Args),
     /// Check that docs/nat-tests.md names the tests that there are, or write their names into it
     Rows(rows::Args),
     /// Compare the NAT with netfilter's, on as many packets as asked
@@ -67,6 +70,7 @@ fn dispatch(verb: Verb) -> Result<ExitCode> {
         Verb::Up(args) => up::up(&workspace, &args)?,
         Verb::Down(args) => up::down(&workspace, &args)?,
         Verb::Test(args) => return test::test(&workspace, &args),
+        Verb::Mutants(args) => return mutants::mutants(&workspace, &args),
         Verb::Rows(args) => rows::rows(&workspace, &args)?,
         Verb::FuzzNat(args) => return fuzz_nat::fuzz_nat(&workspace, &args),
         Verb::BuildEbpf => build_ebpf::build(&workspace, setup::toolchain(&workspace)?)?,

@@ -7,6 +7,8 @@ mod page;
 mod sources;
 mod tally;
 
+#[cfg(test)]
+use std::path::Path;
 use std::{fs, path::PathBuf};
 
 use anyhow::{Context as _, Result, bail};
@@ -50,6 +52,27 @@ pub(crate) fn page(workspace: &Workspace) -> Result<Page> {
     Page::parse(&text).with_context(|| format!("reading {}", path.display()))
 }
 
+/// The names of the tests that prove rows.
+#[cfg(test)]
+pub(crate) fn test_names(root: &Path) -> Result<Vec<String>> {
+    Ok(sources::row_tests(root)?.into_keys().collect())
+}
+
+/// Puts a table into the page in the place of the one with the same head.
+pub(crate) fn write_table(workspace: &Workspace, head: &str, table: &str) -> Result<()> {
+    let path = page_path(workspace);
+    let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+    let text =
+        with_table(&text, head, table).with_context(|| format!("{} has no such table", path.display()))?;
+    fs::write(&path, text).with_context(|| format!("writing {}", path.display()))
+}
+
+fn with_table(text: &str, head: &str, table: &str) -> Option<String> {
+    let (before, rest) = text.split_once(head)?;
+    let after = rest.split_inclusive('\n').skip(1).skip_while(|line| line.starts_with('|'));
+    Some(format!("{before}{table}{}", after.collect::<String>()))
+}
+
 fn page_path(workspace: &Workspace) -> PathBuf {
     workspace.root.join("docs/nat-tests.md")
 }
@@ -57,6 +80,14 @@ fn page_path(workspace: &Workspace) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_table_takes_the_place_of_the_one_that_is_there() {
+        let text = "# Page\n\n| bug |\n| --- |\n| old |\n| older |\n\nMore.\n";
+        let new = with_table(text, "| bug |\n| --- |", "| bug |\n| --- |\n| new |\n");
+        assert_eq!(new.as_deref(), Some("# Page\n\n| bug |\n| --- |\n| new |\n\nMore.\n"));
+        assert_eq!(with_table("# Page\n", "| bug |", ""), None);
+    }
 
     #[test]
     fn the_page_names_every_row_once_and_the_tests_that_there_are() {

@@ -54,18 +54,30 @@ pub(crate) fn test(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
 pub(crate) fn test_with(workspace: &Workspace, way: Way, args: &Args) -> Result<ExitCode> {
     build_ebpf::build(workspace, way)?;
     let profile = if args.release { Profile::Release } else { Profile::Dev };
+    let (has_succeeded, results) = build_and_run(workspace, profile, &SUITES, &args.args)?;
+    tell(workspace, results, has_succeeded)
+}
+
+/// Builds netctl and the suites of some packages, around the object that is there, and runs them with these arguments.
+pub(crate) fn build_and_run(
+    workspace: &Workspace,
+    profile: Profile,
+    packages: &[&str],
+    args: &[OsString],
+) -> Result<(bool, Results)> {
     let cargo = |verb: &str| {
         let mut cargo = workspace.cargo(verb);
         cargo.args((profile == Profile::Release).then_some("--release"));
         cargo
     };
+    let packages = || packages.iter().flat_map(|package| ["--package", package]);
     run(cargo("build").args(["--package", "netctl"]).args(FEATURES))?;
     // Built on its own, a suite that does not compile is told from one that does not end.
-    run(cargo("test").args(SUITES).args(FEATURES).arg("--no-run"))?;
+    run(cargo("test").args(packages()).args(FEATURES).arg("--no-run"))?;
 
     let mut command = cargo("test");
     command.env("NETCTL_BIN", workspace.netctl(profile));
-    command.args(SUITES).args(FEATURES).arg("--no-fail-fast");
+    command.args(packages()).args(FEATURES).arg("--no-fail-fast");
     if !is_root() {
         if find_program("sudo").is_none() {
             bail!("the tests make namespaces and load programs: run this as root (there is no sudo)");
@@ -73,8 +85,8 @@ pub(crate) fn test_with(workspace: &Workspace, way: Way, args: &Args) -> Result<
         eprintln!("the tests need root: running their binaries through sudo");
         command.args(["--config", r#"target."cfg(unix)".runner = ["sudo", "-E"]"#]);
     }
-    let (status, results) = run_suites(command.arg("--").args(&args.args), &workspace.target.join("skips"))?;
-    tell(workspace, results, status.success())
+    let (status, results) = run_suites(command.arg("--").args(args), &workspace.target.join("skips"))?;
+    Ok((status.success(), results))
 }
 
 /// Prints how the tests and the rows came out.
@@ -92,8 +104,7 @@ fn tell(workspace: &Workspace, mut results: Results, has_succeeded: bool) -> Res
 const FEATURES: [&str; 2] = ["--features", "netctl/fault-injection"];
 
 /// netctl-ebpf without its feature `programs` is its library alone: the programs themselves need their own target.
-const SUITES: [&str; 8] =
-    ["--package", "netctl", "--package", "netctl-ebpf", "--package", "netctl-tests", "--package", "xtask"];
+const SUITES: [&str; 4] = ["netctl", "netctl-ebpf", "netctl-tests", "xtask"];
 
 /// Runs `command`, passing its stdout through and adding up the suites' results. Tests write what they skip to `skips`.
 fn run_suites(command: &mut Command, skips: &Path) -> Result<(ExitStatus, Results)> {

@@ -7,7 +7,7 @@ use std::{
     ffi::OsString,
     fmt::Write as _,
     fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{ExitCode, Stdio},
 };
 
@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Every program on every kind of packet, the quickstart, and of the rest what meets another part of the kernel.
-const SHARE: [&str; 10] = [
+const SHARE: [&str; 9] = [
     "nat_prog::",
     "quickstart::",
     "udp::",
@@ -34,7 +34,6 @@ const SHARE: [&str; 10] = [
     "down::row_165",
     "host::",
     "row_172",
-    "tutorials::bridge_steps",
 ];
 
 /// How long a test waits there, in seconds, instead of 20.
@@ -47,10 +46,14 @@ pub(super) fn test(workspace: &Workspace, way: Way, args: &Args, version: &str) 
     run(workspace.cargo("build").args(["--package", "netctl"]).args(FEATURES))?;
     let suite = build_suite(workspace)?;
 
+    // Copies, so that nothing changes under a run however long it takes.
     let shared = Shared::new(workspace)?;
+    for (binary, name) in [(workspace.netctl(Profile::Dev), "netctl"), (suite, "suite")] {
+        fs::copy(&binary, shared.0.join(name)).with_context(|| format!("copying {}", binary.display()))?;
+    }
     let filters: Vec<OsString> =
         if args.args.is_empty() { SHARE.map(OsString::from).into() } else { args.args.clone() };
-    fs::write(shared.script(), script(workspace, &suite, &shared, &filters))
+    fs::write(shared.script(), script(&shared, &filters))
         .with_context(|| format!("writing {}", shared.script().display()))?;
     eprintln!("emulating Linux {}", emulator.release());
     let mut command = emulator.command(&shared.script(), &shared.0);
@@ -83,9 +86,8 @@ fn build_suite(workspace: &Workspace) -> Result<PathBuf> {
 }
 
 /// What runs in the machine. One test at a time: two would only wait for each other.
-fn script(workspace: &Workspace, suite: &Path, shared: &Shared, filters: &[OsString]) -> String {
+fn script(shared: &Shared, filters: &[OsString]) -> String {
     let quote = |word: &str| format!("'{}'", word.replace('\'', r"'\''"));
-    let path = |path: &Path| quote(&path.to_string_lossy());
     let mut arguments = String::new();
     for filter in filters {
         // Writing to a String cannot fail.
@@ -93,13 +95,11 @@ fn script(workspace: &Workspace, suite: &Path, shared: &Shared, filters: &[OsStr
     }
     format!(
         "cd {shared} || exit 1\n\
-         export NETCTL_BIN={netctl} NETCTL_SKIPS=\"$PWD/skips\" NETCTL_PATIENCE={PATIENCE}\n\
+         export NETCTL_BIN=\"$PWD/netctl\" NETCTL_SKIPS=\"$PWD/skips\" NETCTL_PATIENCE={PATIENCE}\n\
          uname -r\n\
-         {{ {suite} --test-threads=1{arguments} 2>&1; echo $? > status; }} | tee output\n\
+         {{ ./suite --test-threads=1{arguments} 2>&1; echo $? > status; }} | tee output\n\
          exit \"$(cat status)\"\n",
-        shared = path(&shared.0),
-        netctl = path(&workspace.netctl(Profile::Dev)),
-        suite = path(suite),
+        shared = quote(&shared.0.to_string_lossy()),
     )
 }
 

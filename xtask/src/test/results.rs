@@ -56,6 +56,16 @@ impl Results {
         }
     }
 
+    /// The names of the tests that were run.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.tests.keys().map(String::as_str)
+    }
+
+    /// The names of those that failed.
+    pub(crate) fn failures(&self) -> impl Iterator<Item = &str> {
+        self.tests.iter().filter(|(_, outcome)| **outcome == Outcome::Failed).map(|(name, _)| name.as_str())
+    }
+
     /// How the test of that name ended; `None` if it was not run.
     pub(crate) fn of(&self, name: &str) -> Option<&Outcome> {
         self.tests.get(name)
