@@ -2,7 +2,7 @@
 
 use netctl_tests::{
     capture::Heard,
-    lab::{Lab, Ns},
+    lab::{Lab, Ns, eventually},
     skip,
 };
 
@@ -107,4 +107,46 @@ fn assert_only_the_gateway_spoke(heard: &Heard) {
     for source in &sources {
         assert!(known.iter().any(|prefix| source.starts_with(prefix)), "{source}");
     }
+}
+
+/// Calls a forwarded port from inside, in a frame with a tag or without. Debian's scapy is for Debian's interpreter.
+const CALL: &str = "
+from scapy.all import *
+import sys
+mac, port, tag = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
+frame = Ether(dst=mac)
+for vlan in tag: frame /= Dot1Q(vlan=int(vlan))
+sendp(frame / IP(src='192.168.15.1', dst='203.0.113.1') / TCP(sport=port, dport=8080, flags='S'), iface='eth0', verbose=0)
+";
+
+/// The bridge gives itself tagged frames too, and its IP layer drops them: there is no such VLAN.
+#[test]
+fn row_137_a_frame_of_a_vlan_that_the_inside_has_not_makes_no_flow() {
+    let lab = Lab::quickstart();
+    let (red, router) = (lab.ns("red"), lab.ns("router"));
+    let shown = router.run("ip", ["-j", "link", "show", "v-net-0"]).success().json();
+    let mac = shown[0]["address"].as_str().unwrap().to_owned();
+    let heard = lab.ns("blue").capture("eth0");
+    let call = |words: &[&str]| {
+        let words = [&["-c", CALL, &mac], words].concat();
+        red.run("/usr/bin/python3", words).success();
+    };
+    let flows = || {
+        let shown = lab.netctl(["--json", "show"]).success().json();
+        shown["places"][2]["nat"]["forwards"][0]["flows"].as_u64().unwrap_or_else(|| panic!("{shown}"))
+    };
+    call(&["4321"]);
+    eventually("the call makes its flows", || flows() > 0);
+    let of_a_call = flows();
+    call(&["4322", "5"]);
+    call(&["4323"]);
+    eventually("the next one makes as many", || flows() >= 2 * of_a_call);
+    assert_eq!(flows(), 2 * of_a_call, "the one with a tag made none");
+    let ports: Vec<u16> = heard
+        .stop()
+        .packets()
+        .filter(|packet| packet.dst.port() == 80)
+        .map(|packet| packet.src.port())
+        .collect();
+    assert_eq!(ports, [4321, 4323]);
 }
