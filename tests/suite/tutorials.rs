@@ -3,7 +3,6 @@
 //!
 //! A lab's host plays the tutorial's host. What the tutorial finds in the world outside, a LAN or 8.8.8.8, is a further
 //! namespace, `outside`, at the other end of the host's `eth0`. It knows no way back to the namespaces' own networks.
-//! There is no single command for NAT yet, so the steps add a file that holds nothing but the rules.
 
 mod bridge_lab;
 mod bridge_steps;
@@ -123,13 +122,6 @@ impl Reader {
         }
     }
 
-    /// Puts NAT rules in force, instead of those that were.
-    #[track_caller]
-    fn sets_rules(&self, rules: &[String]) {
-        self.lab.file("nat.toml", rules.concat());
-        self.netctl("up nat.toml");
-    }
-
     /// Brings a topology up, which `holds`, and down again; then the machine is as it was before.
     #[track_caller]
     fn builds(topology: &str, holds: impl FnOnce(&Self)) {
@@ -161,14 +153,4 @@ impl Reader {
         });
         said.join("\n")
     }
-}
-
-/// `iptables -t nat -A POSTROUTING -s SOURCE -j MASQUERADE` on the host, towards the outside.
-fn masquerade(source: &str) -> String {
-    format!("[[nat.masquerade]]\nnamespace = 'host'\nsource = '{source}'\nout = 'eth0'\n")
-}
-
-/// `iptables -t nat -A PREROUTING [-d ADDRESS] -p tcp --dport PORT -j DNAT --to-destination TO` on the host.
-fn forward(listen: &str, to: &str) -> String {
-    format!("[[nat.forward]]\nnamespace = 'host'\nlisten = '{listen}'\nto = '{to}'\n")
 }

@@ -1,7 +1,7 @@
 //! "Veth and bridge, a lab": a namespace inside a container, which the lab's host plays. It is plugged into a bridge as
 //! Docker plugs in its containers.
 
-use super::{Reader, masquerade};
+use super::Reader;
 
 const TOPOLOGY: &str = include_str!("../../topologies/bridge-lab.toml");
 
@@ -59,7 +59,7 @@ fn a_bridge_leads_to_the_host(reader: &Reader) {
 
 fn masquerading_leads_to_the_internet(reader: &Reader) {
     // "Do we need br0 MASQUERADE also?" No: what goes out of br0 stays untranslated.
-    reader.sets_rules(&[masquerade("10.0.0.0/16")]);
+    reader.netctl("nat masquerade add --source 10.0.0.0/16");
     reader.pings("red", "8.8.8.8");
     let heard = reader.lab.ns("red").capture("eth0");
     reader.pings("host", "10.0.0.2");

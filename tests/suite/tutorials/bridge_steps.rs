@@ -1,6 +1,6 @@
 //! "A bridge and NAT, step by step": terse notes whose commands contain mistakes, which netctl names.
 
-use super::{Reader, forward, masquerade};
+use super::Reader;
 
 const TOPOLOGY: &str = include_str!("../../topologies/bridge-steps.toml");
 
@@ -82,7 +82,7 @@ fn a_way_out(reader: &Reader) {
     reader.netctl("-n blue route add 192.168.1.0/24 via 192.168.15.5");
     reader.gets_no_answer("blue", "192.168.1.3");
     // Also turns forwarding on.
-    reader.sets_rules(&[masquerade("192.168.15.0/24")]);
+    reader.netctl("nat masquerade add --source 192.168.15.0/24");
     assert_eq!(reader.netctl("sysctl get net.ipv4.ip_forward").stdout(), "net.ipv4.ip_forward = 1\n");
     reader.pings("blue", "192.168.1.3");
 
@@ -101,7 +101,7 @@ fn a_way_in(reader: &Reader) {
 
     let server = reader.serves("blue", "", 80);
     // The tutorial's `iptables` line has no protocol before `--dport`, and the target before `-j DNAT`.
-    reader.sets_rules(&[masquerade("192.168.15.0/24"), forward("80/tcp", "192.168.15.2:80")]);
+    reader.netctl("nat forward add --listen 80/tcp --to 192.168.15.2:80");
     assert!(reader.fetches("outside", "http://192.168.1.2"), "{}", server.log());
     assert!(server.log().contains("192.168.1.3"), "{}", server.log());
 }

@@ -1,7 +1,7 @@
 //! "Replicating container networking": why two cables in one subnet do not do, then a bridge, a default route,
 //! forwarding, NAT and a published port.
 
-use super::{Reader, forward, masquerade};
+use super::Reader;
 
 const TOPOLOGY: &str = include_str!("../../topologies/container-networking.toml");
 
@@ -100,8 +100,8 @@ fn forwarding_and_masquerading_lead_out(reader: &Reader) {
     reader.netctl("sysctl set net.ipv4.ip_forward=1");
     assert_eq!(reader.netctl("sysctl get net.ipv4.ip_forward").stdout(), "net.ipv4.ip_forward = 1\n");
     reader.gets_no_answer("netns0", "8.8.8.8");
-    // `! -o br0` is every other interface; the host's have to be named.
-    reader.sets_rules(&[masquerade("172.18.0.0/16")]);
+    // `! -o br0` is every other interface.
+    reader.netctl("nat masquerade add --source 172.18.0.0/16");
     reader.pings("netns0", "8.8.8.8");
     reader.pings("netns1", "8.8.8.8");
 }
@@ -113,8 +113,7 @@ fn a_published_port_leads_in(reader: &Reader) {
     assert!(!reader.fetches("host", "http://10.0.2.15:5000"));
 
     // One rule for PREROUTING and OUTPUT. "Try ping 10.0.2.15:5000" means a request: a ping has no port.
-    let published = forward("10.0.2.15:5000/tcp", "172.18.0.10:5000");
-    reader.sets_rules(&[masquerade("172.18.0.0/16"), published]);
+    reader.netctl("nat forward add --listen 10.0.2.15:5000/tcp --to 172.18.0.10:5000");
     assert!(reader.fetches("outside", "http://10.0.2.15:5000"), "{}", server.log());
     assert!(server.log().contains("10.0.2.2"), "{}", server.log());
     assert!(reader.fetches("host", "http://10.0.2.15:5000"), "{}", server.log());

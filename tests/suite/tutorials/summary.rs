@@ -1,6 +1,6 @@
 //! "Summary": a lecture in pictures, whose commands are the usual ones. Its bridge has four namespaces.
 
-use super::{Reader, forward, masquerade};
+use super::Reader;
 
 const TOPOLOGY: &str = include_str!("../../topologies/summary.toml");
 
@@ -81,12 +81,12 @@ fn the_host_is_the_gateway(reader: &Reader) {
     reader.has_no_route("outside", "192.168.15.2");
     reader.netctl("-n blue route add 192.168.1.0/24 via 192.168.15.5");
     reader.gets_no_answer("blue", "192.168.1.3");
-    reader.sets_rules(&[masquerade("192.168.15.0/24")]);
+    reader.netctl("nat masquerade add --source 192.168.15.0/24");
     reader.pings("blue", "192.168.1.3");
 
     let server = reader.serves("blue", "", 80);
     assert!(!reader.fetches("outside", "http://192.168.1.2"));
-    reader.sets_rules(&[masquerade("192.168.15.0/24"), forward("192.168.1.2:80/tcp", "192.168.15.2:80")]);
+    reader.netctl("nat forward add --listen 192.168.1.2:80/tcp --to 192.168.15.2:80");
     assert!(reader.fetches("outside", "http://192.168.1.2"), "{}", server.log());
 }
 

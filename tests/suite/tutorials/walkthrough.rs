@@ -1,6 +1,6 @@
 //! "Network namespaces, red and blue": a cable, then a bridge, then the host, its LAN, the internet, and back in.
 
-use super::{Reader, forward, masquerade};
+use super::Reader;
 
 const TOPOLOGY: &str = include_str!("../../topologies/walkthrough.toml");
 
@@ -107,7 +107,7 @@ fn masquerading_leads_out(reader: &Reader) {
     reader.gets_no_answer("red", "192.168.1.3");
     assert!(heard.stop().packets().any(|packet| packet.src.ip().to_string() == "192.168.15.1"));
 
-    reader.sets_rules(&[masquerade("192.168.15.0/24")]);
+    reader.netctl("nat masquerade add --source 192.168.15.0/24");
     let heard = reader.lab.ns("outside").capture("eth0");
     reader.pings("red", "192.168.1.3");
     assert!(!heard.stop().packets().any(|packet| packet.src.ip().to_string() == "192.168.15.1"));
@@ -121,7 +121,7 @@ fn a_forwarded_port_leads_in(reader: &Reader) {
     let server = reader.serves("red", "", 80);
     assert!(!reader.fetches("outside", "http://192.168.1.2"));
     // The tutorial says red, though its command has blue's address, and no protocol before `--dport`.
-    reader.sets_rules(&[masquerade("192.168.15.0/24"), forward("80/tcp", "192.168.15.1:80")]);
+    reader.netctl("nat forward add --listen 80/tcp --to 192.168.15.1:80");
     assert!(reader.fetches("outside", "http://192.168.1.2"), "{}", server.log());
     assert!(server.log().contains("192.168.1.3"), "{}", server.log());
 }
