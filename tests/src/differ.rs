@@ -13,6 +13,7 @@ pub mod draw;
 pub mod edit;
 pub mod known;
 pub mod model;
+pub mod mutants;
 pub mod names;
 pub mod seen;
 pub mod shrink;

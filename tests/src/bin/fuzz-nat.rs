@@ -3,7 +3,7 @@
 
 use std::{env, path::Path, process::ExitCode, time::Instant};
 
-use netctl_tests::differ::{Seed, arena::Arena, campaign};
+use netctl_tests::differ::{Seed, arena::Arena, campaign, mutants};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -26,9 +26,21 @@ fn usage() -> ExitCode {
 
 fn fuzz(packets: u64, seed: u64) -> ExitCode {
     let started = Instant::now();
-    match campaign::run(packets, seed) {
+    // One damaged packet for every nine whole ones.
+    let damaged = match mutants::run(packets / 10, seed) {
+        Ok(survived) => survived,
+        Err(error) => {
+            eprintln!("damaged packets of seed {seed}: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match campaign::run(packets - packets / 10, seed) {
         Ok(summary) => {
-            println!("{summary}; {} seconds", started.elapsed().as_secs());
+            let mutants::Survived { packets, passed } = damaged;
+            println!(
+                "{summary}; {packets} damaged packets, {passed} frames of them, no invariant broken; {} seconds",
+                started.elapsed().as_secs()
+            );
             ExitCode::SUCCESS
         }
         Err(failure) => {

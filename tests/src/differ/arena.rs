@@ -174,6 +174,9 @@ impl Arena {
         if netfilters.frame != netctls.frame {
             // They already have different ports.
             verdict.known = verdict.known.or(courses[1].known(step));
+            if let (Some(tuple), Some(known)) = (build::tuple(&netfilters.frame), verdict.known) {
+                model.suspect(tuple, known);
+            }
         }
         let mut judged = judge(step, &verdict, netctls.from, &seen);
         if judged.is_err() {

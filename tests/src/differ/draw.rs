@@ -11,7 +11,7 @@ use crate::{packet::flag, random::Random};
 pub const STEPS: usize = 150;
 
 /// Whether to draw what netctl is known not to do yet.
-const PENDING: bool = false;
+pub const PENDING: bool = false;
 
 const CONTENDED: [u16; 2] = [5000, 5001];
 const PORTS: [u16; 14] = [0, 1, 80, 99, 500, 777, 778, 1000, 1023, 1024, 5002, 5003, 8080, 65535];
@@ -132,8 +132,10 @@ impl Draw {
             _ => Kind::EchoReply,
         };
         let ports = match kind {
-            Kind::Echo => (self.port(), 0),
-            Kind::EchoReply => (0, self.port()),
+            Kind::Echo | Kind::EchoReply => {
+                let id = self.port().max(u16::from(!PENDING));
+                if kind == Kind::Echo { (id, 0) } else { (0, id) }
+            }
             _ => (self.random.pick(&[53, 443, 5000]), self.port()),
         };
         let shape = self.plain();
@@ -162,8 +164,10 @@ impl Draw {
                 self.random.pick(&[flag::SYN, ack, data, data, fin])
             }
         };
-        // Whether a connection begins anew must not hang on a packet that gets as far as one gateway and not the other.
-        let shape = if flags & flag::SYN == 0 { self.shape(Kind::Tcp(0)) } else { self.plain() };
+        // Whether a connection begins anew, and whether both halves of a hairpin are there, must not hang on a packet that
+        // gets half way.
+        let is_plain = flags & flag::SYN != 0 || self.hairpins.contains(&flow);
+        let shape = if is_plain { self.plain() } else { self.shape(Kind::Tcp(0)) };
         Step::Say { flow, back, flags, shape }
     }
 

@@ -134,6 +134,11 @@ impl Model {
         }
     }
 
+    /// Netfilter has been sent another packet than the model: whatever it has made of it.
+    pub fn suspect(&mut self, tuple: Tuple, known: Known) {
+        self.ghosts.push((tuple, known));
+    }
+
     /// A packet of a socket of the gateway: what it looks like outside, and why netfilter may do otherwise. `None` if the
     /// gateway has that socket already.
     pub fn own(&mut self, tuple: Tuple, step: u16) -> Option<(Tuple, Option<Known>)> {
@@ -157,7 +162,10 @@ impl Model {
         let flags = if tuple.proto == proto::TCP { frame[view.transport + 13] } else { 0 };
         let ghost = self.ghosts.iter().find(|(ghost, _)| *ghost == tuple || ghost.reversed() == tuple);
         let ghost = ghost.map(|(_, known)| *known);
-        if let Some((flow, back)) = self.find(tuple) {
+        // Of a query, only the one who asked asks and only the other one answers.
+        let is_query = matches!(tuple.proto, proto::ICMP | proto::ICMPV6);
+        let found = self.find(tuple).filter(|(_, back)| !is_query || *back != opens(frame, view));
+        if let Some((flow, back)) = found {
             return self.follow(frame, flow, back, flags).but(ghost);
         }
         let family = family(tuple.src.is_ipv6());
@@ -281,8 +289,7 @@ impl Model {
             known = Some(*ghost);
         }
         let is_odd = near.proto == proto::TCP && is_odd(flags);
-        let known =
-            known.or(is_odd.then_some(Known::Tracking)).or(self.is_remapped(near).then_some(Known::Mapping));
+        let known = known.or(is_odd.then_some(Known::Tracking)).or_else(|| self.doubted(near, far));
         let known = known.or(ending.as_ref().map(|_| Known::Early));
         let established = flags & flag::SYN == 0;
         let shown = ending.is_none();
@@ -296,12 +303,24 @@ impl Model {
         self.flows.iter().find(has).map(|flow| flow.known)
     }
 
-    /// Whether the same end has a flow to someone else on another port than its own: netfilter takes that port again.
-    fn is_remapped(&self, near: Tuple) -> bool {
-        let is_remapped = |flow: &Flow| flow.far.src.port() != near.src.port() || flow.known.is_some();
-        self.flows
-            .iter()
-            .any(|flow| flow.near.proto == near.proto && flow.near.src == near.src && is_remapped(flow))
+    /// Why netfilter may choose another port for a new flow: the same end has one on another port than its own, which it
+    /// takes again, or its table has something else about the same peer than the model has.
+    fn doubted(&self, near: Tuple, far: Tuple) -> Option<Known> {
+        let same = |flow: &&Flow| flow.near.proto == near.proto;
+        let is_remapped = |flow: &Flow| flow.near.src == near.src && flow.far.src.port() != near.src.port();
+        if self.flows.iter().filter(same).any(is_remapped) {
+            return Some(Known::Mapping);
+        }
+        let ends = [near.src, far.src, far.dst];
+        let shares =
+            |flow: &Flow| ends.iter().any(|end| [flow.near.src, flow.far.src, flow.far.dst].contains(end));
+        let rumour = |(ghost, known): &(Tuple, Known)| {
+            let shares =
+                ghost.proto == near.proto && [ghost.src, ghost.dst].iter().any(|end| ends.contains(end));
+            shares.then_some(*known)
+        };
+        let flow = self.flows.iter().filter(same).filter(|flow| shares(flow)).find_map(|flow| flow.known);
+        flow.or_else(|| self.ghosts.iter().find_map(rumour))
     }
 
     /// Whether answers with this tuple are for a forward or for a socket of the gateway (RFC 5382 has no say in it: the

@@ -112,6 +112,17 @@ impl Side {
         }
     }
 
+    /// Entries of netctl's table whose other half is not there, or is another's (the two of a flow come and go together).
+    #[must_use]
+    pub fn orphans(&self) -> usize {
+        let State::Netctl(flows) = &self.state else { return 0 };
+        let halves: std::collections::HashMap<_, _> = flows.iter().filter_map(Result::ok).collect();
+        let is_orphan = |(key, half): &(&FlowKey, &Half)| {
+            halves.get(&half.to.reversed()).is_none_or(|other| other.to.reversed() != **key)
+        };
+        halves.iter().filter(is_orphan).count()
+    }
+
     /// Ends every flow and the gateway's sockets, and drops what is still on its way.
     pub fn reset(&mut self) {
         self.own.clear();

@@ -149,12 +149,35 @@ pub fn checksums(frame: &[u8]) -> Result<View, String> {
     }
     let Some(field) = view.checksum_field() else { return Ok(view) };
     let segment = frame.get(view.transport..view.end).ok_or("datagram cut short")?;
-    if view.proto == proto::UDP && frame[field..field + 2] == [0, 0] {
+    let written = frame.get(field..field + 2).ok_or("transport header cut short")?;
+    if view.proto == proto::UDP && written == [0, 0] {
         return if view.src.is_ipv4() { Ok(view) } else { Err("IPv6 UDP without a checksum".into()) };
     }
     match transport_sum(view.src.ip(), view.dst.ip(), view.proto, segment) {
         0 => Ok(view),
         off => Err(format!("checksum of protocol {} is off by {off:#06x}", view.proto)),
+    }
+}
+
+/// Makes every checksum of a frame right, as far as it can be read.
+pub fn repair(frame: &mut [u8]) {
+    let Some(view) = View::read(frame) else { return };
+    let mut put = |field: usize, sum: fn(&View, &[u8]) -> Option<u16>| {
+        let Some(bytes) = frame.get_mut(field..field + 2) else { return };
+        bytes.fill(0);
+        if let Some(sum) = sum(&view, frame) {
+            frame[field..field + 2].copy_from_slice(&sum.to_be_bytes());
+        }
+    };
+    if view.src.is_ipv4() {
+        put(24, |_, frame| Some(sum(&[frame.get(14..14 + usize::from(frame[14] & 0x0f) * 4)?])));
+    }
+    if let Some(field) = view.checksum_field() {
+        put(field, |view, frame| {
+            let segment = frame.get(view.transport..view.end)?;
+            let sum = transport_sum(view.src.ip(), view.dst.ip(), view.proto, segment);
+            Some(if view.proto == proto::UDP && sum == 0 { 0xffff } else { sum })
+        });
     }
 }
 
