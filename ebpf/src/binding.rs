@@ -3,7 +3,11 @@
 //! A binding is two entries of one map, like a flow: from the inside endpoint to the outside one and back. The outward
 //! one owns the timer that takes both down; the flows made through it keep it alive.
 
-use crate::{addr::Addr, flow::bpf_timer, pod};
+use crate::{addr::Addr, config::SECOND_NS, flow::bpf_timer, pod};
+
+/// How long a binding outlives the last sign of its flows, each of which gives one every minute
+/// ([`crate::flow::TICK_NS`]).
+pub const IDLE_NS: u64 = 150 * SECOND_NS;
 
 /// Which endpoint an entry is found by.
 pub mod side {

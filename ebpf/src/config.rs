@@ -14,11 +14,10 @@ pub const MAX_FLOWS: u32 = 131_072;
 pub struct Config {
     /// How long flows live.
     pub timeouts: Timeouts,
-    /// How many flows may wait for their first answer at once; the oldest goes when one more comes. At most as many as
-    /// their map has places.
+    /// How many flows may wait for their first answer at once: a CPU's oldest goes when it makes one more.
     pub unanswered: u32,
-    /// Zero.
-    pub _pad: u32,
+    /// How many CPUs share these places.
+    pub cpus: u32,
 }
 
 /// How long a flow lives after its last packet, in nanoseconds.
@@ -47,15 +46,23 @@ const _: () = assert!(size_of::<Config>() == size_of::<Timeouts>() + 4 + 4);
 pod!(Config);
 
 impl Config {
-    /// What holds unless the topology says otherwise.
-    pub const DEFAULT: Self = Self::of(MAX_FLOWS);
-
-    /// The default timeouts, with room for so many flows: a quarter of them, at least one, may be unanswered.
+    /// The default timeouts, with room for so many flows on so many CPUs: a quarter of them may wait for an answer.
     #[must_use]
-    pub const fn of(max_flows: u32) -> Self {
-        let quarter = max_flows.div_ceil(4);
-        let unanswered = if quarter == 0 { 1 } else { quarter };
-        Self { timeouts: Timeouts::DEFAULT, unanswered, _pad: 0 }
+    pub const fn of(max_flows: u32, cpus: u32) -> Self {
+        let each = if max_flows / 4 > cpus { max_flows / 4 / cpus } else { 1 };
+        Self { timeouts: Timeouts::DEFAULT, unanswered: each * cpus, cpus }
+    }
+
+    /// The place among the flows without an answer that a CPU takes at its `turn`th. CPUs have places of their own, so
+    /// that none can throw out what another has only just put there.
+    #[inline(always)]
+    #[must_use]
+    pub const fn place(&self, turn: u32, cpu: u32) -> Option<u32> {
+        if self.cpus == 0 || cpu >= self.cpus {
+            return None;
+        }
+        let Some(turn) = turn.checked_rem(self.unanswered / self.cpus) else { return None };
+        Some(turn * self.cpus + cpu)
     }
 }
 
@@ -94,6 +101,24 @@ impl Timeouts {
 mod tests {
     use super::*;
     use crate::tcp::flag;
+
+    #[test]
+    fn every_place_is_taken_in_turn_and_by_one_cpu_alone() {
+        for (max_flows, cpus) in [(4096, 2), (4096, 3), (1, 64), (16, 8)] {
+            let config = Config::of(max_flows, cpus);
+            assert!(
+                config.unanswered >= max_flows / 4 - cpus.min(max_flows / 4) && config.unanswered >= cpus
+            );
+            let mut taken = vec![0; config.unanswered as usize];
+            for cpu in 0..cpus {
+                for turn in 7..7 + config.unanswered / cpus {
+                    taken[config.place(turn, cpu).unwrap() as usize] += 1;
+                }
+            }
+            assert!(taken.iter().all(|&times| times == 1), "{max_flows} flows, {cpus} CPUs: {taken:?}");
+            assert_eq!(config.place(0, cpus), None);
+        }
+    }
 
     #[test]
     fn rows_55_104_108_112_115_default_lifetimes_meet_the_rfcs() {

@@ -36,6 +36,14 @@ pub fn update(field: [u8; 2], difference: u32) -> [u8; 2] {
     (!(thrice as u16)).to_ne_bytes()
 }
 
+/// Whether this is the sum of bytes with a right checksum among them.
+#[inline(always)]
+#[must_use]
+pub const fn is_complete(sum: u32) -> bool {
+    let once = (sum & 0xffff) + (sum >> 16);
+    (once & 0xffff) + (once >> 16) == 0xffff
+}
+
 /// The sum of two differences.
 #[inline(always)]
 #[must_use]

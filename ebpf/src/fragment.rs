@@ -59,8 +59,9 @@ pub struct Datagram {
 
 const _: () = assert!(size_of::<Datagram>() == 40 + 6 * 4 + 8);
 
-/// How long a datagram's fragments may take to come, as Linux' `net.ipv4.ipfrag_time`.
-pub const LIFETIME_NS: u64 = 30 * crate::config::SECOND_NS;
+/// How long a datagram's fragments may take to come. Less than the 30 s of Linux' `net.ipv4.ipfrag_time`, since what is
+/// known outlives the datagram, and its identification may be used again.
+pub const LIFETIME_NS: u64 = 10 * crate::config::SECOND_NS;
 
 /// At most this many fragments of a datagram are held: 64 KiB in pieces of 1500 bytes.
 pub const MAX_HELD: u32 = 45;

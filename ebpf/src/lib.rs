@@ -23,7 +23,9 @@ pub mod tcp;
 /// shared type's layout or meaning. Pins of another version are not used but replaced.
 pub const ABI_VERSION: u32 = 2;
 
-/// Internet protocol numbers (IANA) that are translated.
+/// Internet protocol numbers (IANA), and what a NAT has to know of each.
+///
+/// What is not named here has no ports: its packets get another address and are told apart by nothing else.
 pub mod proto {
     /// ICMP for IPv4.
     pub const ICMP: u8 = 1;
@@ -31,8 +33,29 @@ pub mod proto {
     pub const TCP: u8 = 6;
     /// UDP.
     pub const UDP: u8 = 17;
+    /// DCCP (RFC 4340).
+    pub const DCCP: u8 = 33;
     /// ICMP for IPv6.
     pub const ICMPV6: u8 = 58;
+    /// SCTP (RFC 9260).
+    pub const SCTP: u8 = 132;
+    /// UDP-Lite (RFC 3828).
+    pub const UDP_LITE: u8 = 136;
+
+    /// Whether a port (or an ICMP identifier) can be changed. Not SCTP's: its checksum cannot be updated, but has to be
+    /// computed over the whole packet (RFC 9260 section 6.8).
+    #[inline(always)]
+    #[must_use]
+    pub const fn has_free_ports(proto: u8) -> bool {
+        matches!(proto, TCP | UDP | ICMP | ICMPV6)
+    }
+
+    /// Whether the transport checksum covers the addresses, by a pseudo-header.
+    #[inline(always)]
+    #[must_use]
+    pub const fn has_pseudo_header(proto: u8) -> bool {
+        matches!(proto, TCP | UDP | ICMPV6)
+    }
 }
 
 /// Implements [`aya::Pod`] for the shared types, in user space alone.

@@ -16,54 +16,66 @@ use aya_ebpf::{
     macros::{cgroup_sock_addr, classifier},
     programs::{SockAddrContext, TcContext},
 };
-use netctl_ebpf::reason::DropReason;
-use prog::{Verdict, Work, inside, local, maps, parse, rewrite, uplink};
+use netctl_ebpf::{flow::hook, reason::DropReason};
+use prog::{Verdict, Work, fragments, inside, local, maps, parse, rewrite, uplink};
 
 /// TC egress of an uplink.
 #[classifier]
 pub fn uplink_egress(ctx: TcContext) -> i32 {
-    run(&ctx, uplink::egress)
+    run(&ctx, hook::EGRESS, uplink::egress, uplink::awaits_outwards)
 }
 
 /// TC ingress of an uplink.
 #[classifier]
 pub fn uplink_ingress(ctx: TcContext) -> i32 {
-    run(&ctx, uplink::ingress)
+    run(&ctx, hook::INGRESS, uplink::ingress, uplink::awaits_inwards)
 }
 
 /// TC ingress of an inside interface.
 #[classifier]
 pub fn inside_ingress(ctx: TcContext) -> i32 {
-    run(&ctx, inside::ingress)
+    run(&ctx, hook::INGRESS, inside::ingress, uplink::awaits_inwards)
 }
 
 /// TC egress of an inside interface.
 #[classifier]
 pub fn inside_egress(ctx: TcContext) -> i32 {
-    run(&ctx, inside::egress)
+    run(&ctx, hook::EGRESS, inside::egress, |_, _| false)
 }
 
-/// Parse, decide, rewrite.
+/// Parse, decide, rewrite. A part of a datagram does what the one with the ports did; `is_awaited` tells whether that one
+/// has to be waited for.
 #[inline(always)]
-fn run(ctx: &TcContext, decide: impl Fn(&TcContext, &mut Work) -> Result<Verdict, DropReason>) -> i32 {
+fn run(
+    ctx: &TcContext,
+    hook: u8,
+    decide: impl Fn(&TcContext, &mut Work) -> Result<Verdict, DropReason>,
+    is_awaited: impl Fn(&TcContext, &Work) -> bool,
+) -> i32 {
     let Some(work) = maps::work() else {
         return TC_ACT_SHOT;
     };
+    // SAFETY: the context is valid for the whole run of the program.
+    work.ifindex = unsafe { (*ctx.skb.skb).ifindex };
     if !parse::parse(ctx, &mut work.packet) {
         return TC_ACT_UNSPEC;
     }
-    let done = match decide(ctx, work) {
-        Ok(Verdict::NotOurs) => return TC_ACT_UNSPEC,
-        Ok(Verdict::Translate) => rewrite::packet(ctx, &work.packet, &work.to),
-        Ok(Verdict::TranslateError) => rewrite::error(ctx, work),
-        Err(reason) => Err(reason),
+    let fragment = work.packet.fragment;
+    let followed = if fragment.is_later() { fragments::follow(ctx, work, hook, is_awaited) } else { None };
+    let verdict = match followed {
+        Some(verdict) => verdict,
+        None => decide(ctx, work).into(),
     };
+    let mut done = rewrite::rewrite(ctx, work, verdict);
+    if fragment.is_first() {
+        done = fragments::lead(ctx, work, hook, done);
+    }
     match done {
-        Ok(()) => TC_ACT_UNSPEC,
-        Err(reason) => {
+        Verdict::Drop(reason) => {
             maps::count_drop(reason);
             TC_ACT_SHOT
         }
+        _ => TC_ACT_UNSPEC,
     }
 }
 

@@ -1,5 +1,7 @@
 //! Which port a flow gets: its own if it is free, else one that cannot be guessed (RFC 6056, RFC 7857 section 10).
 
+use crate::proto;
+
 /// How many ports are tried before a new flow is refused.
 pub const TRIES: u32 = 32;
 
@@ -15,13 +17,6 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// A rule's own range.
-    #[inline(always)]
-    #[must_use]
-    pub const fn of_rule(first: u16, last: u16) -> Self {
-        Self { first, last, keep: false }
-    }
-
     /// This port and no other.
     #[inline(always)]
     #[must_use]
@@ -29,11 +24,25 @@ impl Pool {
         Self { first: port, last: port, keep: true }
     }
 
+    /// For a protocol whose ports cannot change: its own port. For others: `first..=last` if a rule has such a range
+    /// (`first` not 0), else as [`Self::beside`].
+    #[inline(always)]
+    #[must_use]
+    pub const fn of(proto: u8, port: u16, (first, last): (u16, u16), local: (u16, u16)) -> Self {
+        if !proto::has_free_ports(proto) {
+            Self::only(port)
+        } else if first != 0 {
+            Self { first, last, keep: false }
+        } else {
+            Self::beside(local, port)
+        }
+    }
+
     /// Any port of the class of `port` (RFC 4787 REQ-3a: system ports stay below 1024) that the gateway's own sockets
     /// do not draw from: `local` is its `ip_local_port_range`. The larger part beside that range is taken.
     #[inline(always)]
     #[must_use]
-    pub const fn beside(local: (u16, u16), port: u16) -> Self {
+    const fn beside(local: (u16, u16), port: u16) -> Self {
         if port < 1024 && port != 0 {
             return Self { first: 512, last: 1023, keep: true };
         }
@@ -82,6 +91,10 @@ mod tests {
 
     const LOCAL: (u16, u16) = (32768, 60999);
 
+    fn of_rule(first: u16, last: u16) -> Pool {
+        Pool::of(proto::TCP, 80, (first, last), LOCAL)
+    }
+
     #[test]
     fn rows_48_117_the_pool_stays_out_of_the_gateways_own_range_and_in_the_ports_class() {
         assert_eq!(Pool::beside(LOCAL, 40000), Pool { first: 1024, last: 32767, keep: true });
@@ -92,7 +105,7 @@ mod tests {
 
     #[test]
     fn row_121_a_range_of_four_is_used_up_before_a_flow_is_refused() {
-        let pool = Pool::of_rule(20000, 20003);
+        let pool = of_rule(20000, 20003);
         for random in [0, 1, 7, u32::MAX] {
             let tried: HashSet<u16> = (0..TRIES).map(|i| pool.candidate(i, 5555, random)).collect();
             assert_eq!(tried, HashSet::from([20000, 20001, 20002, 20003]));
@@ -102,7 +115,7 @@ mod tests {
     /// First failures late, few failures at full demand: what decides how many flows a range carries.
     #[test]
     fn row_124_allocation_mostly_succeeds_up_to_a_full_range() {
-        let pool = Pool::of_rule(20000, 29999);
+        let pool = of_rule(20000, 29999);
         let (mut taken, mut refused) = (HashSet::new(), 0);
         for flow in 0..10_000_u32 {
             let random = scatter(0x1234_5678, flow);
@@ -115,7 +128,7 @@ mod tests {
 
     #[test]
     fn row_125_chosen_ports_are_spread_evenly() {
-        let pool = Pool::of_rule(20000, 20099);
+        let pool = of_rule(20000, 20099);
         let mut counts = [0_f64; 100];
         for random in 0..10_000_u32 {
             counts[usize::from(pool.candidate(1, 80, random) - 20000)] += 1.0;
@@ -128,7 +141,7 @@ mod tests {
         #[test]
         fn candidates_stay_in_the_pool(first in 1_u16.., len: u16, attempt in 0..TRIES, port: u16, random: u32) {
             let last = first.saturating_add(len);
-            let candidate = Pool::of_rule(first, last).candidate(attempt, port, random);
+            let candidate = of_rule(first, last).candidate(attempt, port, random);
             prop_assert!((first..=last).contains(&candidate));
         }
 

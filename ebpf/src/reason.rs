@@ -56,11 +56,8 @@ reasons! {
     Changing = 11: "changing", "while its rule was being changed";
     /// A client that the forward's `allow` does not have.
     NotAllowed = 12: "not-allowed", "client that the forward does not allow";
-    /// A TCP segment to a port of the gateway on which nobody listens, of no known connection. The gateway does not say
-    /// so, since a reset would end a connection whose state was lost (RFC 5382 REQ-4).
-    ClosedPort = 13: "closed-port", "TCP segment to a closed port of the gateway";
     /// An ICMP error whose checksum, or the quoted header's, is wrong (RFC 5508 REQ-3).
-    Checksum = 14: "checksum", "ICMP error with a wrong checksum";
+    Checksum = 13: "checksum", "ICMP error with a wrong checksum";
 }
 
 /// Counters in the map: room for reasons to come.

@@ -29,6 +29,13 @@ pub const fn may_open(flags: u8) -> bool {
     matches!(flags & (flag::SYN | flag::FIN | flag::RST | flag::ACK), flag::SYN | flag::ACK)
 }
 
+/// Whether a segment asks for a new connection.
+#[inline(always)]
+#[must_use]
+pub const fn is_first(flags: u8) -> bool {
+    flags & (flag::SYN | flag::FIN | flag::RST | flag::ACK) == flag::SYN
+}
+
 /// Whether the connection is over: reset by either side, or closed by both.
 #[inline(always)]
 #[must_use]

@@ -4,6 +4,7 @@
 //! wrong in the bytes. [`check`] reads frames back, on its own account.
 
 pub mod check;
+pub mod parts;
 mod wire;
 
 use std::net::{IpAddr, SocketAddr};

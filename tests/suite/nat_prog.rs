@@ -1,6 +1,7 @@
 //! The TC programs on single packets: what they make of each, what the flow table then holds, what is counted.
 
 mod forward;
+mod fragments;
 mod gateway;
 mod hairpin;
 mod icmp;
@@ -8,6 +9,7 @@ mod lifetime;
 mod masquerade;
 mod mutation;
 mod not_ours;
+mod portless;
 mod ports;
 mod read_back;
 mod refused;

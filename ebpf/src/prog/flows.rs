@@ -11,6 +11,7 @@ use aya_ebpf::{
     programs::TcContext,
 };
 use netctl_ebpf::{
+    addr::{self, Addr},
     flow::{self, FlowKey, Half, direction},
     ports::{self, Pool},
     proto,
@@ -19,17 +20,18 @@ use netctl_ebpf::{
 };
 
 use super::{
-    Verdict, Work, forward, kernel,
-    maps::{self, ENDED, FLOWS},
+    Verdict, Work, binding, forward, kernel,
+    maps::{self, ENDED, FLOWS, UNANSWERED},
     parse::{Packet, Transport},
+    verify,
 };
 
-const EEXIST: i32 = -17;
-const CLOCK_MONOTONIC: u64 = 1;
+pub(super) const EEXIST: i32 = -17;
+pub(super) const CLOCK_MONOTONIC: u64 = 1;
 
 /// The half that translates this packet at `hook`, if there is one and its rule is still in force.
 #[inline(always)]
-fn find(work: &mut Work, hook: u8) -> Option<*mut Half> {
+fn find(ctx: &TcContext, work: &mut Work, hook: u8) -> Option<*mut Half> {
     let transport = work.packet.transport;
     if transport.refusal.is_some() {
         return None;
@@ -37,12 +39,15 @@ fn find(work: &mut Work, hook: u8) -> Option<*mut Half> {
     let half_ptr = FLOWS.get_ptr_mut(&work.packet.key)?;
     // SAFETY: the verifier has checked the pointer, and RCU keeps the entry until this program ends.
     let half = unsafe { &*half_ptr };
-    if half.hook != hook {
+    // A query with the identifier 0 has its answer's tuple.
+    let is_query = matches!(work.packet.key.proto, proto::ICMP | proto::ICMPV6);
+    if half.hook != hook || (is_query && transport.is_request != (half.direction == direction::ORIGINAL)) {
         return None;
     }
     work.other = half.to.reversed();
     if !maps::is_live(half.rule, half.generation)
         || is_reopened(half, work.packet.key.proto, transport, &work.other)
+        || !is_still_here(ctx, half_ptr, &work.packet.key.dst, work.ifindex, &mut work.to.src)
     {
         end(&work.packet.key, half_ptr, &work.other);
         return None;
@@ -70,15 +75,46 @@ fn is_reopened(half: &Half, proto: u8, transport: Transport, other: &FlowKey) ->
 /// What becomes of a known flow's packet, and notes that it passed; `None` if it belongs to no flow.
 #[inline(always)]
 pub(crate) fn follow(ctx: &TcContext, work: &mut Work, hook: u8) -> Option<Verdict> {
-    let half = find(work, hook)?;
+    let half = find(ctx, work, hook)?;
     touch(ctx, half, &work.packet);
     // SAFETY: as in `find`.
     let half = unsafe { &*half };
+    work.plan.rule = half.rule;
+    work.plan.generation = half.generation;
     if half.kind == flow::kind::ROUTED {
         return Some(Verdict::NotOurs);
     }
     work.to = half.to;
     Some(Verdict::Translate)
+}
+
+/// Whether an inside endpoint's flow can go on by this uplink: it was made here, and its outside address is still the
+/// gateway's, which is asked about once a second.
+#[inline(always)]
+fn is_still_here(ctx: &TcContext, half_ptr: *mut Half, dst: &Addr, ifindex: u32, room: &mut Addr) -> bool {
+    // SAFETY: as in `find`.
+    let half = unsafe { &*half_ptr };
+    if half.kind != flow::kind::MASQUERADE || half.direction != direction::ORIGINAL {
+        return true;
+    }
+    if half.ifindex != ifindex {
+        return false;
+    }
+    let now_s = now_s();
+    if half.checked_s == now_s {
+        return true;
+    }
+    // SAFETY: as in `find`; two CPUs may both ask.
+    unsafe { (*half_ptr).checked_s = now_s };
+    kernel::source_address(ctx, dst, ifindex, room) && addr::eq(room, &half.to.src)
+        || kernel::is_own(ctx, &half.to.src, ifindex)
+}
+
+/// `CLOCK_MONOTONIC` in seconds or so: a change of it is what counts.
+#[inline(always)]
+fn now_s() -> u32 {
+    // SAFETY: a helper without arguments.
+    (unsafe { bpf_ktime_get_coarse_ns() } >> 30) as u32
 }
 
 /// Notes in `half` that `packet` passed.
@@ -111,19 +147,29 @@ pub(crate) struct Plan {
     pub(crate) generation: u32,
 }
 
+/// Whether a packet without a flow can open one.
+#[inline(always)]
+pub(crate) fn check_opens(packet: &Packet) -> Result<(), DropReason> {
+    packet.transport.check()?;
+    match packet.key.proto {
+        proto::TCP if !tcp::may_open(packet.transport.tcp_flags) => Err(DropReason::NoConnection),
+        // An answer to a query that nobody made.
+        proto::ICMP | proto::ICMPV6 if !packet.transport.is_request => Err(DropReason::Icmp),
+        _ => Ok(()),
+    }
+}
+
 /// Makes the flow that the packet opens; `work.to` becomes its tuple.
 ///
 /// The reply half goes in first: its key, not there yet, is the reservation of the port.
-#[inline(always)]
+///
+/// A function of its own: inlined where flows are made, it would be there several times.
+#[inline(never)]
 pub(crate) fn open(ctx: &TcContext, work: &mut Work) -> Result<(), DropReason> {
-    work.packet.transport.check()?;
-    match work.packet.key.proto {
-        proto::TCP if !tcp::may_open(work.packet.transport.tcp_flags) => {
-            return Err(DropReason::NoConnection);
-        }
-        // An answer to a query that nobody made.
-        proto::ICMP | proto::ICMPV6 if !work.packet.transport.is_request => return Err(DropReason::Icmp),
-        _ => {}
+    check_opens(&work.packet)?;
+    // The IP layer, which would drop it, comes after ingress.
+    if work.plan.hook == flow::hook::INGRESS && !verify::is_header_right(ctx, &work.packet) {
+        return Err(DropReason::Malformed);
     }
     let mut search = Search {
         skb: ctx.skb.skb,
@@ -157,6 +203,10 @@ extern "C" fn try_port(attempt: u64, search: *mut Search<'_>) -> i64 {
     work.to.src_port = work.plan.pool.candidate(attempt as u32, search.wish, search.random).to_be_bytes();
     work.other = work.to.reversed();
     if work.plan.own_source && is_taken(&TcContext::new(search.skb), &work.other) {
+        return 0;
+    }
+    // One that answers itself could not be told from its answer.
+    if work.to.src_port == work.to.dst_port && addr::eq(&work.to.src, &work.to.dst) {
         return 0;
     }
     fill(work, direction::REPLY, 0);
@@ -241,7 +291,9 @@ fn open_original(ctx: &TcContext, work: &mut Work) -> Result<(), DropReason> {
         return Err(DropReason::NoPort); // The tuple is another flow's, at another hook.
     }
     if inserted.is_ok() {
-        start_timer(half);
+        // SAFETY: as in `find`.
+        wait_for_answer(unsafe { &mut *half }, &work.packet.key, &mut work.other);
+        start_timer(half, work.packet.key.proto);
     }
     touch(ctx, half, &work.packet);
     // SAFETY: as in `find`.
@@ -259,28 +311,62 @@ fn fill(work: &mut Work, direction: u8, tcp_seen: u8) {
         tcp_seen,
         rule: work.plan.rule,
         generation: work.plan.generation,
+        ifindex: work.ifindex,
+        checked_s: now_s(),
         // SAFETY: a helper without arguments.
         last_seen_ns: unsafe { bpf_ktime_get_coarse_ns() },
         ..Half::default()
     };
 }
 
-/// Whether an answer with this tuple would be for a forward or for a socket of the gateway.
+/// Puts a new flow among those that have no answer yet, in the place of the oldest of these: so unanswered packets push
+/// out their own kind only, and however many come, most of the table is for flows that both sides know of.
+#[inline(never)]
+fn wait_for_answer(half: &mut Half, key: &FlowKey, room: &mut FlowKey) {
+    let Some(place) = maps::next_place() else { return };
+    let Some(waiting) = UNANSWERED.get_ptr_mut(place) else { return };
+    half.place = place;
+    // SAFETY: a slot that the verifier has checked, and of this CPU's own.
+    let waiting = unsafe { &mut *waiting };
+    forget_unanswered(waiting, place, room);
+    *waiting = *key;
+}
+
+/// Ends the flow of `key` if it is the one that took `place` and nobody has answered.
 #[inline(always)]
-fn is_taken(ctx: &TcContext, reply_key: &FlowKey) -> bool {
+fn forget_unanswered(key: &FlowKey, place: u32, room: &mut FlowKey) {
+    let Some(half) = FLOWS.get_ptr(key) else { return };
+    // SAFETY: as in `find`.
+    let found = unsafe { &*half };
+    if found.direction != direction::ORIGINAL || found.place != place {
+        return;
+    }
+    *room = found.to.reversed();
+    // SAFETY: as in `find`.
+    let is_answered = FLOWS.get_ptr(&*room).is_some_and(|other| unsafe { (*other).packets } != 0);
+    if !is_answered {
+        end(key, half, room);
+    }
+}
+
+/// Whether an answer with this tuple would be for a forward, for a binding or for a socket of the gateway.
+#[inline(always)]
+pub(crate) fn is_taken(ctx: &TcContext, reply_key: &FlowKey) -> bool {
     forward::rule(&reply_key.dst, reply_key.proto, reply_key.dst_port).is_some()
+        || binding::has(reply_key)
         || kernel::has_socket(ctx, reply_key)
 }
 
 #[inline(always)]
-fn start_timer(half: *mut Half) {
+fn start_timer(half: *mut Half, proto: u8) {
     // SAFETY: the timer of a live entry of FLOWS, which has the kernel's layout; a failure (the map is about to go)
     // leaves a flow that the next packet or `find` ends.
     unsafe {
         let timer: *mut KernelTimer = (&raw mut (*half).timer).cast();
         if bpf_timer_init(timer, (&raw const FLOWS).cast_mut().cast(), CLOCK_MONOTONIC) == 0 {
             bpf_timer_set_callback(timer, expire as *mut c_void);
-            bpf_timer_start(timer, flow::TICK_NS, 0);
+            let lifetime = maps::timeouts().lifetime_ns(proto, (*half).tcp_seen, 0, false);
+            bpf_timer_start(timer, lifetime.min(flow::TICK_NS), 0);
         }
     }
 }
@@ -300,6 +386,7 @@ extern "C" fn expire(_map: *mut c_void, key: *mut FlowKey, half: *mut Half) -> i
         if now >= deadline || !maps::is_live((*half).rule, (*half).generation) {
             end(&*key, half, &other_key);
         } else {
+            binding::keep(&*key, &*half);
             bpf_timer_start((&raw mut (*half).timer).cast(), (deadline - now).min(flow::TICK_NS), 0);
         }
     }

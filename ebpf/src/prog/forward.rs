@@ -1,17 +1,16 @@
 //! Destination NAT: from a rule to a flow.
 
-use aya_ebpf::{btf_maps::lpm_trie::Key, programs::TcContext};
+use aya_ebpf::btf_maps::lpm_trie::Key;
 use netctl_ebpf::{
     addr::{self, Addr},
     flow::hook,
     ports::Pool,
-    reason::DropReason,
     rule::{AllowKey, ForwardKey, ForwardRule},
 };
 
 use super::{
     Work,
-    flows::{self, Plan},
+    flows::Plan,
     maps::{self, ALLOWS, FORWARDS},
 };
 
@@ -35,19 +34,18 @@ pub(crate) fn allows(rule: &ForwardRule, client: &Addr) -> bool {
         || ALLOWS.get(&Key::new(AllowKey::FULL, AllowKey { rule: rule.id, client: *client })).is_some()
 }
 
-/// Makes the flow that the packet opens through `rule`. The client's address and port are kept, unless another flow of
+/// Plans the flow that the packet opens through `rule`. The client's address and port are kept, unless another flow of
 /// the same client port already ends at the same inside port.
 #[inline(always)]
-pub(crate) fn open(ctx: &TcContext, work: &mut Work, rule: &ForwardRule, kind: u8) -> Result<(), DropReason> {
+pub(crate) fn plan(work: &mut Work, rule: &ForwardRule, kind: u8) {
     let key = &work.packet.key;
     work.to = key.to_destination(rule.to, rule.map(key.dst_port));
     work.plan = Plan {
-        pool: Pool::beside(maps::local_ports(), u16::from_be_bytes(key.src_port)),
+        pool: Pool::of(key.proto, u16::from_be_bytes(key.src_port), (0, 0), maps::local_ports()),
         own_source: false,
         kind,
         hook: hook::INGRESS,
         rule: rule.id,
         generation: rule.generation,
     };
-    flows::open(ctx, work)
 }

@@ -9,17 +9,18 @@ use aya_ebpf::programs::TcContext;
 use netctl_ebpf::{
     addr,
     flow::{hook, kind},
+    reason::DropReason,
 };
 
 use super::{
-    Verdict, Work,
+    Verdict, Work, kernel,
     maps::{self, FLOWS},
-    masquerade, parse,
+    masquerade, parse, verify,
 };
 
 /// What becomes of an ICMP error about a known flow; `None` if the packet is no such thing.
 #[inline(always)]
-pub(crate) fn follow(ctx: &TcContext, work: &mut Work, hook: u8, ifindex: u32) -> Option<Verdict> {
+pub(crate) fn follow(ctx: &TcContext, work: &mut Work, hook: u8) -> Option<Verdict> {
     if !work.packet.transport.is_error || !parse::quote(ctx, &work.packet, &mut work.quote) {
         return None;
     }
@@ -39,12 +40,19 @@ pub(crate) fn follow(ctx: &TcContext, work: &mut Work, hook: u8, ifindex: u32) -
     if half.kind == kind::ROUTED {
         return Some(Verdict::NotOurs);
     }
+    if !verify::is_right(ctx, &work.packet, &work.quote) {
+        return Some(Verdict::Drop(DropReason::Checksum));
+    }
     work.to = half.to.reversed();
-    // Inwards it goes to the sender. Outwards it comes from the address that the sender had called, unless it comes from
-    // the gateway, which has one that may be shown.
+    work.plan.rule = half.rule;
+    work.plan.generation = half.generation;
+    // Inwards it goes to the sender. Outwards it comes from the address that the sender had called, whoever inside sends it
+    // (RFC 5508 REQ-5), unless that is the gateway, which has one that may be shown.
     work.other = if hook == hook::INGRESS {
         outer.to_destination(work.to.src, [0; 2])
-    } else if addr::eq(&outer.src, &quoted.dst) || masquerade::is_closed_inside(ifindex, &outer.src) {
+    } else if masquerade::is_closed_inside(work.ifindex, &outer.src)
+        || !kernel::is_own(ctx, &outer.src, work.ifindex)
+    {
         outer.from_source(work.to.dst, [0; 2])
     } else {
         *outer

@@ -12,11 +12,12 @@ use netctl_ebpf::{
 };
 
 use super::{
-    Verdict, Work,
+    Verdict, Work, binding,
     flows::{self, Plan},
     icmp,
     maps::{self, FLOWS},
-    uplink::{forwarded, ifindex, is_for_us},
+    masquerade,
+    uplink::{forwarded, is_for_us},
 };
 
 /// From inside, before routing.
@@ -28,10 +29,14 @@ pub(crate) fn ingress(ctx: &TcContext, work: &mut Work) -> Result<Verdict, DropR
     if let Some(verdict) = flows::follow(ctx, work, hook::INGRESS) {
         return Ok(verdict);
     }
-    if let Some(verdict) = icmp::follow(ctx, work, hook::INGRESS, ifindex(ctx)) {
+    if let Some(verdict) = icmp::follow(ctx, work, hook::INGRESS) {
         return Ok(verdict);
     }
-    Ok(if forwarded(ctx, work, kind::HAIRPIN)? { Verdict::Translate } else { Verdict::NotOurs })
+    if !forwarded(ctx, work, kind::HAIRPIN)? && !binding::inbound(ctx, work, kind::HAIRPIN)? {
+        return Ok(Verdict::NotOurs);
+    }
+    flows::open(ctx, work)?;
+    Ok(Verdict::Translate)
 }
 
 /// Back to the inside, after routing.
@@ -40,41 +45,43 @@ pub(crate) fn egress(ctx: &TcContext, work: &mut Work) -> Result<Verdict, DropRe
     if let Some(verdict) = flows::follow(ctx, work, hook::EGRESS) {
         return Ok(verdict);
     }
-    if let Some(verdict) = icmp::follow(ctx, work, hook::EGRESS, ifindex(ctx)) {
+    if let Some(verdict) = icmp::follow(ctx, work, hook::EGRESS) {
         return Ok(verdict);
     }
-    if !called_by_outside_address(work) {
+    let Some(uplink) = called_by_outside_address(work) else {
         return Ok(Verdict::NotOurs);
+    };
+    if let Some(rule) = masquerade::rule(uplink, &work.packet.key.src) {
+        work.ifindex = uplink;
+        binding::bind(ctx, work, rule)?;
     }
     flows::open(ctx, work)?;
     Ok(Verdict::Translate)
 }
 
-/// Plans the second flow of a packet that has a first; false if it has none. The half for the first one's answers knows
-/// the address that was called.
+/// Plans the second flow of a packet that has a first; `None` if it has none. The half for the first one's answers knows
+/// the address that was called, and where the first was made: at the uplink of the binding that was called, else here.
 #[inline(always)]
-fn called_by_outside_address(work: &mut Work) -> bool {
+fn called_by_outside_address(work: &mut Work) -> Option<u32> {
     let key = &work.packet.key;
     work.other = key.reversed();
-    let Some(answer) = FLOWS.get_ptr(&work.other) else {
-        return false;
-    };
+    let answer = FLOWS.get_ptr(&work.other)?;
     // SAFETY: the verifier has checked the pointer, and RCU keeps the entry until this program ends.
     let answer = unsafe { &*answer };
     if answer.kind != kind::HAIRPIN
         || answer.hook != hook::EGRESS
         || !maps::is_live(answer.rule, answer.generation)
     {
-        return false;
+        return None;
     }
     work.to = key.from_source(answer.to.src, key.src_port);
     work.plan = Plan {
-        pool: Pool::beside(maps::local_ports(), u16::from_be_bytes(key.src_port)),
+        pool: Pool::of(key.proto, u16::from_be_bytes(key.src_port), (0, 0), maps::local_ports()),
         own_source: true,
         kind: kind::HAIRPIN_SOURCE,
         hook: hook::EGRESS,
         rule: answer.rule,
         generation: answer.generation,
     };
-    true
+    Some(answer.ifindex)
 }

@@ -23,17 +23,15 @@ const AF_INET6: u8 = 10;
 
 /// Looks `dst` up in the kernel's routing tables; the result code, and the parameters as the kernel filled them in.
 #[inline(always)]
-fn fib(ctx: &TcContext, src: &Addr, dst: &Addr, ifindex: u32, flags: u32) -> (i64, FibLookup) {
+fn fib(ctx: &TcContext, dst: &Addr, ifindex: u32, flags: u32) -> (i64, FibLookup) {
     // SAFETY: a plain C struct of integers, for which all zeroes is a value.
     let mut params: FibLookup = unsafe { core::mem::zeroed() };
     params.ifindex = ifindex;
     if addr::is_v4(dst) {
         params.family = AF_INET;
-        params.__bindgen_anon_3.ipv4_src = u32::from_ne_bytes(addr::to_v4(src));
         params.__bindgen_anon_4.ipv4_dst = u32::from_ne_bytes(addr::to_v4(dst));
     } else {
         params.family = AF_INET6;
-        params.__bindgen_anon_3.ipv6_src = words(src);
         params.__bindgen_anon_4.ipv6_dst = words(dst);
     }
     // SAFETY: `params` lives on this stack and is passed with its size.
@@ -41,34 +39,37 @@ fn fib(ctx: &TcContext, src: &Addr, dst: &Addr, ifindex: u32, flags: u32) -> (i6
     (code, params)
 }
 
-/// The source address that `ip route get DST oif IFINDEX` names, or `None` where the kernel has none or is too old to
-/// be asked (`BPF_FIB_LOOKUP_SRC` came with 6.7).
-#[inline(always)]
-pub(crate) fn source_address(ctx: &TcContext, dst: &Addr, ifindex: u32) -> Option<Addr> {
-    let (code, params) = fib(ctx, &addr::NONE, dst, ifindex, BPF_FIB_LOOKUP_OUTPUT | BPF_FIB_LOOKUP_SRC);
+/// Writes to `source` the address that `ip route get DST oif IFINDEX` names; false where the kernel has none or is too old
+/// to be asked (`BPF_FIB_LOOKUP_SRC` came with 6.7).
+///
+/// A function of its own, as the look-up's parameters would be kept on the caller's stack.
+#[inline(never)]
+pub(crate) fn source_address(ctx: &TcContext, dst: &Addr, ifindex: u32, source: &mut Addr) -> bool {
+    let (code, params) = fib(ctx, dst, ifindex, BPF_FIB_LOOKUP_OUTPUT | BPF_FIB_LOOKUP_SRC);
     // The source is filled in before the neighbour is looked for (bpf_ipv4_fib_lookup in net/core/filter.c).
     if code != i64::from(BPF_FIB_LKUP_RET_SUCCESS) && code != i64::from(BPF_FIB_LKUP_RET_NO_NEIGH) {
-        return None;
+        return false;
     }
     // SAFETY: integers and arrays of them; the kernel wrote the one that belongs to the family.
-    let source = unsafe {
+    *source = unsafe {
         if addr::is_v4(dst) {
             addr::from_v4(params.__bindgen_anon_3.ipv4_src.to_ne_bytes())
         } else {
             bytes(params.__bindgen_anon_3.ipv6_src)
         }
     };
-    (!addr::eq(&source, &addr::any_of(dst))).then_some(source)
+    !addr::eq(source, &addr::any_of(dst))
 }
 
-/// Whether a packet that came in by `ifindex` is addressed to the gateway itself.
+/// Whether `addr` is an address of the gateway, asked at `ifindex`.
 ///
 /// The kernel's answer for a local address is the same as for one without any route. A gateway with a default route
 /// has none of the latter; on one without, only the addresses that user space has seen count.
-#[inline(always)]
-pub(crate) fn is_local(ctx: &TcContext, key: &FlowKey, ifindex: u32) -> bool {
-    not_forwarded(ctx, &key.src, &key.dst, ifindex)
-        && (is_known_local(&key.dst) || !not_forwarded(ctx, &key.src, &addr::any_of(&key.dst), ifindex))
+/// A function of its own, as the look-ups' parameters would be kept on the caller's stack.
+#[inline(never)]
+pub(crate) fn is_own(ctx: &TcContext, addr: &Addr, ifindex: u32) -> bool {
+    not_forwarded(ctx, addr, ifindex)
+        && (is_known_local(addr) || !not_forwarded(ctx, &addr::any_of(addr), ifindex))
 }
 
 /// Whether user space saw `addr` among the gateway's own addresses.
@@ -78,8 +79,8 @@ pub(crate) fn is_known_local(addr: &Addr) -> bool {
 }
 
 #[inline(always)]
-fn not_forwarded(ctx: &TcContext, src: &Addr, dst: &Addr, ifindex: u32) -> bool {
-    let (code, _) = fib(ctx, src, dst, ifindex, 0);
+fn not_forwarded(ctx: &TcContext, dst: &Addr, ifindex: u32) -> bool {
+    let (code, _) = fib(ctx, dst, ifindex, 0);
     code == i64::from(BPF_FIB_LKUP_RET_NOT_FWDED) || code == i64::from(BPF_FIB_LKUP_RET_FWD_DISABLED)
 }
 

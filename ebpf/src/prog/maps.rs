@@ -3,13 +3,16 @@
 use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC,
     btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, PerCpuHashMap},
+    helpers::generated::bpf_get_smp_processor_id,
     macros::btf_map,
 };
 use netctl_ebpf::{
     addr::Addr,
+    binding::{Binding, BindingKey, ContactKey},
     config::{Config, Timeouts},
     count::Ended,
     flow::{FlowKey, Half},
+    fragment::{Datagram, DatagramKey, Held, HeldKey},
     local::{Peer, PeerKey},
     reason::{self, DropReason},
     rule::{AllowKey, ForwardKey, ForwardRule, MasqueradeKey, MasqueradeRule},
@@ -22,6 +25,34 @@ const ON_DEMAND: usize = BPF_F_NO_PREALLOC as usize;
 /// Two entries a flow, allocated as they come; user space may resize it before loading.
 #[btf_map]
 pub(crate) static FLOWS: HashMap<FlowKey, Half, 262_144, ON_DEMAND> = HashMap::new();
+
+/// The keys of the latest flows without an answer, overwritten in turn; user space may resize it before loading.
+#[btf_map]
+pub(crate) static UNANSWERED: Array<FlowKey, 65_536> = Array::new();
+
+/// Endpoint-independent mappings, two entries each.
+#[btf_map]
+pub(crate) static BINDINGS: HashMap<BindingKey, Binding, 262_144, ON_DEMAND> = HashMap::new();
+
+/// When a binding last sent to a peer's address (`CLOCK_MONOTONIC`, nanoseconds); the oldest go first.
+#[btf_map]
+pub(crate) static CONTACTS: LruHashMap<ContactKey, u64, 65_536> = LruHashMap::new();
+
+/// Datagrams in pieces; the oldest go first.
+#[btf_map]
+pub(crate) static DATAGRAMS: LruHashMap<DatagramKey, Datagram, 4096> = LruHashMap::new();
+
+/// Fragments that came before the one with the ports; the oldest go first.
+#[btf_map]
+pub(crate) static HELD: LruHashMap<HeldKey, Held, 512> = LruHashMap::new();
+
+/// Room for each [`Frame`].
+#[btf_map]
+static FRAMES: PerCpuArray<Held, 2> = PerCpuArray::new();
+
+/// How many places of [`UNANSWERED`] each CPU has taken.
+#[btf_map]
+static TAKEN: PerCpuArray<u32, 1> = PerCpuArray::new();
 
 /// Masquerade rules by uplink and inside network.
 #[btf_map]
@@ -93,17 +124,64 @@ pub(crate) fn local_ports() -> (u16, u16) {
 pub(crate) fn count_drop(reason: DropReason) {
     if let Some(count) = DROPS.get_ptr_mut(reason as u32) {
         // SAFETY: a per-CPU slot that the verifier has checked; nothing else on this CPU writes it meanwhile.
-        unsafe { *count += 1 };
+        unsafe { *count = (*count).wrapping_add(1) };
     }
+}
+
+/// The settings; `None` cannot be, but the verifier does not know that.
+#[inline(always)]
+pub(crate) fn config() -> Option<&'static Config> {
+    CONFIG.get(0)
 }
 
 /// How long flows live.
 #[inline(always)]
 pub(crate) fn timeouts() -> Timeouts {
-    CONFIG.get(0).map_or(Timeouts::DEFAULT, |config| config.timeouts)
+    config().map_or(Timeouts::DEFAULT, |config| config.timeouts)
 }
 
-/// This CPU's work. TC programs run with bottom halves off and do not nest, so it has one user at a time.
+/// The next place of [`UNANSWERED`] that is this CPU's to take.
+#[inline(always)]
+pub(crate) fn next_place() -> Option<u32> {
+    let config = config()?;
+    let taken = TAKEN.get_ptr_mut(0)?;
+    // SAFETY: a per-CPU slot that the verifier has checked; nothing else on this CPU writes it meanwhile.
+    let turn = unsafe {
+        *taken = (*taken).wrapping_add(1);
+        *taken
+    };
+    // SAFETY: a helper without arguments.
+    config.place(turn, unsafe { bpf_get_smp_processor_id() })
+}
+
+/// Frames that a program needs room for.
+#[derive(Clone, Copy)]
+pub(crate) enum Frame {
+    /// One to hold.
+    Held = 0,
+    /// The packet's own, while it has the form of others.
+    Own = 1,
+}
+
+/// This CPU's room for a frame.
+#[inline(always)]
+pub(crate) fn frame(which: Frame) -> Option<&'static mut Held> {
+    let frame = FRAMES.get_ptr_mut(which as u32)?;
+    // SAFETY: a per-CPU slot that the verifier has checked, with one user at a time.
+    Some(unsafe { &mut *frame })
+}
+
+/// Takes back what [`count_drop`] counted, perhaps on another CPU: the sum over all of them is what tells.
+#[inline(always)]
+pub(crate) fn uncount_drop(reason: DropReason) {
+    if let Some(count) = DROPS.get_ptr_mut(reason as u32) {
+        // SAFETY: as in `count_drop`.
+        unsafe { *count = (*count).wrapping_sub(1) };
+    }
+}
+
+/// This CPU's work. TC programs run with bottom halves off, so it has one user at a time; what a program itself sends
+/// while it runs ([`super::fragments::lead`]) uses it, too.
 #[inline(always)]
 pub(crate) fn work() -> Option<&'static mut Work> {
     let work = WORK.get_ptr_mut(0)?.cast::<Work>();

@@ -10,7 +10,7 @@ use netctl_ebpf::{
 };
 
 use super::{
-    Work,
+    Work, binding,
     flows::{self, Plan},
     kernel,
     maps::{self, FLOWS, MASQUERADES},
@@ -30,31 +30,22 @@ pub(crate) fn is_closed_inside(ifindex: u32, address: &Addr) -> bool {
 
 /// Makes the flow that the packet opens from inside to outside by `rule`.
 #[inline(always)]
-pub(crate) fn open(
-    ctx: &TcContext,
-    work: &mut Work,
-    ifindex: u32,
-    rule: &MasqueradeRule,
-) -> Result<(), DropReason> {
+pub(crate) fn open(ctx: &TcContext, work: &mut Work, rule: &MasqueradeRule) -> Result<(), DropReason> {
     if !maps::is_live(rule.id, rule.generation) {
         return Err(DropReason::Changing);
     }
     let key = &work.packet.key;
-    let source = if !addr::eq(&rule.address, &addr::NONE) {
-        rule.address
-    } else {
-        match kernel::source_address(ctx, &key.dst, ifindex) {
-            Some(source) => source,
-            None if !addr::eq(&rule.fallback, &addr::NONE) => rule.fallback,
-            None => return Err(DropReason::NoAddress),
+    work.to = *key;
+    if !addr::eq(&rule.address, &addr::NONE) {
+        work.to.src = rule.address;
+    } else if !kernel::source_address(ctx, &key.dst, work.ifindex, &mut work.to.src) {
+        if addr::eq(&rule.fallback, &addr::NONE) {
+            return Err(DropReason::NoAddress);
         }
-    };
-    let pool = if rule.first_port != 0 {
-        Pool::of_rule(rule.first_port, rule.last_port)
-    } else {
-        Pool::beside(maps::local_ports(), u16::from_be_bytes(key.src_port))
-    };
-    work.to = key.from_source(source, key.src_port);
+        work.to.src = rule.fallback;
+    }
+    let range = (rule.first_port, rule.last_port);
+    let pool = Pool::of(key.proto, u16::from_be_bytes(key.src_port), range, maps::local_ports());
     work.plan = Plan {
         pool,
         own_source: true,
@@ -63,6 +54,7 @@ pub(crate) fn open(
         rule: rule.id,
         generation: rule.generation,
     };
+    binding::bind(ctx, work, rule)?;
     flows::open(ctx, work)
 }
 
@@ -84,7 +76,7 @@ pub(crate) fn is_taken_from_gateway(work: &mut Work) -> bool {
     }
     work.to = *key;
     work.plan = Plan {
-        pool: Pool::beside(maps::local_ports(), u16::from_be_bytes(key.src_port)),
+        pool: Pool::of(key.proto, u16::from_be_bytes(key.src_port), (0, 0), maps::local_ports()),
         own_source: true,
         kind: kind::OWN,
         hook: hook::EGRESS,

@@ -13,8 +13,35 @@ pub(crate) struct Packet {
     pub(crate) key: FlowKey,
     /// Where the IP header starts.
     pub(crate) l3_off: u32,
+    /// Which part of a datagram it is.
+    pub(crate) fragment: Fragment,
     /// The transport header.
     pub(crate) transport: Transport,
+}
+
+/// Which part of a datagram a packet is.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Fragment {
+    /// The datagram's identification, as the wire has it; 0 of a whole one.
+    pub(crate) id: u32,
+    /// Where the part belongs, in units of eight bytes.
+    pub(crate) offset: u16,
+    /// Not the whole datagram.
+    pub(crate) is_part: bool,
+}
+
+impl Fragment {
+    /// The part that the transport header is in, with others to come.
+    #[inline(always)]
+    pub(crate) fn is_first(self) -> bool {
+        self.is_part && self.offset == 0
+    }
+
+    /// A part that the transport header is not in.
+    #[inline(always)]
+    pub(crate) fn is_later(self) -> bool {
+        self.offset != 0
+    }
 }
 
 /// The header whose ports are translated.
@@ -25,6 +52,8 @@ pub(crate) struct Packet {
 pub(crate) struct Transport {
     /// Where it starts.
     pub(crate) off: u32,
+    /// How long it and its payload should be; 0 where the IP header does not say.
+    pub(crate) len: u32,
     /// TCP's flags; 0 for others.
     pub(crate) tcp_flags: u8,
     /// An ICMP query that asks, rather than one that answers.
@@ -37,8 +66,8 @@ pub(crate) struct Transport {
 
 impl Transport {
     #[inline(always)]
-    fn at(off: u32) -> Self {
-        Self { off, tcp_flags: 0, is_request: false, is_error: false, refusal: None }
+    fn at(off: u32, len: u32) -> Self {
+        Self { off, len, tcp_flags: 0, is_request: false, is_error: false, refusal: None }
     }
 
     /// Whether the packet can be translated.
@@ -67,8 +96,9 @@ pub(crate) fn parse(ctx: &TcContext, packet: &mut Packet) -> bool {
         _ => None,
     };
     let Some(datagram) = datagram else { return false };
-    packet.transport = Transport::at(datagram.off);
-    let read = if datagram.is_fragment { Err(DropReason::Fragment) } else { ports(ctx, packet, &datagram) };
+    packet.fragment = datagram.fragment;
+    packet.transport = Transport::at(datagram.off, datagram.len);
+    let read = if packet.fragment.is_later() { Err(DropReason::Fragment) } else { ports(ctx, packet) };
     packet.transport.refusal = read.err();
     true
 }
@@ -79,10 +109,8 @@ struct Datagram {
     off: u32,
     /// How long it should be; large (GSO) packets may say 0.
     len: u32,
-    /// Whether it is only a part.
-    is_fragment: bool,
-    /// Whether it is a part that the transport header is not in.
-    is_later_fragment: bool,
+    /// Which part of the datagram it is.
+    fragment: Fragment,
 }
 
 #[inline(always)]
@@ -99,21 +127,25 @@ fn ipv4(ctx: &TcContext, key: &mut FlowKey, l3_off: u32) -> Option<Datagram> {
     Some(Datagram {
         off: l3_off + header_len,
         len: u32::from(u16::from_be_bytes([header[2], header[3]])).saturating_sub(header_len),
-        is_fragment: fragment & 0x3fff != 0,
-        is_later_fragment: fragment & 0x1fff != 0,
+        fragment: Fragment {
+            id: u32::from(u16::from_ne_bytes([header[4], header[5]])),
+            offset: fragment & 0x1fff,
+            is_part: fragment & 0x3fff != 0,
+        },
     })
 }
+
+// IPv6 extension headers.
+const HOP_BY_HOP: u8 = 0;
+const ROUTING: u8 = 43;
+const FRAGMENT: u8 = 44;
+const DESTINATION: u8 = 60;
 
 /// At most this many extension headers are stepped over; more are taken for an attack.
 const MAX_EXTENSIONS: u32 = 8;
 
 #[inline(always)]
 fn ipv6(ctx: &TcContext, key: &mut FlowKey, l3_off: u32) -> Option<Datagram> {
-    const HOP_BY_HOP: u8 = 0;
-    const ROUTING: u8 = 43;
-    const FRAGMENT: u8 = 44;
-    const DESTINATION: u8 = 60;
-
     let header: [u8; 8] = ctx.load(l3_off as usize).ok()?;
     if header[0] >> 4 != 6 {
         return None;
@@ -125,28 +157,30 @@ fn ipv6(ctx: &TcContext, key: &mut FlowKey, l3_off: u32) -> Option<Datagram> {
     let mut datagram = Datagram {
         off: l3_off + 40,
         len: u32::from(u16::from_be_bytes([header[4], header[5]])),
-        is_fragment: false,
-        is_later_fragment: false,
+        fragment: Fragment::default(),
     };
     for _ in 0..MAX_EXTENSIONS {
         if !matches!(key.proto, HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION) {
             break;
         }
-        let Ok(extension) = ctx.load::<[u8; 4]>(datagram.off as usize) else {
+        let Ok(extension) = ctx.load::<[u8; 8]>(datagram.off as usize) else {
             break;
         };
         let mut length = (u32::from(extension[1]) + 1) * 8;
         if key.proto == FRAGMENT {
             // Offset and "more" bit; an atomic fragment has neither (RFC 6946).
             let fragment = u16::from_be_bytes([extension[2], extension[3]]);
-            datagram.is_fragment = fragment & 0xfff9 != 0;
-            datagram.is_later_fragment = fragment & 0xfff8 != 0;
+            datagram.fragment = Fragment {
+                id: u32::from_ne_bytes([extension[4], extension[5], extension[6], extension[7]]),
+                offset: fragment >> 3,
+                is_part: fragment & 0xfff9 != 0,
+            };
             length = 8;
         }
         key.proto = extension[0];
         datagram.off += length;
         datagram.len = datagram.len.saturating_sub(length);
-        if datagram.is_fragment {
+        if datagram.fragment.is_part {
             break;
         }
     }
@@ -154,9 +188,9 @@ fn ipv6(ctx: &TcContext, key: &mut FlowKey, l3_off: u32) -> Option<Datagram> {
 }
 
 #[inline(always)]
-fn ports(ctx: &TcContext, packet: &mut Packet, datagram: &Datagram) -> Result<(), DropReason> {
-    let Datagram { off, len, .. } = *datagram;
-    let Packet { key, transport, .. } = packet;
+fn ports(ctx: &TcContext, packet: &mut Packet) -> Result<(), DropReason> {
+    let Packet { key, transport, fragment, .. } = packet;
+    let Transport { off, len, .. } = *transport;
     match key.proto {
         proto::TCP => {
             let header: [u8; 14] = load(ctx, off)?;
@@ -172,8 +206,9 @@ fn ports(ctx: &TcContext, packet: &mut Packet, datagram: &Datagram) -> Result<()
         proto::UDP => {
             let header: [u8; 8] = load(ctx, off)?;
             let length = u32::from(u16::from_be_bytes([header[4], header[5]]));
-            // 0 is a jumbogram or a large packet in the making (RFC 2675); else it must fit.
-            if length != 0 && (length < 8 || (len != 0 && length > len)) {
+            // 0 is a jumbogram or a large packet in the making (RFC 2675); else it must fit, but for a part's.
+            let room = if len == 0 || fragment.is_part { u32::MAX } else { len };
+            if length != 0 && (length < 8 || length > room) {
                 return Err(DropReason::Malformed);
             }
             key.src_port = [header[0], header[1]];
@@ -190,7 +225,16 @@ fn ports(ctx: &TcContext, packet: &mut Packet, datagram: &Datagram) -> Result<()
                 key.dst_port = id;
             }
         }
-        _ => return Err(DropReason::Protocol),
+        proto::SCTP => {
+            let header: [u8; 12] = load(ctx, off)?;
+            key.src_port = [header[0], header[1]];
+            key.dst_port = [header[2], header[3]];
+        }
+        // Checksums that cover the addresses, in places of their own; and ICMP of the other family.
+        proto::DCCP | proto::UDP_LITE | proto::ICMP | proto::ICMPV6 => return Err(DropReason::Protocol),
+        // More of them than are stepped over, or cut short.
+        HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION => return Err(DropReason::Malformed),
+        _ => {}
     }
     Ok(())
 }
@@ -202,12 +246,13 @@ fn is_icmp_error(proto: u8, kind: u8) -> bool {
     if proto == proto::ICMP { matches!(kind, 3 | 4 | 11 | 12) } else { matches!(kind, 1..=4) }
 }
 
-/// Whether an ICMP query asks or answers; `None` if it is no query.
+/// Whether an ICMP query (echo, timestamp, information, address mask: RFC 792, RFC 950) asks or answers; `None` if it is
+/// no query.
 #[inline(always)]
 fn is_icmp_request(proto: u8, kind: u8) -> Option<bool> {
     match (proto, kind) {
-        (proto::ICMP, 8) | (proto::ICMPV6, 128) => Some(true),
-        (proto::ICMP, 0) | (proto::ICMPV6, 129) => Some(false),
+        (proto::ICMP, 8 | 13 | 15 | 17) | (proto::ICMPV6, 128) => Some(true),
+        (proto::ICMP, 0 | 14 | 16 | 18) | (proto::ICMPV6, 129) => Some(false),
         _ => None,
     }
 }
@@ -225,13 +270,19 @@ pub(crate) fn quote(ctx: &TcContext, packet: &Packet, quote: &mut Packet) -> boo
     let datagram =
         if is_v4 { ipv4(ctx, &mut quote.key, quote.l3_off) } else { ipv6(ctx, &mut quote.key, quote.l3_off) };
     let Some(datagram) = datagram else { return false };
-    quote.transport = Transport::at(datagram.off);
-    if datagram.is_later_fragment {
+    // What the error's own datagram holds of it: behind that may be padding.
+    let end = match packet.transport.len {
+        0 => ctx.len(),
+        len => packet.transport.off + len,
+    };
+    quote.transport = Transport::at(datagram.off, end.saturating_sub(datagram.off));
+    quote.fragment = datagram.fragment;
+    if datagram.fragment.is_later() || quote.transport.len < 8 {
         return false;
     }
     let Ok(header) = ctx.load::<[u8; 8]>(datagram.off as usize) else { return false };
     match quote.key.proto {
-        proto::TCP | proto::UDP => {
+        proto::TCP | proto::UDP | proto::SCTP => {
             quote.key.src_port = [header[0], header[1]];
             quote.key.dst_port = [header[2], header[3]];
         }
@@ -245,7 +296,8 @@ pub(crate) fn quote(ctx: &TcContext, packet: &Packet, quote: &mut Packet) -> boo
                 quote.key.dst_port = id;
             }
         }
-        _ => return false,
+        proto::DCCP | proto::UDP_LITE | proto::ICMP | proto::ICMPV6 => return false,
+        _ => {}
     }
     true
 }

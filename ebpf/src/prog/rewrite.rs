@@ -17,24 +17,49 @@ use netctl_ebpf::{
 };
 
 use super::{
-    Work,
+    Verdict, Work,
     parse::{Packet, Transport},
 };
 
 /// Since 6.16: keeps `CHECKSUM_COMPLETE` right when an IPv6 address changes (include/uapi/linux/bpf.h).
 const BPF_F_IPV6: u64 = 1 << 7;
 
+/// Does what was decided, unless the kernel refuses.
+#[inline(always)]
+pub(crate) fn rewrite(ctx: &TcContext, work: &mut Work, verdict: Verdict) -> Verdict {
+    let done = match verdict {
+        Verdict::Translate => packet(ctx, &work.packet, &work.to),
+        Verdict::TranslateError => error(ctx, work),
+        Verdict::NotOurs | Verdict::Drop(_) => return verdict,
+    };
+    done.map(|()| verdict).into()
+}
+
 /// Gives the packet the tuple `to`.
 #[inline(always)]
-pub(crate) fn packet(ctx: &TcContext, packet: &Packet, to: &FlowKey) -> Result<(), DropReason> {
+fn packet(ctx: &TcContext, packet: &Packet, to: &FlowKey) -> Result<(), DropReason> {
     packet.transport.check()?;
-    let done = addresses(ctx, packet, to).and_then(|()| ports(ctx, packet.transport, &packet.key, to));
+    let done = addresses(ctx, packet, to).and_then(|()| ports(ctx, packet, to));
+    done.map_err(|_| DropReason::Rewrite)
+}
+
+/// Gives a part of a datagram another identification. IPv6 keeps its own.
+#[inline(always)]
+pub(crate) fn identification(ctx: &TcContext, packet: &Packet, id: u32) -> Result<(), DropReason> {
+    let old = packet.fragment.id;
+    if old == id {
+        return Ok(());
+    }
+    let field = packet.l3_off as usize + 4;
+    let done = ctx
+        .l3_csum_replace(packet.l3_off as usize + 10, u64::from(old), u64::from(id), 2)
+        .and_then(|()| ctx.store(field, &(id as u16), 0));
     done.map_err(|_| DropReason::Rewrite)
 }
 
 /// Gives an ICMP error the addresses in `work.other`, and the packet that it quotes the tuple in `work.to`.
 #[inline(always)]
-pub(crate) fn error(ctx: &TcContext, work: &Work) -> Result<(), DropReason> {
+fn error(ctx: &TcContext, work: &Work) -> Result<(), DropReason> {
     let done = addresses(ctx, &work.packet, &work.other).and_then(|()| {
         let difference = quoted(ctx, &work.quote, &work.to)?;
         let field = checksum_off(work.packet.transport, work.packet.key.proto);
@@ -47,16 +72,17 @@ pub(crate) fn error(ctx: &TcContext, work: &Work) -> Result<(), DropReason> {
 #[inline(always)]
 fn addresses(ctx: &TcContext, packet: &Packet, to: &FlowKey) -> Result<(), i64> {
     let (from, transport) = (&packet.key, packet.transport);
+    let is_covered = proto::has_pseudo_header(from.proto) && !packet.fragment.is_later();
     if addr::is_v4(&from.src) {
         let difference = addresses_v4(from, to);
         ctx.l3_csum_replace(packet.l3_off as usize + 10, 0, u64::from(difference), 0)?;
-        if from.proto != proto::ICMP {
+        if is_covered {
             pseudo_header(ctx, transport, from.proto, difference, 0)?;
         }
         ctx.store(packet.l3_off as usize + 12, &[addr::to_v4(&to.src), addr::to_v4(&to.dst)], 0)
     } else {
         let difference = addresses_v6(from, to);
-        if pseudo_header(ctx, transport, from.proto, difference, BPF_F_IPV6).is_err() {
+        if is_covered && pseudo_header(ctx, transport, from.proto, difference, BPF_F_IPV6).is_err() {
             pseudo_header(ctx, transport, from.proto, difference, 0)?;
         }
         ctx.store::<[Addr; 2]>(packet.l3_off as usize + 8, &[to.src, to.dst], 0)
@@ -83,8 +109,12 @@ fn quoted(ctx: &TcContext, quote: &Packet, to: &FlowKey) -> Result<u32, i64> {
         ctx.store::<[Addr; 2]>(l3_off + 8, &[to.src, to.dst], 0)?;
     }
     let ports = quoted_ports(ctx, quote, to)?;
-    let covered = if from.proto == proto::ICMP { ports } else { csum::add(addresses, ports) };
-    let checksum = quoted_checksum(ctx, quote, covered)?;
+    let checksum = if proto::has_free_ports(from.proto) {
+        let covered = if proto::has_pseudo_header(from.proto) { csum::add(addresses, ports) } else { ports };
+        quoted_checksum(ctx, quote, covered)?
+    } else {
+        0
+    };
     Ok(csum::add(difference, csum::add(ports, checksum)))
 }
 
@@ -93,7 +123,7 @@ fn quoted_ports(ctx: &TcContext, quote: &Packet, to: &FlowKey) -> Result<u32, i6
     let (from, off) = (&quote.key, quote.transport.off as usize);
     if matches!(from.proto, proto::TCP | proto::UDP) {
         ctx.store(off, &[to.src_port, to.dst_port], 0)?;
-    } else {
+    } else if proto::has_free_ports(from.proto) {
         let id = if quote.transport.is_request { to.src_port } else { to.dst_port };
         ctx.store(off + 4, &id, 0)?;
     }
@@ -108,6 +138,9 @@ fn quoted_ports(ctx: &TcContext, quote: &Packet, to: &FlowKey) -> Result<u32, i6
 #[inline(always)]
 fn quoted_checksum(ctx: &TcContext, quote: &Packet, covered: u32) -> Result<u32, i64> {
     let off = checksum_off(quote.transport, quote.key.proto);
+    if off + 2 > (quote.transport.off + quote.transport.len) as usize {
+        return Ok(0);
+    }
     let Ok(old) = ctx.load::<[u8; 2]>(off) else { return Ok(0) };
     let is_udp = quote.key.proto == proto::UDP;
     if is_udp && old == [0; 2] {
@@ -148,14 +181,19 @@ fn pseudo_header(
 }
 
 #[inline(always)]
-fn ports(ctx: &TcContext, transport: Transport, from: &FlowKey, to: &FlowKey) -> Result<(), i64> {
+fn ports(ctx: &TcContext, packet: &Packet, to: &FlowKey) -> Result<(), i64> {
+    let (from, transport) = (&packet.key, packet.transport);
     match from.proto {
+        _ if packet.fragment.is_later() => Ok(()),
         proto::TCP | proto::UDP => {
             port(ctx, transport, from.proto, from.src_port, to.src_port, 0)?;
             port(ctx, transport, from.proto, from.dst_port, to.dst_port, 2)
         }
-        _ if transport.is_request => port(ctx, transport, from.proto, from.src_port, to.src_port, 4),
-        _ => port(ctx, transport, from.proto, from.dst_port, to.dst_port, 4),
+        proto::ICMP | proto::ICMPV6 if transport.is_request => {
+            port(ctx, transport, from.proto, from.src_port, to.src_port, 4)
+        }
+        proto::ICMP | proto::ICMPV6 => port(ctx, transport, from.proto, from.dst_port, to.dst_port, 4),
+        _ => Ok(()),
     }
 }
 

@@ -3,24 +3,17 @@
 use aya_ebpf::programs::TcContext;
 use netctl_ebpf::{
     addr,
-    flow::{hook, kind},
+    flow::{FlowKey, hook, kind},
     reason::DropReason,
 };
 
-use super::{Verdict, Work, flows, forward, icmp, kernel, masquerade};
-
-/// The interface that the packet is at.
-#[inline(always)]
-pub(crate) fn ifindex(ctx: &TcContext) -> u32 {
-    // SAFETY: the context is valid for the whole run of the program.
-    unsafe { (*ctx.skb.skb).ifindex }
-}
+use super::{Verdict, Work, binding, flows, forward, icmp, kernel, masquerade};
 
 /// Whether the frame was for this machine: TC sees frames for other MACs too, the IP layer does not.
 #[inline(always)]
 pub(crate) fn is_for_us(ctx: &TcContext) -> bool {
     const PACKET_HOST: u32 = 0;
-    // SAFETY: as above.
+    // SAFETY: the context is valid for the whole run of the program.
     unsafe { (*ctx.skb.skb).pkt_type == PACKET_HOST }
 }
 
@@ -30,23 +23,35 @@ pub(crate) fn egress(ctx: &TcContext, work: &mut Work) -> Result<Verdict, DropRe
     if let Some(verdict) = flows::follow(ctx, work, hook::EGRESS) {
         return Ok(verdict);
     }
-    let ifindex = ifindex(ctx);
-    if let Some(verdict) = icmp::follow(ctx, work, hook::EGRESS, ifindex) {
+    if let Some(verdict) = icmp::follow(ctx, work, hook::EGRESS) {
         return Ok(verdict);
     }
-    if let Some(rule) = masquerade::rule(ifindex, &work.packet.key.src) {
-        masquerade::open(ctx, work, ifindex, rule)?;
+    if let Some(rule) = masquerade::rule(work.ifindex, &work.packet.key.src) {
+        masquerade::open(ctx, work, rule)?;
         return Ok(Verdict::Translate);
     }
     if masquerade::is_taken_from_gateway(work) {
         return match flows::open(ctx, work) {
             Ok(()) => Ok(Verdict::Translate),
-            // A reset or an echo reply that its stack sends to whom it does not know.
-            Err(DropReason::NoConnection | DropReason::Icmp) => Ok(Verdict::NotOurs),
+            // A reset or an echo reply that its stack sends to whom it does not know; what cannot be told apart by a port.
+            Err(DropReason::NoConnection | DropReason::Icmp | DropReason::NoPort) => Ok(Verdict::NotOurs),
             Err(reason) => Err(reason),
         };
     }
     Ok(Verdict::NotOurs)
+}
+
+/// Whether a part of an unknown datagram that leaves waits for the one with the ports. The gateway's own do not: it sends
+/// that one first.
+#[inline(always)]
+pub(crate) fn awaits_outwards(ctx: &TcContext, work: &Work) -> bool {
+    !kernel::is_own(ctx, &work.packet.key.src, work.ifindex)
+}
+
+/// The same of one that comes in: only what is for the gateway may be an answer, or for a forward.
+#[inline(always)]
+pub(crate) fn awaits_inwards(ctx: &TcContext, work: &Work) -> bool {
+    kernel::is_own(ctx, &work.packet.key.dst, work.ifindex)
 }
 
 /// Inwards, before routing: an answer gets its inside destination, and a forward rule makes a flow. What comes for an
@@ -59,14 +64,14 @@ pub(crate) fn ingress(ctx: &TcContext, work: &mut Work) -> Result<Verdict, DropR
     if let Some(verdict) = flows::follow(ctx, work, hook::INGRESS) {
         return Ok(verdict);
     }
-    let ifindex = ifindex(ctx);
-    if let Some(verdict) = icmp::follow(ctx, work, hook::INGRESS, ifindex) {
+    if let Some(verdict) = icmp::follow(ctx, work, hook::INGRESS) {
         return Ok(verdict);
     }
-    if forwarded(ctx, work, kind::FORWARD)? {
+    if forwarded(ctx, work, kind::FORWARD)? || binding::inbound(ctx, work, kind::INBOUND)? {
+        flows::open(ctx, work)?;
         return Ok(Verdict::Translate);
     }
-    match masquerade::rule(ifindex, &work.packet.key.dst) {
+    match masquerade::rule(work.ifindex, &work.packet.key.dst) {
         Some(rule) if rule.routed == 0 => Err(DropReason::Unsolicited),
         Some(rule) => {
             masquerade::remember_routed(ctx, work, rule);
@@ -76,7 +81,7 @@ pub(crate) fn ingress(ctx: &TcContext, work: &mut Work) -> Result<Verdict, DropR
     }
 }
 
-/// Makes the flow of a packet that comes to a forwarded port; false if it does not. Only what is addressed to the
+/// Plans the flow of a packet that comes to a forwarded port; false if it does not. Only what is addressed to the
 /// gateway itself does: never transit, and never 127.0.0.0/8 from a wire. And only from a source that can be there.
 #[inline(always)]
 pub(crate) fn forwarded(ctx: &TcContext, work: &mut Work, kind: u8) -> Result<bool, DropReason> {
@@ -85,19 +90,23 @@ pub(crate) fn forwarded(ctx: &TcContext, work: &mut Work, kind: u8) -> Result<bo
         return Ok(false);
     }
     let Some(rule) = forward::rule(&key.dst, key.proto, key.dst_port) else { return Ok(false) };
-    let ifindex = ifindex(ctx);
-    if !kernel::is_local(ctx, key, ifindex) {
+    if !kernel::is_own(ctx, &key.dst, work.ifindex) {
         return Ok(false);
     }
-    let is_spoofed = addr::is_no_source(&key.src)
-        || kernel::is_known_local(&key.src)
-        || masquerade::is_closed_inside(ifindex, &key.src);
-    if is_spoofed {
-        return Err(DropReason::Spoofed);
-    }
+    check_source(key, work.ifindex)?;
     if !forward::allows(rule, &key.src) {
         return Err(DropReason::NotAllowed);
     }
-    forward::open(ctx, work, rule, kind)?;
+    forward::plan(work, rule, kind);
     Ok(true)
+}
+
+/// Refuses a source that cannot be there: nobody's, the gateway's own, or one of an inside network that is closed to
+/// `uplink`.
+#[inline(always)]
+pub(crate) fn check_source(key: &FlowKey, uplink: u32) -> Result<(), DropReason> {
+    let is_spoofed = addr::is_no_source(&key.src)
+        || kernel::is_known_local(&key.src)
+        || masquerade::is_closed_inside(uplink, &key.src);
+    if is_spoofed { Err(DropReason::Spoofed) } else { Ok(()) }
 }

@@ -124,13 +124,14 @@ pub fn with(frame: &[u8], side: Side, endpoint: SocketAddr) -> Vec<u8> {
     match (view.proto, side) {
         (proto::TCP | proto::UDP, Side::Src) => put(view.transport, &endpoint.port().to_be_bytes()),
         (proto::TCP | proto::UDP, Side::Dst) => put(view.transport + 2, &endpoint.port().to_be_bytes()),
-        _ => {
+        (proto::ICMP | proto::ICMPV6, _) => {
             let asks = matches!(frame[view.transport], 8 | 128);
             if asks == (side == Side::Src) {
                 let id = endpoint.port().to_be_bytes();
                 frame[view.transport + 4..view.transport + 6].copy_from_slice(&id);
             }
         }
+        _ => {}
     }
     frame
 }

@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use aya::{Ebpf, EbpfLoader, maps::Array, programs::Program};
+use aya::{Ebpf, EbpfLoader, maps::Array, programs::Program, util::nr_cpus};
 use netctl_ebpf::config::Config;
 use nix::{
     mount::{MsFlags, mount},
@@ -22,8 +22,13 @@ use super::{Build, Error, Pins, make_parent, remove_tree};
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/netctl.bpf.o"));
 
 /// Every map of the object that outlives a build. What is not here, each build has of its own.
-const MAPS: [&str; 10] = [
+const MAPS: [&str; 15] = [
     "FLOWS",
+    "UNANSWERED",
+    "BINDINGS",
+    "CONTACTS",
+    "DATAGRAMS",
+    "HELD",
     "MASQUERADES",
     "FORWARDS",
     "ALLOWS",
@@ -110,7 +115,7 @@ fn has_lasting_mounts() -> bool {
 }
 
 /// Parses the object and creates its maps, or takes those that are pinned; programs are not loaded yet.
-fn open(constants: Constants, max_flows: u32, pins: &Pins) -> Result<Ebpf, Error> {
+fn open(constants: Constants, max_flows: u32, config: &Config, pins: &Pins) -> Result<Ebpf, Error> {
     if OBJECT.is_empty() {
         return Err(Error::NoObject);
     }
@@ -118,7 +123,7 @@ fn open(constants: Constants, max_flows: u32, pins: &Pins) -> Result<Ebpf, Error
     loader.override_global("NETNS_COOKIE", &constants.netns_cookie, true);
     loader.override_global("LOCAL_PORTS", &constants.local_ports, true);
     loader.map_max_entries("FLOWS", max_flows.saturating_mul(2));
-    loader.map_max_entries("UNANSWERED", Config::of(max_flows).unanswered);
+    loader.map_max_entries("UNANSWERED", config.unanswered);
     if pins.exist() {
         for name in MAPS {
             loader.map_pin_path(name, pins.map(name));
@@ -138,12 +143,14 @@ pub fn load(pins: &Pins, constants: Constants, max_flows: u32) -> Result<Build, 
     let (stage, has_maps) = (pins.stage(), pins.exist());
     let goal = if has_maps { pins.programs(build) } else { pins.version(build.abi) };
     remove_tree(&stage)?;
-    let mut ebpf = open(constants, max_flows, pins)?;
+    let cpus = nr_cpus().map_err(|(path, source)| Error::io("read", Path::new(path))(source))?;
+    let config = Config::of(max_flows, cpus as u32);
+    let mut ebpf = open(constants, max_flows, &config, pins)?;
     let pinned = if has_maps {
         pin_programs(&stage, &mut ebpf)
     } else {
         let programs = stage.join("programs").join(build.directory());
-        settle(&mut ebpf, max_flows)
+        settle(&mut ebpf, config)
             .and_then(|()| pin_maps(&stage.join("maps"), &ebpf))
             .and_then(|()| pin_programs(&programs, &mut ebpf))
     };
@@ -159,9 +166,9 @@ pub fn load(pins: &Pins, constants: Constants, max_flows: u32) -> Result<Build, 
 }
 
 /// Gives new maps what the programs find in them.
-fn settle(ebpf: &mut Ebpf, max_flows: u32) -> Result<(), Error> {
+fn settle(ebpf: &mut Ebpf, settings: Config) -> Result<(), Error> {
     let map = ebpf.map_mut("CONFIG").ok_or_else(|| Error::Missing("CONFIG".to_owned()))?;
-    let set = Array::try_from(map).and_then(|mut config| config.set(0, Config::of(max_flows), 0));
+    let set = Array::try_from(map).and_then(|mut config| config.set(0, settings, 0));
     set.map_err(|source| Error::Map { map: "CONFIG", source: Box::new(source) })
 }
 

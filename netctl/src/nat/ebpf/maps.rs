@@ -221,7 +221,8 @@ impl Tables {
     pub fn drops(&self) -> Result<Vec<(DropReason, u64)>, Error> {
         let mut drops = Vec::new();
         for &reason in DropReason::ALL {
-            let count = self.drops.get(&(reason as u32), 0).map_err(failed("DROPS"))?.iter().sum::<u64>();
+            let per_cpu = self.drops.get(&(reason as u32), 0).map_err(failed("DROPS"))?;
+            let count = per_cpu.iter().fold(0_u64, |sum, &cpu| sum.wrapping_add(cpu));
             if count != 0 {
                 drops.push((reason, count));
             }

@@ -1,0 +1,276 @@
+//! Endpoint-independent mappings (RFC 4787 REQ-1): how a binding is made and kept, and what comes in by it.
+
+use core::ffi::c_void;
+
+use aya_ebpf::{
+    bindings::{__sk_buff, BPF_ANY, BPF_NOEXIST, bpf_timer as KernelTimer},
+    helpers::generated::{
+        bpf_get_prandom_u32, bpf_ktime_get_coarse_ns, bpf_loop, bpf_timer_init, bpf_timer_set_callback,
+        bpf_timer_start,
+    },
+    programs::TcContext,
+};
+use netctl_ebpf::{
+    addr::{self, Addr},
+    binding::{Binding, BindingKey, ContactKey, IDLE_NS, side},
+    flow::{FlowKey, Half, TICK_NS, hook, kind},
+    ports::{self, Pool},
+    proto,
+    reason::DropReason,
+    rule::{MasqueradeRule, filtering, mapping},
+    tcp,
+};
+
+use super::{
+    Work,
+    flows::{self, CLOCK_MONOTONIC, EEXIST, Plan},
+    kernel,
+    maps::{self, BINDINGS, CONTACTS, FLOWS},
+    uplink,
+};
+
+/// Gives the flow in `work.to`, whose outside address is chosen, the port of its inside endpoint's binding, which is made
+/// if there is none. Nothing where the rule maps otherwise.
+#[inline(never)]
+pub(crate) fn bind(ctx: &TcContext, work: &mut Work, rule: &MasqueradeRule) -> Result<(), DropReason> {
+    if rule.mapping != mapping::ENDPOINT_INDEPENDENT || !proto::has_free_ports(work.packet.key.proto) {
+        return Ok(());
+    }
+    flows::check_opens(&work.packet)?;
+    work.inside_key = inside_key(&work.packet.key, &work.to.src);
+    if !is_known(work) {
+        make(ctx, work, rule)?;
+    }
+    if rule.filtering == filtering::ADDRESS_DEPENDENT {
+        note_contact(&work.to);
+    }
+    // The port is this endpoint's, whoever else may want it.
+    work.plan.pool = Pool::only(u16::from_be_bytes(work.to.src_port));
+    work.plan.own_source = false;
+    Ok(())
+}
+
+/// Takes the port of the binding of `work.inside_key`; false if there is none. One of an ended rule is taken away.
+#[inline(always)]
+fn is_known(work: &mut Work) -> bool {
+    let Some(binding) = BINDINGS.get_ptr_mut(&work.inside_key) else { return false };
+    // SAFETY: the verifier has checked the pointer, and RCU keeps the entry until this program ends.
+    let binding = unsafe { &mut *binding };
+    if !maps::is_live(binding.rule, binding.generation) {
+        end(&work.inside_key, binding);
+        return false;
+    }
+    binding.last_used_ns = now_ns();
+    work.to.src_port = binding.port;
+    true
+}
+
+#[inline(always)]
+fn make(ctx: &TcContext, work: &mut Work, rule: &MasqueradeRule) -> Result<(), DropReason> {
+    work.binding = Binding {
+        filtering: rule.filtering,
+        rule: rule.id,
+        generation: rule.generation,
+        ifindex: work.ifindex,
+        last_used_ns: now_ns(),
+        ..Binding::default()
+    };
+    work.outside_key = outside_key(&work.to.src, work.to.src_port, work.to.proto);
+    let mut search = Search {
+        skb: ctx.skb.skb,
+        wish: u16::from_be_bytes(work.packet.key.src_port),
+        // SAFETY: a helper without arguments.
+        random: unsafe { bpf_get_prandom_u32() },
+        found: Err(DropReason::NoPort),
+        work,
+    };
+    // SAFETY: `try_port` has the signature that the helper calls, and `search` outlives the call.
+    unsafe { bpf_loop(ports::TRIES, try_port as *mut c_void, (&raw mut search).cast(), 0) };
+    search.found?;
+    let work = search.work;
+    work.binding.addr = work.to.src;
+    work.binding.port = work.to.src_port;
+    let inserted = BINDINGS.insert(&work.inside_key, &work.binding, u64::from(BPF_NOEXIST));
+    if inserted.is_err() {
+        let _ = BINDINGS.remove(&work.outside_key);
+        // Another CPU was faster, or there is no room.
+        return if is_known(work) { Ok(()) } else { Err(DropReason::TableFull) };
+    }
+    if let Some(binding) = BINDINGS.get_ptr_mut(&work.inside_key) {
+        start_timer(binding);
+    }
+    Ok(())
+}
+
+/// The search for a free port.
+struct Search<'a> {
+    skb: *mut __sk_buff,
+    work: &'a mut Work,
+    wish: u16,
+    random: u32,
+    found: Result<(), DropReason>,
+}
+
+/// One try; returns whether to stop. The entry of the outside endpoint is the reservation of the port.
+extern "C" fn try_port(attempt: u64, search: *mut Search<'_>) -> i64 {
+    // SAFETY: `bpf_loop` passes on the pointer that `make` gave it.
+    let search = unsafe { &mut *search };
+    let work = &mut *search.work;
+    work.to.src_port = work.plan.pool.candidate(attempt as u32, search.wish, search.random).to_be_bytes();
+    work.other = work.to.reversed();
+    if flows::is_taken(&TcContext::new(search.skb), &work.other) || FLOWS.get_ptr(&work.other).is_some() {
+        return 0;
+    }
+    work.binding.addr = work.packet.key.src;
+    work.binding.port = work.packet.key.src_port;
+    work.outside_key.port = work.to.src_port;
+    search.found = match BINDINGS.insert(&work.outside_key, &work.binding, u64::from(BPF_NOEXIST)) {
+        Ok(()) => Ok(()),
+        Err(EEXIST) => return 0,
+        Err(_) => Err(DropReason::TableFull),
+    };
+    1
+}
+
+/// Plans the flow of a packet that comes to an outside endpoint of a binding, as its filtering has it; false if it does
+/// not. What the filtering refuses is not answered, as the inside endpoint may yet send there (RFC 5382 REQ-4).
+#[inline(never)]
+pub(crate) fn inbound(ctx: &TcContext, work: &mut Work, kind: u8) -> Result<bool, DropReason> {
+    let key = &work.packet.key;
+    if work.packet.transport.refusal.is_some() || !matches!(key.proto, proto::TCP | proto::UDP) {
+        return Ok(false);
+    }
+    let Some(binding) = BINDINGS.get_ptr(outside_key(&key.dst, key.dst_port, key.proto)) else {
+        return Ok(false);
+    };
+    // SAFETY: as in `is_known`.
+    let binding = unsafe { &*binding };
+    // A socket that has come to listen there since is not shadowed.
+    if !maps::is_live(binding.rule, binding.generation) || kernel::has_socket(ctx, key) {
+        return Ok(false);
+    }
+    uplink::check_source(key, binding.ifindex)?;
+    if !lets_in(binding, key, kind) {
+        return Err(DropReason::Unsolicited);
+    }
+    if key.proto == proto::TCP && !tcp::is_first(work.packet.transport.tcp_flags) {
+        return Err(DropReason::NoConnection);
+    }
+    work.to = key.to_destination(binding.addr, binding.port);
+    work.ifindex = binding.ifindex;
+    work.plan = Plan {
+        pool: Pool::only(u16::from_be_bytes(key.src_port)),
+        own_source: false,
+        kind,
+        hook: hook::INGRESS,
+        rule: binding.rule,
+        generation: binding.generation,
+    };
+    Ok(true)
+}
+
+/// Whether the sender of `key` may use the binding.
+#[inline(always)]
+fn lets_in(binding: &Binding, key: &FlowKey, kind: u8) -> bool {
+    match binding.filtering {
+        filtering::ENDPOINT_INDEPENDENT => true,
+        filtering::ADDRESS_DEPENDENT if kind == kind::INBOUND => {
+            let Some(since) = CONTACTS.get_ptr(contact_key(&key.dst, key.dst_port, &key.src, key.proto))
+            else {
+                return false;
+            };
+            // SAFETY: the verifier has checked the pointer.
+            now_ns() - unsafe { *since } < IDLE_NS
+        }
+        _ => false,
+    }
+}
+
+/// Notes that a flow is alive: its binding is, and whom it talks to may send.
+#[inline(always)]
+pub(crate) fn keep(key: &FlowKey, half: &Half) {
+    // What the flow looks like from outside, as its original direction has it or as the answers do.
+    let (inside, outside) =
+        if half.hook == hook::EGRESS { (*key, half.to) } else { (half.to.reversed(), key.reversed()) };
+    let Some(binding) = BINDINGS.get_ptr_mut(inside_key(&inside, &outside.src)) else { return };
+    // SAFETY: as in `is_known`; who else writes there writes the like.
+    let filtering = unsafe {
+        (*binding).last_used_ns = now_ns();
+        (*binding).filtering
+    };
+    if filtering == filtering::ADDRESS_DEPENDENT {
+        note_contact(&outside);
+    }
+}
+
+/// Whether a binding has the outside endpoint that answers with `reply_key` come to.
+#[inline(always)]
+pub(crate) fn has(reply_key: &FlowKey) -> bool {
+    BINDINGS.get_ptr(outside_key(&reply_key.dst, reply_key.dst_port, reply_key.proto)).is_some()
+}
+
+#[inline(never)]
+fn note_contact(outside: &FlowKey) {
+    let key = contact_key(&outside.src, outside.src_port, &outside.dst, outside.proto);
+    let _ = CONTACTS.insert(key, now_ns(), u64::from(BPF_ANY));
+}
+
+#[inline(always)]
+fn contact_key(addr: &Addr, port: [u8; 2], peer: &Addr, proto: u8) -> ContactKey {
+    ContactKey { addr: *addr, peer: *peer, port, proto, _pad: [0; 5] }
+}
+
+#[inline(always)]
+fn inside_key(from: &FlowKey, outside: &Addr) -> BindingKey {
+    BindingKey {
+        addr: from.src,
+        outside: *outside,
+        port: from.src_port,
+        proto: from.proto,
+        side: side::INSIDE,
+        _pad: 0,
+    }
+}
+
+#[inline(always)]
+fn outside_key(addr: &Addr, port: [u8; 2], proto: u8) -> BindingKey {
+    BindingKey { addr: *addr, outside: addr::NONE, port, proto, side: side::OUTSIDE, _pad: 0 }
+}
+
+#[inline(always)]
+fn end(key: &BindingKey, binding: &Binding) {
+    let _ = BINDINGS.remove(outside_key(&key.outside, binding.port, key.proto));
+    let _ = BINDINGS.remove(key);
+}
+
+#[inline(always)]
+fn start_timer(binding: *mut Binding) {
+    // SAFETY: the timer of a live entry of BINDINGS, which has the kernel's layout.
+    unsafe {
+        let timer: *mut KernelTimer = (&raw mut (*binding).timer).cast();
+        if bpf_timer_init(timer, (&raw const BINDINGS).cast_mut().cast(), CLOCK_MONOTONIC) == 0 {
+            bpf_timer_set_callback(timer, expire as *mut c_void);
+            bpf_timer_start(timer, TICK_NS, 0);
+        }
+    }
+}
+
+/// The timer of an inside endpoint's entry: ends the binding when no flow has kept it, else sleeps on.
+extern "C" fn expire(_map: *mut c_void, key: *mut BindingKey, binding: *mut Binding) -> i32 {
+    // SAFETY: the kernel passes pointers to the entry's own key and value.
+    unsafe {
+        let is_idle = now_ns() - (*binding).last_used_ns > IDLE_NS;
+        if is_idle || !maps::is_live((*binding).rule, (*binding).generation) {
+            end(&*key, &*binding);
+        } else {
+            bpf_timer_start((&raw mut (*binding).timer).cast(), TICK_NS, 0);
+        }
+    }
+    0
+}
+
+#[inline(always)]
+fn now_ns() -> u64 {
+    // SAFETY: a helper without arguments.
+    unsafe { bpf_ktime_get_coarse_ns() }
+}
