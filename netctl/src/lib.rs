@@ -14,6 +14,7 @@
 pub mod apply;
 pub mod down;
 mod fault;
+pub mod holder;
 pub mod interrupt;
 pub mod model;
 pub mod nat;

@@ -1,4 +1,5 @@
-//! The control plane: raw `NETLINK_ROUTE`, one message per builder function, sent in batches.
+//! The control plane: raw `NETLINK_ROUTE`, one message per builder function, sent in batches; and questions to other
+//! netlink families.
 //!
 //! [`message`] encodes and reads bytes, [`socket`] sends batches, matches acknowledgements and takes dumps; both know
 //! nothing of links. [`link`], [`addr`], [`route`], [`neigh`], [`fdb`] and [`nsid`] each own one kernel object: their
@@ -10,6 +11,7 @@
 //! our own.
 
 pub mod addr;
+pub mod diag;
 mod family;
 pub mod fdb;
 pub mod link;

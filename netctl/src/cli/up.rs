@@ -7,6 +7,7 @@ use std::{
 };
 
 use netctl::{
+    holder,
     model::{Place, Protocol, Topology},
     op::Op,
     state::Directories,
@@ -68,6 +69,11 @@ pub(super) fn run(args: &Args, directories: &Directories, printer: &mut Printer)
         milliseconds: elapsed.as_millis().try_into().unwrap_or(u64::MAX),
     };
     printer.show(&document, |printer| report(&topology, ops.len(), elapsed, printer))?;
+    for (place, held) in holder::of_ports(&ops) {
+        printer.warning(&format!(
+            "{held}: while `{place}` forwards the port, what comes from outside goes to where the forward leads"
+        ));
+    }
     Ok(Exit::Done)
 }
 

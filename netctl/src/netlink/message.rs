@@ -8,7 +8,7 @@ mod read;
 use std::net::IpAddr;
 
 use bytes::{BufMut, BytesMut};
-use neli::consts::{nl::NlmF, rtnl::Rtm};
+use neli::consts::nl::NlmF;
 
 pub(super) use self::read::ip;
 pub use self::read::{Attribute, Attributes, Malformed, Message, Messages, attributes, messages};
@@ -34,7 +34,7 @@ impl Request {
     /// Starts a request of type `kind` with its family header (`struct ifinfomsg` and the like) and `flags`;
     /// `NLM_F_REQUEST` is added.
     #[must_use]
-    pub fn new(kind: Rtm, flags: NlmF, family_header: &[u8]) -> Self {
+    pub fn new(kind: impl Into<u16>, flags: NlmF, family_header: &[u8]) -> Self {
         let mut request = Self { bytes: BytesMut::with_capacity(128), overlong: false };
         request.bytes.put_u32_ne(0); // the length, kept by `append`
         request.bytes.put_u16_ne(kind.into());
@@ -137,7 +137,7 @@ impl Request {
 
 #[cfg(test)]
 mod tests {
-    use neli::consts::rtnl::{Ifla, IflaInfo};
+    use neli::consts::rtnl::{Ifla, IflaInfo, Rtm};
     use proptest::prelude::*;
 
     use super::*;

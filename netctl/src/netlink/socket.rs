@@ -1,4 +1,4 @@
-//! A `NETLINK_ROUTE` socket: sends batches and matches their acknowledgements, takes dumps.
+//! A netlink socket, of `NETLINK_ROUTE` unless said otherwise: sends batches and matches their acknowledgements, takes dumps.
 //!
 //! A socket belongs to the network namespace of the thread that opened it, for good; it may then be used from any
 //! thread. rtnetlink does its work inside `send` (net/netlink/af_netlink.c, `netlink_unicast_kernel`), so when a batch
@@ -68,14 +68,29 @@ impl Socket {
     /// # Errors
     /// Failing system calls: too many open files, or a kernel older than 4.20.
     pub fn open() -> Result<Self, Error> {
-        Self::with_receive_buffer(RECEIVE_BUFFER)
+        Self::with_receive_buffer(SockProtocol::NetlinkRoute, RECEIVE_BUFFER)
     }
 
-    /// Opens one and asks for a receive buffer of so many bytes.
-    fn with_receive_buffer(bytes: usize) -> Result<Self, Error> {
-        let fd =
-            socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkRoute)
-                .map_err(failed("open"))?;
+    /// As [`Socket::open`], to ask for sockets: `NETLINK_SOCK_DIAG`.
+    ///
+    /// # Errors
+    /// Also where the kernel has no such family.
+    pub fn open_for_sockets() -> Result<Self, Error> {
+        Self::with_receive_buffer(SockProtocol::NetlinkSockDiag, RECEIVE_BUFFER)
+    }
+
+    /// As [`Socket::open`], to ask for packet filters: `NETLINK_NETFILTER`.
+    ///
+    /// # Errors
+    /// Also where the kernel has no such family.
+    pub fn open_for_filters() -> Result<Self, Error> {
+        Self::with_receive_buffer(SockProtocol::NetlinkNetFilter, RECEIVE_BUFFER)
+    }
+
+    /// Opens one of a netlink family and asks for a receive buffer of so many bytes.
+    fn with_receive_buffer(family: SockProtocol, bytes: usize) -> Result<Self, Error> {
+        let fd = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, family)
+            .map_err(failed("open"))?;
         for option in [libc::NETLINK_EXT_ACK, libc::NETLINK_CAP_ACK, libc::NETLINK_GET_STRICT_CHK] {
             enable(&fd, option).map_err(failed("set an option of"))?;
         }

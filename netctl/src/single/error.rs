@@ -4,6 +4,7 @@ use nix::errno::Errno;
 
 use crate::{
     apply::{self, Cause, Fault},
+    holder::Held,
     model::{IfName, NetnsName, Place, Problem, Refused, TopologyName},
     nat::{self, ebpf},
     netlink,
@@ -53,6 +54,14 @@ pub enum Error {
         place: Place,
         /// Why not.
         refused: Box<Refused>,
+    },
+    /// A socket of the gateway would lose its packets to a forward.
+    #[error("add a forward rule {}: {held}", At(place))]
+    Held {
+        /// Where.
+        place: Place,
+        /// The socket and its process.
+        held: Box<Held>,
     },
     /// A rule that is to go is not there.
     #[error("delete {kind} rule `{name}` {}: there is no such rule", At(place))]
@@ -178,6 +187,11 @@ impl Error {
                 "edit its file and `netctl up` it, or remove all of it with `netctl down {owner}`; `--force` does it all \
                  the same"
             )),
+            Self::Held { .. } => Some(
+                "end it, or choose another port; with `--force` the forward gets what comes from outside for as long as \
+                 it is there"
+                    .to_owned(),
+            ),
             Self::Rule { refused, .. } => refused.hint(),
             Self::NoRule { kind, place, .. } => {
                 Some(format!("`netctl{} nat {kind} ls` lists them", switch(place)))

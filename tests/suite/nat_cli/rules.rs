@@ -185,3 +185,41 @@ fn a_rule_at_a_topologys_gateway_lasts_until_the_next_up() {
     type_in(&lab, "up");
     drop(talk(&lab, "internet", "tcp", "778", ("203.0.113.1", "8080")));
 }
+
+#[test]
+fn row_28_a_port_that_a_socket_holds_is_forwarded_by_force_only_and_given_back() {
+    let lab = by_hand();
+    let before = state(&lab);
+    let listener = lab.ns("gateway").serve(8080, "python3", ["-m", "http.server", "8080"]);
+    let _server = echo(&lab, "inside", "80");
+    let add = "-n gateway nat forward add --listen 203.0.113.1:8080 --to 10.0.0.2:80";
+    let refused = lab.netctl(add.split(' ')).fails(1);
+    let words = "tcp port 8080 is held by `python3` (PID ";
+    assert!(refused.stderr().contains(words) && refused.stderr().contains("`--force`"), "{refused}");
+    assert_eq!(state(&lab), before);
+    // UDP, and other ports, are not its.
+    type_in(&lab, &add.replace("8080", "8080/udp"));
+    type_in(&lab, &add.replace("8080", "8081"));
+
+    let pages = || listener.log().matches("GET / ").count();
+    let fetch =
+        || lab.ns("outside").run("curl", ["-sS", "-m", "2", "-o", "/dev/null", "http://203.0.113.1:8080"]);
+    fetch().success();
+    assert_eq!(pages(), 1);
+    type_in(&lab, &format!("{add} --force"));
+    drop(talk(&lab, "outside", "tcp", "777", ("203.0.113.1", "8080")));
+    assert_eq!(pages(), 1, "the forward wins");
+    type_in(&lab, "-n gateway nat forward del --listen 203.0.113.1:8080");
+    fetch().success();
+    assert_eq!(pages(), 2);
+}
+
+#[test]
+fn row_28_up_says_whose_port_it_forwards() {
+    let lab = Lab::quickstart();
+    type_in(&lab, "-n router nat forward del --listen 203.0.113.1:8080 --force");
+    let _listener = lab.ns("router").serve(8080, "python3", ["-m", "http.server", "8080"]);
+    let up = type_in(&lab, "up");
+    assert!(up.stderr().contains("warning: tcp port 8080 is held by `python3` (PID "), "{up}");
+    assert_eq!(type_in(&lab, "up").stderr(), "", "what is there already is nothing new");
+}

@@ -42,6 +42,9 @@ enum Verb {
         /// Who may use it, more than once or with commas [default: everyone]
         #[arg(long, value_name = "NETWORK", value_delimiter = ',')]
         allow: Vec<String>,
+        /// Also if a socket of the gateway has the port: the forward gets what comes from outside
+        #[arg(long)]
+        force: bool,
     },
     /// End a forward and its flows
     #[command(visible_alias = "delete")]
@@ -72,7 +75,7 @@ pub(super) fn run(
             let listed = nat::ls_forwards(place, directories)?;
             return rules::list(&listed, place.is_none(), "there are no forwards", printer);
         }
-        Some(Verb::Add { listen, to, allow }) => {
+        Some(Verb::Add { listen, to, allow, force }) => {
             let place = rules::place_of(place);
             let spec = spec::Forward {
                 namespace: place.to_string(),
@@ -80,7 +83,7 @@ pub(super) fn run(
                 to: to.clone(),
                 allow: Some(allow.clone()).filter(|allow| !allow.is_empty()),
             };
-            nat::add_forward(&mut Session::begin(directories, false)?, &place, &spec)?
+            nat::add_forward(&mut Session::begin(directories, *force)?, &place, &spec)?
         }
         Some(Verb::Del { rule, listen, force }) => {
             let which = match (rule, listen) {

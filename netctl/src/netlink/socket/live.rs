@@ -11,6 +11,7 @@ use std::{
 
 use ipnet::IpNet;
 use neli::consts::{nl::NlmF, rtnl::Rtm};
+use nix::sys::socket::SockProtocol;
 
 use super::{DUMP_TRIES, Socket};
 use crate::{
@@ -27,7 +28,7 @@ use crate::{
 /// A socket with the smallest receive buffer and no larger reads: the kernel hands a dump out in small pieces, each
 /// made when the one before has been read.
 fn narrow() -> Socket {
-    let mut socket = Socket::with_receive_buffer(0).unwrap();
+    let mut socket = Socket::with_receive_buffer(SockProtocol::NetlinkRoute, 0).unwrap();
     socket.buffer.truncate(16);
     socket
 }
@@ -181,7 +182,7 @@ fn what_stays_is_once_in_every_dump_whatever_comes_and_goes_meanwhile() {
 fn no_answer_is_lost_however_small_the_receive_buffer_is() {
     isolated(|| {
         for bytes in [0, 4_000, 10_000, 50_000] {
-            let mut socket = Socket::with_receive_buffer(bytes).unwrap();
+            let mut socket = Socket::with_receive_buffer(SockProtocol::NetlinkRoute, bytes).unwrap();
             let br0 = "br0".parse().unwrap();
             // Refusals with a text and an offset are the longest answers.
             let request = |number| link::set_mtu(&br0, if number % 2 == 0 { 1_000_000 } else { 1500 });

@@ -10,6 +10,7 @@ use ipnet::IpNet;
 
 use super::{RuleKind, RuleName};
 use crate::{
+    holder,
     model::{Forward, Found, Gateway, IfName, Masquerade, Place, Route, Topology, TopologyName, listens_on},
     nat::{
         self,
@@ -73,8 +74,27 @@ pub fn add_forward(session: &mut Session<'_>, place: &Place, spec: &spec::Forwar
     let mut scene = Scene::open(session, place)?;
     let there: Vec<Forward> = scene.forwards.iter().map(|its| its.rule.clone()).collect();
     let rules = scene.found.forwards(spec, &there).map_err(scene.refused(RuleKind::Forward))?;
+    session.refuse_held(place, &rules)?;
     scene.forwards.extend(rules.into_iter().map(|rule| Numbered { id: 0, rule }));
     scene.settle(session, RuleKind::Forward)
+}
+
+impl Session<'_> {
+    /// Refuses forwards that take packets from a socket of the gateway, unless that is forced. Where the kernel does not
+    /// tell of sockets, none is known.
+    fn refuse_held(&self, place: &Place, forwards: &[Forward]) -> Result<(), Error> {
+        if self.force {
+            return Ok(());
+        }
+        match holder::of_port(self.places.netns(place)?, forwards) {
+            Ok(None) => Ok(()),
+            Ok(Some(held)) => Err(Error::Held { place: place.clone(), held: Box::new(held) }),
+            Err(error) => {
+                tracing::debug!("{error}");
+                Ok(())
+            }
+        }
+    }
 }
 
 /// Ends rules and their flows; with the last one of a gateway made by hand, that too.
