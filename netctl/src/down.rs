@@ -13,7 +13,10 @@ use nix::errno::Errno;
 use crate::{
     fault,
     model::{NetnsName, Place, TopologyName},
-    nat::ebpf::{self, Pins},
+    nat::{
+        classic::{self, Rules, Tool},
+        ebpf::{self, Pins},
+    },
     netlink::{self, Refusal, link},
     netns::{Netns, NetnsError},
     place::{self, Places},
@@ -52,6 +55,9 @@ pub enum Error {
     /// Pins stay.
     #[error(transparent)]
     Nat(#[from] ebpf::Error),
+    /// Rules of netfilter's stay.
+    #[error("remove the rules on the host: {0}")]
+    Rules(#[from] classic::Error),
 }
 
 /// What `down` did.
@@ -115,6 +121,8 @@ pub fn down(topology: &TopologyName, directories: &Directories) -> Result<Report
         restore_sysctls(record, &lock, directories, &mut report);
         fault::point();
     }
+    remove_rules(topology, record.as_ref(), &mut report);
+    fault::point();
     remove_pins(&directories.bpffs, topology, &mut report);
     fault::point();
     if report.errors.len() == unreadable {
@@ -210,8 +218,26 @@ fn write_sysctl(key: &str, value: &str) -> Result<(), Error> {
     Ok(sysctl::write(&Netns::current()?, &[(key, value.to_owned())])?)
 }
 
+/// Those on the host: all others have gone with their namespaces.
+fn remove_rules(topology: &TopologyName, record: Option<&Record>, report: &mut Report) {
+    let tools = match record {
+        Some(record) => record.netfilter.get(&Place::Host).cloned().unwrap_or_default(),
+        None => BTreeSet::from(Tool::ALL),
+    };
+    for tool in tools {
+        let removed = Netns::current().map_err(classic::Error::from).and_then(|host| {
+            let rules = classic::read(tool, topology, &host)?;
+            if !rules.is_empty() {
+                classic::change(tool, topology, &host, &rules, &Rules::default())?;
+            }
+            Ok(!rules.is_empty())
+        });
+        report.nat |= report.note(removed).unwrap_or_default();
+    }
+}
+
 fn remove_pins(bpffs: &Path, topology: &TopologyName, report: &mut Report) {
     if Pins::topology(bpffs, topology).exists() {
-        report.nat = report.note(ebpf::remove_topology(bpffs, topology)).is_some();
+        report.nat |= report.note(ebpf::remove_topology(bpffs, topology)).is_some();
     }
 }

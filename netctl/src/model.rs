@@ -2,6 +2,7 @@
 
 mod address;
 mod allot;
+pub(crate) mod backend;
 mod behaviour;
 mod check;
 mod circle;
@@ -38,6 +39,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    backend::Backend,
     behaviour::{Filtering, Mapping},
     error::{Error, FileError},
     found::{Found, Refused, listens_on},
@@ -45,7 +47,6 @@ pub use self::{
     problem::Problem,
     timeout::{Seconds, Timeout, Timeouts},
 };
-pub(crate) use words::listed;
 
 /// A network as the user means it, complete and consistent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -189,6 +190,9 @@ pub struct Route {
 pub struct Gateway {
     /// Where it is.
     pub place: Place,
+    /// What translates.
+    #[serde(default)]
+    pub backend: Backend,
     /// The outside interfaces, at least one: those that a masquerade rule goes out of. Without masquerade rules, those
     /// that no forward leads out of, or all where that leaves none. On the host, perhaps not of this topology.
     pub uplinks: Vec<IfName>,

@@ -1,5 +1,6 @@
 //! Address translation: the model's rules in force in the kernel.
 
+pub mod classic;
 pub mod ebpf;
 pub mod pinned;
 
@@ -11,7 +12,7 @@ use self::ebpf::{
     maps::{NewMasquerade, Numbered, Tables},
 };
 use crate::{
-    model::{Forward, IfName, Masquerade, Place, Topology, TopologyName},
+    model::{Backend, Forward, Gateway, IfName, Masquerade, Place, Topology, TopologyName},
     netlink::{self, addr},
     netns::{Netns, NetnsError},
     op::{At, Lookup as _, Op},
@@ -25,6 +26,9 @@ pub enum Error {
     /// The eBPF side failed.
     #[error(transparent)]
     Ebpf(#[from] ebpf::Error),
+    /// Netfilter's side failed.
+    #[error(transparent)]
+    Classic(#[from] classic::Error),
     /// The gateway cannot be entered.
     #[error(transparent)]
     Place(#[from] place::Error),
@@ -45,6 +49,7 @@ impl Error {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Ebpf(error) => error.hint(),
+            Self::Classic(error) => error.hint(),
             _ => None,
         }
     }
@@ -124,6 +129,9 @@ pub fn perform(
         Op::AddForward { rule, .. } => change_forwards(&pins, &[], slice::from_ref(rule))?,
         Op::RemoveForward { rule, .. } => change_forwards(&pins, slice::from_ref(rule), &[])?,
         Op::ChangeForwards { before, after, .. } => change_forwards(&pins, before, after)?,
+        Op::SetRules { tool, rules, before, .. } => {
+            classic::change(*tool, topology, places.netns(&place)?, before, rules)?;
+        }
         _ => {}
     }
     Ok(())
@@ -138,7 +146,8 @@ pub fn tell_addresses(
     places: &mut Places,
     directories: &Directories,
 ) -> Result<(), Error> {
-    for gateway in topology.gateways.iter().filter(|gateway| !gateway.forwards.is_empty()) {
+    let listening = |gateway: &&Gateway| gateway.backend == Backend::Ebpf && !gateway.forwards.is_empty();
+    for gateway in topology.gateways.iter().filter(listening) {
         let pins = Pins::new(&directories.bpffs, &topology.name, &gateway.place);
         let addresses = addr::dump(places.socket(&gateway.place)?)?;
         Tables::open(&pins)?.set_locals(addresses.into_iter().map(|address| address.address.addr()))?;

@@ -11,8 +11,14 @@ use std::{
 use ipnet::IpNet;
 
 use crate::{
-    model::{Forward, IfName, Masquerade, NetnsName, Place, Route, Timeouts, Topology, TopologyName},
-    nat::ebpf::{self, Build, Pins, Side, attach, load::Constants, maps::Tables},
+    model::{
+        Forward, IfName, Masquerade, NetnsName, Place, Route, Timeouts, Topology, TopologyName,
+        backend::ROUTE_LOCALNET,
+    },
+    nat::{
+        classic::{self, Rules, Tool},
+        ebpf::{self, Build, Pins, Side, attach, load::Constants, maps::Tables},
+    },
     netlink::{self, addr, link, route},
     netns::NetnsError,
     place::{self, Places},
@@ -66,6 +72,8 @@ pub struct ObservedPlace {
     pub sysctls: BTreeMap<String, Option<String>>,
     /// Its translation, if this topology's programs are loaded there.
     pub nat: Option<ObservedNat>,
+    /// The topology's rules in netfilter, by who wrote them; only where they were looked for, and there are some.
+    pub rules: BTreeMap<Tool, Rules>,
 }
 
 /// A link's state.
@@ -137,6 +145,9 @@ pub enum Error {
         /// Why.
         source: netlink::Error,
     },
+    /// Netfilter's rules could not be read.
+    #[error(transparent)]
+    Rules(#[from] classic::Error),
     /// A sysctl could not be read.
     #[error(transparent)]
     Sysctl(#[from] sysctl::SysctlError),
@@ -151,13 +162,14 @@ pub enum Error {
 }
 
 /// Looks at the host, at every namespace of `topology` that exists, and at those in `also` (that earlier versions of
-/// it owned). The handles opened for that stay in `places`.
+/// it owned), and at netfilter's rules where `netfilter` says. The handles opened for that stay in `places`.
 ///
 /// # Errors
 /// If a place cannot be entered or does not answer.
 pub fn observe(
     topology: &Topology,
     also: &BTreeSet<NetnsName>,
+    netfilter: &BTreeMap<Place, BTreeSet<Tool>>,
     places: &mut Places,
     directories: &Directories,
 ) -> Result<Observed, Error> {
@@ -173,14 +185,17 @@ pub fn observe(
         if place == Place::Host {
             observed.host_routes = routes;
         }
-        if let Some(wanted) = topology.sysctls.get(&place) {
-            let mut keys: BTreeSet<String> = wanted.keys().cloned().collect();
-            if place == Place::Host {
-                keys.extend(observed.host_routes.iter().filter_map(HostRoute::accept_ra));
-            }
+        let keys = sysctls_to_read(topology, &place, netfilter, &observed.host_routes);
+        if !keys.is_empty() {
             found.sysctls = read_sysctls(&place, keys, places)?;
         }
         found.nat = look_at_nat(&topology.name, &place, &found, places, directories)?;
+        for &tool in netfilter.get(&place).into_iter().flatten() {
+            let rules = classic::read(tool, &topology.name, places.netns(&place)?)?;
+            if !rules.is_empty() {
+                found.rules.insert(tool, rules);
+            }
+        }
         observed.places.insert(place, found);
     }
     observed.pair(topology, |place, link, other| peers::leads_to(place, link, other, places))?;
@@ -257,6 +272,28 @@ pub(crate) fn is_set_by_hand(route: &route::Route) -> bool {
     use neli::consts::rtnl::{Rtn, Rtprot};
     let by_hand = matches!(route.protocol, Rtprot::Boot | Rtprot::Static);
     route.is_main() && route.kind == Rtn::Unicast && by_hand
+}
+
+/// Those that the topology sets, and what else it may have to set because of them, or back.
+fn sysctls_to_read(
+    topology: &Topology,
+    place: &Place,
+    netfilter: &BTreeMap<Place, BTreeSet<Tool>>,
+    host_routes: &[HostRoute],
+) -> BTreeSet<String> {
+    let wanted = topology.sysctls.get(place);
+    let mut keys: BTreeSet<String> = wanted.into_iter().flat_map(BTreeMap::keys).cloned().collect();
+    if *place == Place::Host && wanted.is_some() {
+        keys.extend(host_routes.iter().filter_map(HostRoute::accept_ra));
+    }
+    if netfilter.contains_key(place) {
+        keys.insert(ROUTE_LOCALNET.to_owned());
+    }
+    // The host tells for namespaces that are still to be made what the kernel has.
+    if netfilter.contains_key(place) || *place == Place::Host && !netfilter.is_empty() {
+        keys.extend(classic::BRIDGED.map(str::to_owned));
+    }
+    keys
 }
 
 fn read_sysctls(

@@ -20,7 +20,10 @@ pub use self::{
 };
 use crate::{
     model::{Forward, IfName, Masquerade, NetnsName, Place, Route, Seconds, Timeout},
-    nat::ebpf::{Build, Side},
+    nat::{
+        classic::{Rules, Tool},
+        ebpf::{Build, Side},
+    },
 };
 
 /// One step.
@@ -271,6 +274,18 @@ pub enum Op {
         /// The rules that follow.
         after: Vec<Forward>,
     },
+    /// Makes a gateway's rules in netfilter what they shall be, in one transaction.
+    SetRules {
+        /// The gateway.
+        place: Place,
+        /// Who writes them.
+        tool: Tool,
+        /// What they shall be; empty ends them.
+        rules: Rules,
+        /// What they are.
+        #[serde(skip)]
+        before: Rules,
+    },
     /// What only single commands do.
     #[serde(untagged)]
     Single(Single),
@@ -348,14 +363,15 @@ impl Op {
             | Self::AddForward { place, .. }
             | Self::RemoveForward { place, .. }
             | Self::ChangeMasquerades { place, .. }
-            | Self::ChangeForwards { place, .. } => place.clone(),
+            | Self::ChangeForwards { place, .. }
+            | Self::SetRules { place, .. } => place.clone(),
             Self::Single(single) => single.place().clone(),
         }
     }
 
     /// Whether it adds, changes or removes; `None` for the small steps that belong to another one.
     #[must_use]
-    pub const fn change(&self) -> Option<Change> {
+    pub fn change(&self) -> Option<Change> {
         match self {
             Self::MarkLink { .. }
             | Self::LoadNat { .. }
@@ -388,6 +404,9 @@ impl Op {
             | Self::DetachLocal { .. }
             | Self::RemoveMasquerade { .. }
             | Self::RemoveForward { .. } => Some(Change::Remove),
+            Self::SetRules { before, .. } if before.is_empty() => Some(Change::Add),
+            Self::SetRules { rules, .. } if rules.is_empty() => Some(Change::Remove),
+            Self::SetRules { .. } => Some(Change::Modify),
             Self::Single(single) => Some(single.change()),
         }
     }
@@ -444,6 +463,9 @@ impl Op {
             }
             Self::ChangeForwards { place, before, after } => {
                 Self::ChangeForwards { place, before: after, after: before }
+            }
+            Self::SetRules { place, tool, rules, before } => {
+                Self::SetRules { place, tool, rules: before, before: rules }
             }
             Self::Single(single) => return single.inverse(),
             Self::DeleteNamespace { .. }

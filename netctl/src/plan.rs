@@ -4,6 +4,7 @@
 //! so that no packet leaves untranslated meanwhile. What cannot be undone, the end of a namespace, comes last, when
 //! nothing can fail any more.
 
+mod classic;
 mod conflict;
 mod host;
 mod links;
@@ -40,8 +41,11 @@ pub fn plan(topology: &Topology, observed: &Observed) -> Result<Vec<Op>, Conflic
     planner.addresses();
     planner.constants();
     planner.nat();
+    planner.rules();
     planner.sysctls();
+    planner.sysctls_of_netfilter();
     planner.routes();
+    planner.end_rules();
     planner.unload_nat();
     planner.delete_namespaces();
     Ok(planner.ops)

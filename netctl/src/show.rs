@@ -5,8 +5,11 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::{
-    model::{Forward, IfName, Masquerade, Place, Route, Topology, TopologyName},
-    nat::ebpf::{self, Pins, maps::Tables},
+    model::{Backend, Forward, IfName, Masquerade, Place, Route, Topology, TopologyName},
+    nat::{
+        classic,
+        ebpf::{self, Pins, maps::Tables},
+    },
     netlink::{self, addr, link, neigh, route},
     place::{self, Places},
     state::{self, Directories},
@@ -34,6 +37,9 @@ pub enum Error {
     /// The maps could not be read.
     #[error(transparent)]
     Nat(#[from] ebpf::Error),
+    /// Netfilter's rules could not be read.
+    #[error(transparent)]
+    Rules(#[from] classic::Error),
 }
 
 /// A topology that is up.
@@ -60,8 +66,10 @@ pub struct ShownPlace {
     pub routes: Vec<Route>,
     /// What is known about its links' neighbours.
     pub neighbours: Vec<ShownNeighbour>,
-    /// Its translation.
+    /// Its translation by programs.
     pub nat: Option<ShownNat>,
+    /// Its translation by netfilter.
+    pub netfilter: Option<ShownNetfilter>,
     /// Interface names by index.
     #[serde(skip)]
     names: BTreeMap<u32, IfName>,
@@ -118,6 +126,19 @@ pub struct ShownNat {
     pub drops: Vec<ShownDrop>,
 }
 
+/// A gateway's translation by netfilter.
+#[derive(Debug, Serialize)]
+pub struct ShownNetfilter {
+    /// Who wrote the rules.
+    pub backend: Backend,
+    /// Whether all of them are there, and nothing else in their chains.
+    pub in_force: bool,
+    /// The rules.
+    pub masquerades: Vec<Masquerade>,
+    /// The rules.
+    pub forwards: Vec<Forward>,
+}
+
 /// A rule and its live flows.
 #[derive(Debug, Serialize)]
 pub struct ShownRule<R> {
@@ -157,6 +178,7 @@ pub fn show(name: &TopologyName, directories: &Directories) -> Result<Shown, Err
     for place in namespaces.chain(uses_host(topology).then_some(Place::Host)) {
         let mut seen = look(topology, place, &mut places)?;
         seen.nat = look_at_nat(topology, &seen, directories)?;
+        seen.netfilter = look_at_netfilter(topology, &seen, &places)?;
         shown.push(seen);
     }
     Ok(Shown { name: name.clone(), complete: record.complete, places: shown })
@@ -173,7 +195,16 @@ fn look(topology: &Topology, place: Place, places: &mut Places) -> Result<ShownP
     if !places.open(&place)? {
         let (links, routes, neighbours) = (Vec::new(), Vec::new(), Vec::new());
         let names = BTreeMap::new();
-        return Ok(ShownPlace { name: place, exists: false, links, routes, neighbours, nat: None, names });
+        return Ok(ShownPlace {
+            name: place,
+            exists: false,
+            links,
+            routes,
+            neighbours,
+            nat: None,
+            netfilter: None,
+            names,
+        });
     }
     let socket = places.socket(&place)?;
     let all = link::dump(socket)?;
@@ -229,6 +260,7 @@ fn look(topology: &Topology, place: Place, places: &mut Places) -> Result<ShownP
             })
             .collect(),
         nat: None,
+        netfilter: None,
         names: all.iter().filter_map(|link| Some((link.index, link.name.parse().ok()?))).collect(),
         name: place,
     })
@@ -277,6 +309,27 @@ fn look_at_nat(
             .into_iter()
             .map(|(reason, packets)| ShownDrop { reason: reason.id(), text: reason.text(), packets })
             .collect(),
+    }))
+}
+
+fn look_at_netfilter(
+    topology: &Topology,
+    place: &ShownPlace,
+    places: &Places,
+) -> Result<Option<ShownNetfilter>, Error> {
+    let mut gateways = topology.gateways.iter().filter(|gateway| gateway.place == place.name);
+    let gateway = gateways.find(|gateway| place.exists && gateway.backend != Backend::Ebpf);
+    let Some(gateway) = gateway else { return Ok(None) };
+    let wanted = classic::wanted(topology).remove(&place.name).unwrap_or_default();
+    let mut in_force = true;
+    for (tool, rules) in wanted {
+        in_force &= classic::read(tool, &topology.name, places.netns(&place.name)?)?.is_same(&rules);
+    }
+    Ok(Some(ShownNetfilter {
+        backend: gateway.backend,
+        in_force,
+        masquerades: gateway.masquerades.clone(),
+        forwards: gateway.forwards.clone(),
     }))
 }
 

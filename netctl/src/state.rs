@@ -25,7 +25,8 @@ use serde::{Deserialize, Serialize};
 pub use self::by_hand::ByHand;
 use crate::{
     interrupt,
-    model::{NetnsName, Topology, TopologyName},
+    model::{NetnsName, Place, Topology, TopologyName},
+    nat::classic::Tool,
 };
 
 /// Where lasting things go.
@@ -96,6 +97,9 @@ pub struct Record {
     pub complete: bool,
     /// Every namespace that is, or may be, owned: also those of the version before, while that is being changed.
     pub namespaces: BTreeSet<NetnsName>,
+    /// Where netfilter has, or may have, rules, and who wrote them: likewise also those of the version before.
+    #[serde(default)]
+    pub netfilter: BTreeMap<Place, BTreeSet<Tool>>,
     /// The host's sysctls as they were found.
     pub host_sysctls: BTreeMap<String, String>,
 }
@@ -242,6 +246,7 @@ mod tests {
             namespaces: topology.namespaces.iter().map(|namespace| namespace.name.clone()).collect(),
             topology,
             complete: true,
+            netfilter: BTreeMap::from([(Place::Host, BTreeSet::from([Tool::Nftables]))]),
             host_sysctls: BTreeMap::from([("net.ipv4.ip_forward".to_owned(), "0".to_owned())]),
         }
     }

@@ -11,7 +11,10 @@ use crate::{
     apply::{self, Step, apply},
     fault,
     model::{NetnsName, Place, Topology, TopologyName},
-    nat,
+    nat::{
+        self,
+        classic::{self, Tool},
+    },
     netlink::route,
     netns::{Netns, NetnsError},
     observe::{self, Observed, observe},
@@ -163,12 +166,38 @@ fn prepare(
         None => owned_namespaces(&topology.name)?,
     };
     let mut places = Places::default();
-    let observed = observe(topology, &owned, &mut places, directories)?;
+    let netfilter = suspected(topology, before, &owned);
+    let observed = observe(topology, &owned, &netfilter, &mut places, directories)?;
     let mut ops = plan(topology, &observed)?;
     let host_sysctls = settle_host_sysctls(topology, before, &observed, &mut ops);
     let namespaces = topology.namespaces.iter().map(|namespace| namespace.name.clone()).collect();
-    let record = Record { topology: topology.clone(), complete: true, namespaces, host_sysctls };
+    let by_tool = classic::wanted(topology).into_iter();
+    let netfilter = by_tool.map(|(place, tools)| (place, tools.into_keys().collect())).collect();
+    let record = Record { topology: topology.clone(), complete: true, namespaces, netfilter, host_sysctls };
     Ok(Prepared { places, ops, record })
+}
+
+/// Where to look for rules of netfilter's, and by which tools: where there shall be some, where the record has some and,
+/// without one, wherever there may be.
+fn suspected(
+    topology: &Topology,
+    before: Option<&Record>,
+    owned: &BTreeSet<NetnsName>,
+) -> BTreeMap<Place, BTreeSet<Tool>> {
+    let mut suspected = before.map(|record| record.netfilter.clone()).unwrap_or_default();
+    if before.is_none() {
+        let translates = |place: &Place| topology.gateways.iter().any(|gateway| gateway.place == *place);
+        let left = owned.iter().cloned().map(Place::Netns);
+        let places = left.chain([Place::Host].into_iter().filter(translates));
+        suspected.extend(places.map(|place| (place, BTreeSet::from(Tool::ALL))));
+    }
+    for gateway in &topology.gateways {
+        let tools = Tool::of(gateway.backend);
+        if !tools.is_empty() {
+            suspected.entry(gateway.place.clone()).or_default().extend(tools);
+        }
+    }
+    suspected
 }
 
 /// Which of the host's sysctls were found how: what an earlier run found counts, and what this topology no longer sets
@@ -211,6 +240,9 @@ impl Record {
         record.complete = false;
         if let Some(before) = before {
             record.namespaces.extend(before.namespaces.iter().cloned());
+            for (place, tools) in &before.netfilter {
+                record.netfilter.entry(place.clone()).or_default().extend(tools);
+            }
             for (key, value) in &before.host_sysctls {
                 record.host_sysctls.insert(key.clone(), value.clone());
             }

@@ -4,7 +4,7 @@ use std::io;
 
 use anstyle::Style;
 use netctl::{
-    show::{Shown, ShownLink, ShownNat, ShownPlace, ShownRule, show},
+    show::{Shown, ShownLink, ShownNat, ShownNetfilter, ShownPlace, ShownRule, show},
     state::Directories,
 };
 
@@ -47,6 +47,9 @@ fn tell(shown: &Shown, printer: &mut Printer) -> io::Result<()> {
         printer.table("  ", &routes_and_neighbours(place))?;
         if let Some(nat) = &place.nat {
             printer.table("  ", &nat_rows(nat))?;
+        }
+        if let Some(netfilter) = &place.netfilter {
+            printer.table("  ", &netfilter_rows(netfilter))?;
         }
     }
     Ok(())
@@ -100,6 +103,18 @@ fn nat_rows(nat: &ShownNat) -> Vec<Row> {
         vec![(print::BAD, "dropped".to_owned()), plain(packets)]
     });
     masquerades.chain(forwards).chain(drops).collect()
+}
+
+fn netfilter_rows(netfilter: &ShownNetfilter) -> Vec<Row> {
+    let state = if netfilter.in_force {
+        plain(format!("by {}", netfilter.backend))
+    } else {
+        (print::BAD, format!("not as {} was told", netfilter.backend))
+    };
+    let row = |kind: &str, rule: String| vec![(print::FAINT, kind.to_owned()), plain(rule), state.clone()];
+    let masquerades = netfilter.masquerades.iter().map(|rule| row("masquerade", rule.to_string()));
+    let forwards = netfilter.forwards.iter().map(|rule| row("forward", rule.to_string()));
+    masquerades.chain(forwards).collect()
 }
 
 fn rule_row<R: std::fmt::Display>(kind: &str, rule: &ShownRule<R>) -> Row {

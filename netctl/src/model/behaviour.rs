@@ -4,6 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::{Problem, error::Error};
+use crate::spec::KeyPath;
+
 /// What an inside endpoint's outside port depends on (RFC 4787 section 4.1).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -40,6 +43,14 @@ pub(super) trait Word: Copy + 'static {
     fn of(text: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|value| value.as_str() == text)
     }
+}
+
+/// What the text of a key stands for, the default one where it is left out.
+pub(super) fn word<T: Word + Default>(text: Option<&str>, path: &KeyPath) -> Result<T, Error> {
+    let Some(text) = text else { return Ok(T::default()) };
+    let words = || T::ALL.iter().map(|value| value.as_str()).collect();
+    T::of(text)
+        .ok_or_else(|| Error::new(path.clone(), Problem::Word { text: text.to_owned(), words: words() }))
 }
 
 impl Word for Mapping {
@@ -82,18 +93,22 @@ impl fmt::Display for Filtering {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::*;
+    use super::{super::Backend, *};
 
     /// The words of a key as the schema lists them, and those of its values in JSON.
-    fn words<T: Word + Serialize>(key: &str) -> (Value, Value, Value) {
-        let described = crate::spec::schema()["$defs"]["Masquerade"]["properties"][key]["enum"].clone();
+    fn words<T: Word + Serialize>(table: &str, key: &str) -> (Value, Value, Value) {
+        let described = crate::spec::schema()["$defs"][table]["properties"][key]["enum"].clone();
         let words: Vec<&str> = T::ALL.iter().map(|value| value.as_str()).collect();
         (described, json!(words), json!(T::ALL))
     }
 
     #[test]
     fn schema_file_and_json_have_the_same_words() {
-        for (described, words, serialized) in [words::<Mapping>("mapping"), words::<Filtering>("filtering")] {
+        for (described, words, serialized) in [
+            words::<Mapping>("Masquerade", "mapping"),
+            words::<Filtering>("Masquerade", "filtering"),
+            words::<Backend>("Nat", "backend"),
+        ] {
             assert_eq!(described, words);
             assert_eq!(serialized, words);
         }

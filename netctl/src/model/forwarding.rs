@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Gateway, Place, Problem, error::Error, links::Links, place::Places, route::Routes};
+use super::{
+    Gateway, Place, Problem, backend, error::Error, links::Links, place::Places, route::Routes, timeout,
+};
 use crate::spec::{KeyPath, Namespace, Spec, key_path};
 
 const IPV4: &str = "net.ipv4.ip_forward";
@@ -26,6 +28,10 @@ pub(super) fn sysctls(
         routes.all.iter().filter_map(|hop| links.neighbour(&hop.place, hop.via)).collect();
     let translators: BTreeSet<&Place> = gateways.iter().map(|gateway| &gateway.place).collect();
     let mut all = Sysctls::new();
+    let timeouts = timeout::given(&spec.nat.timeouts)?;
+    for gateway in gateways {
+        all.entry(gateway.place.clone()).or_default().extend(backend::sysctls(gateway, &timeouts));
+    }
     for (name, namespace) in &spec.namespaces {
         let path = key_path!["namespaces", name.as_str()];
         for place in places.all(name, &path)? {
@@ -37,12 +43,12 @@ pub(super) fn sysctls(
             let needs = (translates || routers.contains(&place)).then_some(true);
             let sysctls = of_namespace(namespace, namespace.forwarding.or(needs), &path)?;
             if !sysctls.is_empty() {
-                all.insert(place, sysctls);
+                all.entry(place).or_default().extend(sysctls);
             }
         }
     }
     if let Some(gateway) = gateways.iter().find(|gateway| gateway.place == Place::Host) {
-        all.insert(Place::Host, of_host(gateway));
+        all.entry(Place::Host).or_default().extend(of_host(gateway));
     }
     Ok(all)
 }

@@ -6,8 +6,8 @@ use ipnet::IpNet;
 use netctl_ebpf::config::MAX_FLOWS;
 
 use super::{
-    Error, Forward, Gateway, IfName, Masquerade, Place, Problem, Protocol, Route, Topology, TopologyName,
-    forward, forwarding,
+    Backend, Error, Forward, Gateway, IfName, Masquerade, Place, Problem, Protocol, Route, Topology,
+    TopologyName, forward, forwarding,
     gateway::{self, Rules},
     links::Links,
     masquerade,
@@ -125,7 +125,7 @@ impl Found {
     pub fn gateway(&self, masquerades: Vec<Masquerade>, forwards: Vec<Forward>) -> Result<Gateway, Refused> {
         let (place, path) = (self.place.clone(), KeyPath::default());
         let rules = Rules { place, path, masquerades, forwards };
-        Ok(gateway::face(rules, &self.links, &self.routes)?)
+        Ok(gateway::face(rules, Backend::Ebpf, &self.links, &self.routes)?)
     }
 }
 

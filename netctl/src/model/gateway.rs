@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use netctl_ebpf::config;
 
 use super::{
-    Forward, Gateway, IfName, Masquerade, Place, Problem, error::Error, forward, links::Links, masquerade,
-    place::Places, route::Routes,
+    Backend, Forward, Gateway, IfName, Masquerade, Place, Problem, backend, error::Error, forward,
+    links::Links, masquerade, place::Places, route::Routes,
 };
 use crate::spec::{KeyPath, Nat, key_path};
 
@@ -43,7 +43,11 @@ pub(super) fn resolve(
     for (index, rule) in forwards {
         gateways[index].forwards.push(rule);
     }
-    gateways.into_iter().map(|rules| face(rules, links, routes)).collect()
+    let backend = backend::resolve(nat)?;
+    let faced = gateways.into_iter().map(|rules| face(rules, backend, links, routes));
+    let gateways = faced.collect::<Result<Vec<Gateway>, Error>>()?;
+    backend::check(nat, &gateways)?;
+    Ok(gateways)
 }
 
 /// The most flows that a gateway may be asked to have: the kernel takes more, but sets aside 16 bytes for each entry of
@@ -66,7 +70,7 @@ pub(super) struct Rules {
 }
 
 /// Tells a gateway's uplinks from its insides.
-pub(super) fn face(rules: Rules, links: &Links, routes: &Routes) -> Result<Gateway, Error> {
+pub(super) fn face(rules: Rules, backend: Backend, links: &Links, routes: &Routes) -> Result<Gateway, Error> {
     let Rules { place, path, masquerades, forwards } = rules;
     let all = || links.of(&place).map(|link| &link.name);
     let uplinks = if masquerades.is_empty() {
@@ -84,7 +88,7 @@ pub(super) fn face(rules: Rules, links: &Links, routes: &Routes) -> Result<Gatew
     }
     let outside: BTreeSet<&IfName> = uplinks.iter().collect();
     let insides = all().filter(|name| !outside.contains(name)).cloned().collect();
-    Ok(Gateway { uplinks, insides, place, masquerades, forwards })
+    Ok(Gateway { uplinks, insides, place, backend, masquerades, forwards })
 }
 
 /// Of a gateway that only forwards, the uplinks are the interfaces that it does not forward out of; where it forwards

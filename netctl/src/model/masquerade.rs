@@ -6,7 +6,7 @@ use ipnet::IpNet;
 
 use super::{
     IfName, Mapping, Masquerade, Place, Problem,
-    behaviour::Word,
+    behaviour::word,
     endpoint,
     error::Error,
     gateway::Rule,
@@ -69,13 +69,6 @@ pub(super) fn parse(
         rule.ports = Some(endpoint::ports(text).ok_or_else(refuse)?);
     }
     Ok(rule)
-}
-
-fn word<T: Word + Default>(text: Option<&str>, path: &KeyPath) -> Result<T, Error> {
-    let Some(text) = text else { return Ok(T::default()) };
-    let words = || T::ALL.iter().map(|value| value.as_str()).collect();
-    T::of(text)
-        .ok_or_else(|| Error::new(path.clone(), Problem::Word { text: text.to_owned(), words: words() }))
 }
 
 /// The interface that the rule names, else every one that no part of the source lives behind. A wide source such as

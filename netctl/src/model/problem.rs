@@ -4,7 +4,7 @@ use std::{fmt, net::IpAddr};
 
 use ipnet::IpNet;
 
-use super::{Filtering, NameError, Place, Protocol};
+use super::{Backend, Filtering, IfName, Mapping, NameError, Place, Protocol};
 use crate::spec::{KeyPath, nearest};
 
 /// What is wrong.
@@ -130,6 +130,12 @@ pub enum Problem {
     NobodyAllowed,
     #[error("`{place}` has no route to {to}")]
     NoRouteTo { to: IpAddr, place: Place },
+    #[error("{backend} has no name for the interface `{name}` alone")]
+    ClassicName { backend: Backend, name: IfName },
+    #[error("{backend} has no {mapping} mapping")]
+    ClassicMapping { backend: Backend, mapping: Mapping },
+    #[error("{backend} has no table of flows for each gateway")]
+    ClassicMaxFlows { backend: Backend },
 }
 
 fn list<T: fmt::Display>(items: &[T]) -> String {
@@ -226,6 +232,11 @@ impl Problem {
                 "write it as `2h4m`, `300s` or a number of seconds without quotes".to_owned()
             }
             Self::NobodyAllowed => "leave `allow` out for everyone, or remove the forward".to_owned(),
+            Self::ClassicName { .. } => "use `backend = \"ebpf\"`, or call it otherwise".to_owned(),
+            Self::ClassicMaxFlows { .. } => {
+                "the kernel has one limit for the whole machine, `net.netfilter.nf_conntrack_max`".to_owned()
+            }
+            Self::ClassicMapping { .. } => "`backend = \"ebpf\"` has".to_owned(),
             Self::Listen { .. } => {
                 "write `[ADDRESS:]PORT[-PORT][/tcp|udp|tcp+udp]`, an IPv6 address in brackets".to_owned()
             }

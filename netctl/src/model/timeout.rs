@@ -61,6 +61,20 @@ impl Timeout {
         }
     }
 
+    /// The sysctls that netfilter has for the same flows (net/netfilter/nf_conntrack_standalone.c).
+    pub(crate) fn conntrack_keys(self) -> impl Iterator<Item = String> {
+        let keys: &[&str] = match self {
+            Self::TcpEstablished => &["tcp_timeout_established"],
+            Self::TcpOpening => &["tcp_timeout_syn_sent", "tcp_timeout_syn_recv"],
+            Self::TcpClosing => &["tcp_timeout_last_ack", "tcp_timeout_time_wait", "tcp_timeout_close"],
+            Self::Udp => &["udp_timeout_stream"],
+            Self::UdpUnanswered => &["udp_timeout"],
+            Self::Icmp => &["icmp_timeout", "icmpv6_timeout"],
+            Self::Other => &["generic_timeout"],
+        };
+        keys.iter().map(|key| format!("net.netfilter.nf_conntrack_{key}"))
+    }
+
     /// What holds unless the file says otherwise.
     #[must_use]
     pub fn default_lifetime(self) -> Seconds {
@@ -93,7 +107,13 @@ impl Timeout {
 
 /// Fills in the defaults.
 pub(super) fn resolve(spec: &spec::Timeouts) -> Result<Timeouts, Error> {
-    let given = |timeout| match timeout {
+    let defaults = Timeout::ALL.map(|timeout| (timeout, timeout.default_lifetime()));
+    Ok(defaults.into_iter().chain(given(spec)?).collect())
+}
+
+/// What the file says.
+pub(super) fn given(spec: &spec::Timeouts) -> Result<Timeouts, Error> {
+    let duration = |timeout| match timeout {
         Timeout::TcpEstablished => &spec.tcp_established,
         Timeout::TcpOpening => &spec.tcp_opening,
         Timeout::TcpClosing => &spec.tcp_closing,
@@ -103,14 +123,14 @@ pub(super) fn resolve(spec: &spec::Timeouts) -> Result<Timeouts, Error> {
         Timeout::Other => &spec.other,
     };
     let lifetime = |timeout: Timeout| {
-        let Some(duration) = given(timeout) else { return Ok((timeout, timeout.default_lifetime())) };
+        let duration = duration(timeout).as_ref()?;
         let refuse = || {
             let problem = Problem::Duration { text: duration.to_string() };
             Error::new(key_path!["nat", "timeouts", timeout.as_str()], problem)
         };
-        Seconds::of(duration).map(|seconds| (timeout, seconds)).ok_or_else(refuse)
+        Some(Seconds::of(duration).map(|seconds| (timeout, seconds)).ok_or_else(refuse))
     };
-    Timeout::ALL.into_iter().map(lifetime).collect()
+    Timeout::ALL.into_iter().filter_map(lifetime).collect()
 }
 
 /// The units of a duration and their seconds, in the order in which they are written.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{End, FullName, Topology};
+use super::{Backend, End, FullName, Topology};
 
 /// 13 lines: what a test adds begins on line 14.
 const OFFICE: &str = r#"[namespaces.red]
@@ -70,7 +70,11 @@ pub(super) fn drawn(topology: &Topology) -> String {
     }
     for gateway in &topology.gateways {
         let (uplinks, insides) = (listed(&gateway.uplinks), listed(&gateway.insides));
-        writeln!(out, "gateway {} out{uplinks} in{insides}", gateway.place).unwrap();
+        let backend = match gateway.backend {
+            Backend::Ebpf => String::new(),
+            backend => format!(" by {backend}"),
+        };
+        writeln!(out, "gateway {}{backend} out{uplinks} in{insides}", gateway.place).unwrap();
         gateway.masquerades.iter().for_each(|rule| writeln!(out, "  masquerade {rule}").unwrap());
         gateway.forwards.iter().for_each(|rule| writeln!(out, "  forward {rule}").unwrap());
     }

@@ -15,7 +15,7 @@ impl fmt::Display for Ports {
 }
 
 /// With commas, as flags and `iptables` take them.
-pub(crate) fn listed(items: impl IntoIterator<Item = impl fmt::Display>) -> String {
+fn listed(items: impl IntoIterator<Item = impl fmt::Display>) -> String {
     items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(",")
 }
 

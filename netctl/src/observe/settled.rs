@@ -5,8 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{HostRoute, Observed, ObservedLink, ObservedNat, ObservedPlace};
 use crate::{
-    model::{End, FullName, IfName, Place, Topology},
-    nat::ebpf::{Build, Side},
+    model::{Backend, End, FullName, IfName, Place, Topology},
+    nat::{
+        classic,
+        ebpf::{Build, Side},
+    },
 };
 
 /// What the kernel gives a link that has no other.
@@ -114,7 +117,10 @@ impl Scene<'_> {
                 wanted.iter().map(|(key, value)| (key.clone(), Some(value.clone()))).collect();
             self.place(place).sysctls = sysctls;
         }
-        for gateway in &self.topology.gateways {
+        for (place, rules) in classic::wanted(self.topology) {
+            self.place(&place).rules = rules;
+        }
+        for gateway in self.topology.gateways.iter().filter(|gateway| gateway.backend == Backend::Ebpf) {
             let side = |side| move |interface: &IfName| (interface.clone(), side);
             let uplinks = gateway.uplinks.iter().map(side(Side::Uplink));
             self.place(&gateway.place).nat = Some(ObservedNat {

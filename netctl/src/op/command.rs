@@ -5,7 +5,13 @@ use std::net::IpAddr;
 use netctl_ebpf::config::MAX_FLOWS;
 
 use super::{CableEnd, Destination, Op};
-use crate::model::{Forward, IfName, Mapping, Masquerade, Place, Timeout, listed};
+use crate::{
+    model::{Forward, Mapping, Masquerade, Place},
+    nat::classic::{
+        self, Rules, Tool,
+        rule::{self, Hook},
+    },
+};
 
 impl Op {
     /// The commands that do the same; none for netctl's own book-keeping.
@@ -57,11 +63,9 @@ impl Op {
                 vec![format!("# as `sysctl -w net.netfilter.nf_conntrack_max={max_flows}` on the host")]
             }
             Self::LoadNat { .. } => Vec::new(),
-            Self::SetTimeout { timeout, lifetime, .. } => conntrack_keys(*timeout)
-                .iter()
-                .map(|key| {
-                    format!("{}sysctl -w net.netfilter.nf_conntrack_{key}={}", inside(&place), lifetime.0)
-                })
+            Self::SetTimeout { timeout, lifetime, .. } => timeout
+                .conntrack_keys()
+                .map(|key| format!("{}sysctl -w {key}={}", inside(&place), lifetime.0))
                 .collect(),
             Self::AddMasquerade { rule, .. } => masquerade(&place, "-A", rule),
             Self::RemoveMasquerade { rule, .. } => masquerade(&place, "-D", rule),
@@ -79,6 +83,7 @@ impl Op {
                 };
                 [commands("-D", before), commands("-A", after)].concat()
             }
+            Self::SetRules { tool, rules, before, .. } => vec![set_rules(&place, *tool, before, rules)],
             Self::Single(single) => single.commands(),
             Self::MarkLink { .. }
             | Self::SetAsideNat { .. }
@@ -91,19 +96,6 @@ impl Op {
             | Self::AttachLocal { .. }
             | Self::DetachLocal { .. } => Vec::new(),
         }
-    }
-}
-
-/// The kernel's timeouts for the same flows (net/netfilter/nf_conntrack_standalone.c).
-const fn conntrack_keys(timeout: Timeout) -> &'static [&'static str] {
-    match timeout {
-        Timeout::TcpEstablished => &["tcp_timeout_established"],
-        Timeout::TcpOpening => &["tcp_timeout_syn_sent", "tcp_timeout_syn_recv"],
-        Timeout::TcpClosing => &["tcp_timeout_last_ack", "tcp_timeout_time_wait", "tcp_timeout_close"],
-        Timeout::Udp => &["udp_timeout_stream"],
-        Timeout::UdpUnanswered => &["udp_timeout"],
-        Timeout::Icmp => &["icmp_timeout", "icmpv6_timeout"],
-        Timeout::Other => &["generic_timeout"],
     }
 }
 
@@ -160,61 +152,28 @@ fn create_cable(a: &CableEnd, b: &CableEnd) -> Vec<String> {
 }
 
 fn masquerade(place: &Place, action: &str, rule: &Masquerade) -> Vec<String> {
-    let ports = rule.ports.map(|(first, last)| format!("{first}-{last}"));
-    let command = |out: &IfName, protocol: &str| {
-        let target = match (rule.address, &ports) {
-            (None, None) => "MASQUERADE".to_owned(),
-            (None, Some(ports)) => format!("MASQUERADE --to-ports {ports}"),
-            (Some(IpAddr::V6(v6)), Some(ports)) => format!("SNAT --to-source [{v6}]:{ports}"),
-            (Some(v4), Some(ports)) => format!("SNAT --to-source {v4}:{ports}"),
-            (Some(address), None) => format!("SNAT --to-source {address}"),
-        };
-        format!(
-            "{} -t nat {action} POSTROUTING -s {} -o {out}{protocol} -j {target}",
-            iptables(place, &rule.source.addr()),
-            rule.source
-        )
-    };
-    // Ports can only be named together with a protocol.
-    let protocols: &[&str] = if ports.is_some() { &[" -p tcp", " -p udp"] } else { &[""] };
+    let family = iptables(place, &rule.source.addr());
+    let rules = rule::masquerade(rule).into_iter();
     let beyond = (rule.mapping == Mapping::EndpointIndependent)
         .then(|| format!("# iptables has no {} mapping with {} filtering", rule.mapping, rule.filtering));
-    rule.out
-        .iter()
-        .flat_map(|out| protocols.iter().map(move |protocol| (out, protocol)))
-        .map(|(o, p)| command(o, p))
-        .chain(beyond)
-        .collect()
+    rules.map(|rule| format!("{family} {}", classic::arguments(&rule, action))).chain(beyond).collect()
 }
 
 fn forward(place: &Place, action: &str, rule: &Forward) -> Vec<String> {
-    let (first, last) = rule.ports;
-    let ports = if first == last { first.to_string() } else { format!("{first}:{last}") };
-    let to_last = rule.to_port + (last - first);
-    let to_ports = match (rule.to_port, first == last) {
-        (port, true) => port.to_string(),
-        // A range that is not mapped onto itself needs the base port to shift from.
-        (port, false) if port == first => format!("{port}-{to_last}"),
-        (port, false) => format!("{port}-{to_last}/{first}"),
-    };
-    let to = match rule.to {
-        IpAddr::V4(v4) => format!("{v4}:{to_ports}"),
-        IpAddr::V6(v6) => format!("[{v6}]:{to_ports}"),
-    };
-    let destination = match rule.address {
-        Some(address) => format!("-d {address}"),
-        None => "-m addrtype --dst-type LOCAL".to_owned(),
-    };
-    let source = rule.allow.as_ref().map_or_else(String::new, |networks| format!(" -s {}", listed(networks)));
-    ["PREROUTING", "OUTPUT"]
-        .map(|chain| {
-            format!(
-                "{} -t nat {action} {chain} {destination}{source} -p {} --dport {ports} -j DNAT --to-destination {to}",
-                iptables(place, &rule.to),
-                rule.protocol
-            )
-        })
-        .to_vec()
+    let family = iptables(place, &rule.to);
+    let own = rule::to_destination(rule, Hook::Output, None);
+    rule::arriving(rule)
+        .into_iter()
+        .chain([own])
+        .map(|rule| format!("{family} {}", classic::arguments(&rule, action)))
+        .collect()
+}
+
+/// A shell's here-document: the transaction is one, whatever the number of its rules.
+fn set_rules(place: &Place, tool: Tool, before: &Rules, rules: &Rules) -> String {
+    let (program, arguments) = tool.writer();
+    let text = tool.transaction(before, rules);
+    format!("{}{program} {} <<'END'\n{text}END", inside(place), arguments.join(" "))
 }
 
 fn iptables(place: &Place, address: &IpAddr) -> String {
@@ -229,7 +188,7 @@ fn quote(word: &str) -> String {
 mod tests {
     use super::*;
     use crate::{
-        model::{Filtering, Protocol, Seconds},
+        model::{Filtering, Protocol, Seconds, Timeout},
         op::Mac,
     };
 
@@ -306,10 +265,8 @@ mod tests {
             ),
         };
         let commands = Op::AddForward { place: Place::Host, rule }.commands();
-        assert_eq!(
-            commands[0],
-            "ip6tables -t nat -A PREROUTING -d 2001:db8::1 -s 2001:db8:1::/48,2001:db8:2::/48 -p tcp --dport 8000:8009 -j DNAT --to-destination [fd15::2]:80-89/8000"
-        );
-        assert!(commands[1].contains("-A OUTPUT"));
+        let expected = ["PREROUTING -d 2001:db8::1 -s 2001:db8:1::/48", "PREROUTING -d 2001:db8::1 -s 2001:db8:2::/48", "OUTPUT -d 2001:db8::1"]
+            .map(|from| format!("ip6tables -t nat -A {from} -p tcp --dport 8000:8009 -j DNAT --to-destination [fd15::2]:80-89/8000"));
+        assert_eq!(commands, expected);
     }
 }

@@ -105,6 +105,20 @@ impl fmt::Display for Op {
             Self::ChangeForwards { place, before, after } => {
                 write!(f, "replace forward {} by {} {}", listed(before), listed(after), At(place))
             }
+            Self::SetRules { place, tool, rules, before } if before.is_empty() => {
+                write!(f, "add {} {tool} rules {}", rules.count(), At(place))
+            }
+            Self::SetRules { place, tool, rules, before } if rules.is_empty() => {
+                write!(f, "remove {} {tool} rules {}", before.count(), At(place))
+            }
+            Self::SetRules { place, tool, rules, before } => {
+                let (added, removed) = (rules.count_beyond(before), before.count_beyond(rules));
+                if added + removed == 0 {
+                    // Their order, or what leads to them.
+                    return write!(f, "reinstate {tool} rules {}", At(place));
+                }
+                write!(f, "change {tool} rules {}: {added} added, {removed} removed", At(place))
+            }
             Self::Single(single) => single.fmt(f),
         }
     }

@@ -4,15 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Given, Planner, rules::Changes};
 use crate::{
-    model::{Gateway, IfName, Masquerade, Place},
+    model::{Backend, Gateway, IfName, Masquerade, Place},
     nat::ebpf::{Side, load::Constants},
     observe::ObservedNat,
     op::Op,
 };
 
-/// The topology's gateways by place.
+/// The topology's gateways whose programs translate, by place.
 fn gateways(given: Given<'_>) -> BTreeMap<&Place, &Gateway> {
-    given.topology.gateways.iter().map(|gateway| (&gateway.place, gateway)).collect()
+    let with_programs = given.topology.gateways.iter().filter(|gateway| gateway.backend == Backend::Ebpf);
+    with_programs.map(|gateway| (&gateway.place, gateway)).collect()
 }
 
 impl Planner<'_> {
@@ -63,7 +64,8 @@ impl Planner<'_> {
 
     /// Loads what is missing, puts rules in force, and only then attaches, so that no packet meets half of them.
     pub(super) fn nat(&mut self) {
-        for gateway in &self.given.topology.gateways {
+        let gateways = &self.given.topology.gateways;
+        for gateway in gateways.iter().filter(|gateway| gateway.backend == Backend::Ebpf) {
             let place = &gateway.place;
             let none = ObservedNat::default();
             let found = self.given.there(place).and_then(|there| there.nat.as_ref());
@@ -116,8 +118,8 @@ impl Planner<'_> {
         }
     }
 
-    /// Of the places that are no gateways any more, all; of the others, the build that no hook runs any
-    /// more, and what killed commands left of rules.
+    /// Where the programs are not wanted any more, all; elsewhere, the build that no hook runs any more, and what killed
+    /// commands left of rules.
     pub(super) fn unload_nat(&mut self) {
         let gateways = gateways(self.given);
         for (place, there) in &self.given.observed.places {

@@ -5,7 +5,7 @@ use nix::errno::Errno;
 use crate::{
     apply::{self, Cause, Fault},
     holder::Held,
-    model::{IfName, NetnsName, Place, Problem, Refused, TopologyName},
+    model::{Backend, IfName, NetnsName, Place, Problem, Refused, TopologyName},
     nat::{self, ebpf},
     netlink,
     netns::NetnsError,
@@ -70,6 +70,16 @@ pub enum Error {
         kind: RuleKind,
         /// What was looked for.
         name: String,
+        /// Where.
+        place: Place,
+    },
+    /// The gateway is not one of netctl's own programs'.
+    #[error("the topology `{owner}` has {backend} translate {}", At(place))]
+    Classic {
+        /// Whose gateway it is.
+        owner: TopologyName,
+        /// What translates.
+        backend: Backend,
         /// Where.
         place: Place,
     },
@@ -197,6 +207,7 @@ impl Error {
                 Some(format!("`netctl{} nat {kind} ls` lists them", switch(place)))
             }
             Self::Listen(problem) => problem.hint(),
+            Self::Classic { .. } => Some("edit its file and `netctl up` it".to_owned()),
             Self::Apply(failure) => after(failure),
             _ => None,
         }

@@ -208,6 +208,7 @@ fn an_address_or_a_route_that_a_topology_wants_stays() {
             topology,
             complete: true,
             namespaces: std::collections::BTreeSet::new(),
+            netfilter: std::collections::BTreeMap::new(),
             host_sysctls: std::collections::BTreeMap::new(),
         };
         session.lock.save(session.directories, &record).unwrap();

@@ -157,9 +157,9 @@ mod tests {
     fn an_unknown_key_like_no_other_gets_the_list_of_valid_ones() {
         let cases = [
             (
-                "[nat]\nbackend = 'ebpf'",
-                "2: unknown key `backend` in `nat`",
-                "`masquerade`, `forward`, `timeouts`, `max-flows`",
+                "[nat]\nengine = 'ebpf'",
+                "2: unknown key `engine` in `nat`",
+                "`backend`, `masquerade`, `forward`, `timeouts`, `max-flows`",
             ),
             (
                 "\ncolour = 1",

@@ -129,6 +129,10 @@ pub struct Route {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
 pub struct Nat {
+    /// What translates: netctl's own eBPF programs, or netfilter with the same rules, written by iptables or nft. The
+    /// programs when left out.
+    #[schemars(extend("enum" = ["ebpf", "iptables", "nftables"]))]
+    pub backend: Option<String>,
     /// Source NAT of what leaves by an uplink.
     #[serde(default)]
     pub masquerade: Vec<Masquerade>,

@@ -11,7 +11,10 @@ use ipnet::IpNet;
 use super::{RuleKind, RuleName};
 use crate::{
     holder,
-    model::{Forward, Found, Gateway, IfName, Masquerade, Place, Route, Topology, TopologyName, listens_on},
+    model::{
+        Backend, Forward, Found, Gateway, IfName, Masquerade, Place, Route, Topology, TopologyName,
+        listens_on,
+    },
     nat::{
         self,
         ebpf::{
@@ -183,6 +186,7 @@ struct Scene {
 impl Scene {
     fn open(session: &mut Session<'_>, place: &Place) -> Result<Self, Error> {
         open(&mut session.places, place)?;
+        refuse_classic(session, place)?;
         let links = session.links(place)?;
         let found = find(session, place, &links)?;
         let owner = owner(session, place)?;
@@ -301,7 +305,8 @@ impl Scene {
             Place::Netns(name) => BTreeSet::from([name.clone()]),
             Place::Host => BTreeSet::new(),
         };
-        let mut observed = observe(topology, &also, &mut session.places, session.directories)?;
+        let netfilter = BTreeMap::new();
+        let mut observed = observe(topology, &also, &netfilter, &mut session.places, session.directories)?;
         observed.places.retain(|place, _| *place == self.place);
         let nat = observed.places.get(&self.place).and_then(|there| there.nat.as_ref());
         topology.max_flows = nat.and_then(|nat| nat.max_flows).unwrap_or(topology.max_flows);
@@ -351,6 +356,18 @@ fn found_sysctl(op: &Op) -> Option<(&String, &String)> {
         Op::SetSysctl { key, before: Some(before), .. } => Some((key, before)),
         _ => None,
     }
+}
+
+/// Where a topology has netfilter translate, its rules are the file's alone.
+fn refuse_classic(session: &Session<'_>, place: &Place) -> Result<(), Error> {
+    for owner in session.directories.topologies()? {
+        let Some(record) = session.directories.record(&owner)? else { continue };
+        let mut gateways = record.topology.gateways.into_iter().filter(|gateway| gateway.place == *place);
+        if let Some(gateway) = gateways.find(|gateway| gateway.backend != Backend::Ebpf) {
+            return Err(Error::Classic { owner, backend: gateway.backend, place: place.clone() });
+        }
+    }
+    Ok(())
 }
 
 /// Whose gateway the place is: a topology's, if it is only that one's.
