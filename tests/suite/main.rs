@@ -11,6 +11,7 @@ mod down;
 mod exec;
 mod explain;
 mod fault;
+mod fragments;
 mod host;
 mod lab;
 mod nat_cli;

@@ -84,7 +84,11 @@ fn translate(ctx: &TcContext, work: &mut Work, datagram: &Datagram) -> Result<Ve
 #[inline(never)]
 pub(crate) fn lead(ctx: &TcContext, work: &mut Work, hook: u8, done: Verdict) -> Verdict {
     work.datagram = key(&work.packet, hook);
-    let held = fresh(&work.datagram).map_or(0, |datagram| datagram.held);
+    let (held, id_before) = match fresh(&work.datagram) {
+        Some(known) if known.fate == fate::TRANSLATE => (0, Some(known.id)),
+        Some(known) => (known.held, None),
+        None => (0, None),
+    };
     work.part_of = Datagram {
         to: if done == Verdict::TranslateError { work.other } else { work.to },
         fate: match done {
@@ -100,8 +104,9 @@ pub(crate) fn lead(ctx: &TcContext, work: &mut Work, hook: u8, done: Verdict) ->
     };
     // Two inside hosts may use one identification for one peer, who would mix their parts (RFC 6864 section 5.3.1).
     if work.part_of.fate == fate::TRANSLATE && hook == hook::EGRESS && addr::is_v4(&work.packet.key.src) {
+        // One that is used again so soon may already be on parts that came first.
         // SAFETY: a helper without arguments.
-        work.part_of.id = unsafe { bpf_get_prandom_u32() } & 0xffff;
+        work.part_of.id = id_before.unwrap_or_else(|| unsafe { bpf_get_prandom_u32() } & 0xffff);
         if let Err(reason) = rewrite::identification(ctx, &work.packet, work.part_of.id) {
             return Verdict::Drop(reason);
         }
