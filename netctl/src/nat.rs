@@ -146,8 +146,8 @@ pub fn tell_addresses(
     places: &mut Places,
     directories: &Directories,
 ) -> Result<(), Error> {
-    let listening = |gateway: &&Gateway| gateway.backend == Backend::Ebpf && !gateway.forwards.is_empty();
-    for gateway in topology.gateways.iter().filter(listening) {
+    let by_programs = |gateway: &&Gateway| gateway.backend == Backend::Ebpf;
+    for gateway in topology.gateways.iter().filter(by_programs) {
         let pins = Pins::new(&directories.bpffs, &topology.name, &gateway.place);
         let addresses = addr::dump(places.socket(&gateway.place)?)?;
         Tables::open(&pins)?.set_locals(addresses.into_iter().map(|address| address.address.addr()))?;
