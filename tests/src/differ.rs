@@ -9,6 +9,7 @@ pub mod arena;
 pub mod build;
 pub mod campaign;
 pub mod conntrack;
+pub mod cut;
 pub mod draw;
 pub mod edit;
 pub mod known;

@@ -4,13 +4,14 @@ use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 
 use super::{
     build::{self, address},
+    cut::{self, Waiting},
     edit::{self, Tuple},
     known::Known,
     model::{Expected, Model, Verdict},
     names::{self, Coincidence, Names},
     seen::{self, Seen},
     side::{Side, Which},
-    step::{ErrorFlaw, Flaw, FlowId, Kind, Shape, Step, Who, Wrong},
+    step::{ErrorFlaw, Flaw, FlowId, Kind, Lost, Shape, Step, Who, Wrong},
     world::{FORWARDS, Party, family},
 };
 use crate::packet::{check::View, proto};
@@ -47,6 +48,8 @@ pub struct Difference {
 /// Both labs.
 pub struct Arena {
     sides: [Side; 2],
+    /// The identification of the next datagram in parts: none comes twice while a gateway may remember it.
+    identity: u16,
     /// The sum of all cases.
     pub tally: Tally,
 }
@@ -82,7 +85,7 @@ impl Arena {
     #[must_use]
     pub fn new() -> Self {
         let sides = [Which::Netfilter, Which::Netctl].map(Side::new);
-        Self { sides, tally: Tally::default() }
+        Self { sides, identity: 0, tally: Tally::default() }
     }
 
     /// Plays a case; the first difference ends it.
@@ -156,17 +159,33 @@ impl Arena {
         if netctls.frame.len() - 14 > usize::from(netctls.from.mtu()) {
             return Ok(None);
         }
-        let mut verdict = model.packet(netctls.from, &netctls.frame, number);
+        let cut = step.parts();
+        let mut verdict = match cut.and_then(|parts| parts.lost) {
+            Some(Lost::First) => Verdict::NOTHING,
+            Some(Lost::Last) => model.part(netctls.from, &netctls.frame, number),
+            None => model.packet(netctls.from, &netctls.frame, number),
+        };
+        if let (Some(_), Expected::Exactly(expected)) = (cut, &mut verdict.expected) {
+            expected.iter_mut().for_each(Seen::forget_identity);
+        }
         let free = verdict.renamed.filter(|port| names::is_chosen(*port));
         courses.iter_mut().for_each(|course| course.names.pass_on(free));
         for ((side, course), input) in self.sides.iter().zip(courses.iter()).zip([&netfilters, &netctls]) {
             let mut frame = input.frame.clone();
             course.names.speak(&mut frame);
-            side.send(input.from, &frame);
+            match cut {
+                Some(parts) => {
+                    cut::cut(&frame, parts, self.identity)
+                        .iter()
+                        .for_each(|part| side.send(input.from, part));
+                }
+                None => side.send(input.from, &frame),
+            }
         }
+        self.identity = self.identity.wrapping_add(1);
         self.tally.packets += 1;
         let checked = is_flawless(step);
-        let mut seen = <[Heard; 2]>::default();
+        let mut seen = [0, 1].map(|_| Heard { is_cut: cut.is_some(), ..Heard::default() });
         self.hear(number, courses, checked, &mut seen)?;
         if [&netfilters, &netctls].iter().zip(&seen).any(|(input, heard)| heard.hides_a_choice(input)) {
             return Err(Coincidence);
@@ -258,6 +277,9 @@ impl Default for Arena {
 #[derive(Default, Debug)]
 struct Heard {
     packets: Vec<Seen>,
+    waiting: Waiting,
+    /// Something in parts was said: what identifies parts says nothing.
+    is_cut: bool,
     violation: Option<String>,
 }
 
@@ -288,11 +310,16 @@ impl Heard {
         let mut coincidence = Ok(());
         side.take(|by, frame| {
             self.violation = self.violation.take().or_else(|| seen::violation(by, frame, checked));
-            let mut frame = frame.to_vec();
+            let Some(mut frame) = self.waiting.add(by, frame) else { return };
+            self.violation = self.violation.take().or_else(|| seen::violation(by, &frame, checked));
             if let Err(error) = course.names.hear(&mut frame, number) {
                 coincidence = Err(error);
             }
-            self.packets.extend(Seen::read(by, &frame));
+            let mut seen = Seen::read(by, &frame);
+            if self.is_cut {
+                seen.iter_mut().for_each(Seen::forget_identity);
+            }
+            self.packets.extend(seen);
         });
         self.packets.sort();
         coincidence

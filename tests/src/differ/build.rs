@@ -51,6 +51,9 @@ pub fn packet(src: SocketAddr, dst: SocketAddr, kind: Kind, shape: &Shape) -> Ve
         packet = packet.without_checksum();
     }
     packet.payload = (0..shape.payload).map(|i| (i as u8) ^ (shape.id as u8)).collect();
+    if let (Kind::Protocol(proto::GRE), Some(header)) = (kind, packet.payload.get_mut(..4)) {
+        header.copy_from_slice(&[0, 0, 0x08, 0]); // RFC 2784: no options, IPv4
+    }
     packet.ttl = shape.ttl;
     if src.is_ipv4() {
         packet.options = options(shape.extra);
@@ -131,7 +134,8 @@ fn set_length(frame: &mut [u8]) {
     }
 }
 
-fn fix_header_checksum(frame: &mut [u8]) {
+/// Makes the checksum of an IPv4 header right.
+pub fn fix_header_checksum(frame: &mut [u8]) {
     let end = 14 + usize::from(frame[14] & 0x0f) * 4;
     frame[24..26].fill(0);
     let sum = packet::check::sum(&[&frame[14..end]]);

@@ -2,16 +2,13 @@
 //! while ports are kept.
 
 use super::{
-    step::{ErrorFlaw, Extra, Flaw, FlowId, Kind, Shape, Step, Who, Wrong},
+    step::{ErrorFlaw, Extra, Flaw, FlowId, Kind, Lost, Order, Parts, Shape, Step, Who, Wrong},
     world::{FORWARDS, LISTENERS, Party},
 };
 use crate::{packet::flag, random::Random};
 
 /// Steps in a case.
 pub const STEPS: usize = 150;
-
-/// Whether to draw what netctl is known not to do yet.
-pub const PENDING: bool = false;
 
 const CONTENDED: [u16; 2] = [5000, 5001];
 const PORTS: [u16; 14] = [0, 1, 80, 99, 500, 777, 778, 1000, 1023, 1024, 5002, 5003, 8080, 65535];
@@ -43,7 +40,8 @@ impl Draw {
             0..16 => self.outwards(),
             16..22 => self.inwards(),
             22..26 => self.hairpin(),
-            26..34 => self.stray(),
+            26..32 => self.stray(),
+            32..34 => self.portless(),
             34..36 => self.socket(),
             36..54 => self.say(false),
             54..74 => self.say(true),
@@ -102,7 +100,6 @@ impl Draw {
         let shape = self.plain();
         self.hairpins.push(self.next);
         let port = self.port();
-        let port = if port == 80 && from == Party::C1 && !PENDING { 99 } else { port };
         Step::Send { flow: self.flow(v6), from, v6, src: (me, port), dst: (Who::Wan, to), kind, shape }
     }
 
@@ -133,13 +130,25 @@ impl Draw {
         };
         let ports = match kind {
             Kind::Echo | Kind::EchoReply => {
-                let id = self.port().max(u16::from(!PENDING));
+                let id = self.port();
                 if kind == Kind::Echo { (id, 0) } else { (0, id) }
             }
-            _ => (self.random.pick(&[53, 443, 5000]), self.port()),
+            _ => (self.random.pick(&SERVICES), self.port()),
         };
         let shape = self.plain();
         Step::Send { flow: None, from, v6, src: (src, ports.0), dst: (dst, ports.1), kind, shape }
+    }
+
+    /// A protocol without ports, or one that the NAT does not know.
+    fn portless(&mut self) -> Step {
+        const UDP_LITE: u8 = 136;
+        let v6 = self.random.percent(40);
+        let from = self.random.pick(&[Party::C1, Party::C2]);
+        let me = if from == Party::C1 { Who::C1 } else { Who::C2 };
+        let peer = self.random.pick(&[Who::Server, Who::Other, Who::Far]);
+        let kind = Kind::Protocol(self.random.pick(&[4, 47, 50, 253, UDP_LITE]));
+        let shape = self.plain();
+        Step::Send { flow: self.flow(v6), from, v6, src: (me, 0), dst: (peer, 0), kind, shape }
     }
 
     fn socket(&mut self) -> Step {
@@ -183,7 +192,7 @@ impl Draw {
         let flaw = match self.random.below(100) {
             0..80 => ErrorFlaw::None,
             80..84 => ErrorFlaw::Destination,
-            84..88 if PENDING => ErrorFlaw::Checksum,
+            84..88 => ErrorFlaw::Checksum,
             88..92 => ErrorFlaw::QuotedChecksum,
             92..96 => ErrorFlaw::QuotedFragment,
             _ => ErrorFlaw::Extended,
@@ -192,7 +201,7 @@ impl Draw {
         Step::Error {
             flow,
             back: self.random.percent(40),
-            router: self.random.percent(50) && !self.hairpins.contains(&flow),
+            router: self.random.percent(50),
             kind,
             quoted,
             flaw,
@@ -228,10 +237,21 @@ impl Draw {
         Shape { id: self.random.number() as u16, ..Shape::default() }
     }
 
+    /// In parts: sometimes one is lost.
+    fn cut(&mut self) -> Shape {
+        let unit = self.random.pick(&[64, 128, 256, 512]);
+        let payload = unit + self.random.below(usize::from(1200 - unit)) as u16;
+        let order = self.random.pick(&[Order::Forth, Order::Back, Order::Swapped]);
+        let lost = self.random.percent(15).then(|| self.random.pick(&[Lost::First, Lost::Last]));
+        let parts = Some(Parts { unit, order, lost });
+        Shape { payload, whole: false, parts, ..self.plain() }
+    }
+
     fn shape(&mut self, kind: Kind) -> Shape {
         let plain = self.plain();
         match self.random.below(100) {
-            0..60 => plain,
+            0..10 => self.cut(),
+            10..60 => plain,
             60..70 => Shape { payload: self.random.pick(&[0, 1, 2, 7, 64, 333, 1200]), ..plain },
             70..75 => Shape { payload: self.random.pick(&[1250, 1290, 1320, 1370]), ..plain },
             75..79 => Shape { ttl: self.random.pick(&[1, 1, 2, 255]), ..plain },
@@ -250,7 +270,6 @@ impl Draw {
                     Flaw::Cut(6),
                     Flaw::Cut(12),
                 ]);
-                let flaw = if flaw == Flaw::HeaderChecksum && !PENDING { Flaw::Checksum } else { flaw };
                 Shape { flaw, ..plain }
             }
             _ => Shape { whole: false, ..plain },

@@ -41,4 +41,6 @@ known! {
     Stray = 18: "netfilter remembers packets to the gateway itself, and keeps clients off their ports";
     Early = 19: "a forward's flow is made before the kernel finds that the packet can go no further";
     Router = 20: "netfilter hides the router that reports an error to a forward's server if it has changed the client's port";
+    Short = 22: "of a protocol without ports, netfilter takes a quote of less than the eight bytes that RFC 792 promises";
+    Itself = 21: "a server that calls itself from its own port gets another one";
 }

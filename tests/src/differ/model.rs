@@ -40,7 +40,8 @@ pub struct Verdict {
 impl Verdict {
     const UNSPECIFIED: Self = Self { expected: Expected::Unspecified, known: None, renamed: None };
     const REPLY: Self = Self { expected: Expected::Reply, known: None, renamed: None };
-    const NOTHING: Self = Self { expected: Expected::Exactly(Vec::new()), known: None, renamed: None };
+    /// Nothing may come of it.
+    pub const NOTHING: Self = Self { expected: Expected::Exactly(Vec::new()), known: None, renamed: None };
 
     fn but(self, known: impl Into<Option<Known>>) -> Self {
         let known = self.known.or(known.into());
@@ -82,6 +83,19 @@ impl Model {
         self.ghosts.clear();
     }
 
+    /// A datagram of which a part was lost on the way in: netfilter never sees it, netctl the part with the ports.
+    pub fn part(&mut self, from: Party, frame: &[u8], step: u16) -> Verdict {
+        let before = self.flows.len();
+        self.packet(from, frame, step);
+        for flow in &mut self.flows[before..] {
+            flow.shown = false;
+        }
+        if let Some(view) = View::read(frame) {
+            self.doubt(Tuple::of(&view), Some(Known::Early));
+        }
+        Verdict::NOTHING
+    }
+
     /// A packet from `from`, in step number `step`.
     pub fn packet(&mut self, from: Party, frame: &[u8], step: u16) -> Verdict {
         let Some(view) = View::read(frame) else { return Verdict::UNSPECIFIED };
@@ -118,7 +132,9 @@ impl Model {
             return self.error(from, frame, &view);
         }
         let verdict = self.translate(from, frame, &view, step);
-        let is_broken = check::checksums(frame).is_err() && view.checksum_field().is_some();
+        // Netfilter also looks into headers that need no translation, such as that of GRE.
+        let is_short = !has_ports(tuple.proto) && view.end < view.transport + 8;
+        let is_broken = is_short || check::checksums(frame).is_err() && view.checksum_field().is_some();
         if !is_broken {
             return verdict;
         }
@@ -281,7 +297,14 @@ impl Model {
             known = Some(Known::Reserved);
             self.ghosts.push((wish, Known::Reserved));
         }
+        // A port that calls itself could not tell a call from an answer where only the destination has changed.
+        if near.src == far.dst {
+            known = Some(Known::Itself);
+        }
         let holder = self.is_taken(wish);
+        if holder.is_some() && !has_ports(near.proto) {
+            return Verdict::NOTHING.but(Known::Leak); // The answers could not be told apart.
+        }
         if known.is_some() || holder.is_some() {
             far.src.set_port(names::FIRST + step);
             known = known.or(holder.flatten());
@@ -346,7 +369,9 @@ impl Model {
         if check::checksums(frame).is_err() || is_redirect {
             return Verdict::NOTHING;
         }
-        let Some(quote) = edit::quote(frame, view) else { return Verdict::NOTHING };
+        let Some(quote) = edit::quote(frame, view) else {
+            return Verdict::NOTHING.but(Known::Short);
+        };
         let quoted = Tuple::of(&quote.view);
         let answer = quoted.reversed();
         let flow = self.flows.iter().find_map(|flow| {
@@ -480,8 +505,17 @@ fn opens(frame: &[u8], view: &View) -> bool {
             flags == flag::SYN || flags == flag::ACK
         }
         proto::ICMP | proto::ICMPV6 => matches!(frame[view.transport], 8 | 128),
+        UDP_LITE => false,
         _ => true,
     }
+}
+
+/// Its checksum covers the addresses, in a place of its own: it is not translated.
+const UDP_LITE: u8 = 136;
+
+/// Whether a NAT can choose a port, or an identifier, to tell flows of a protocol apart by.
+fn has_ports(protocol: u8) -> bool {
+    matches!(protocol, proto::TCP | proto::UDP | proto::ICMP | proto::ICMPV6)
 }
 
 const SYN_ACK: u8 = flag::SYN | flag::ACK;

@@ -2,6 +2,7 @@
 //! the gateway says itself the part that both gateways must agree in.
 
 use super::{
+    build,
     edit::{self, Tuple},
     world::{Family, Party},
 };
@@ -71,6 +72,18 @@ impl Seen {
             datagram[view.transport + 14..view.transport + 20].fill(0);
         }
         Some(Self { by, what: What::Said(datagram.split_off(14)) })
+    }
+
+    /// Takes out what cutting a datagram up changes: its identification, and whether it may be cut.
+    pub fn forget_identity(&mut self) {
+        let mut frame = self.frame();
+        if let What::Passed(datagram) = &mut self.what
+            && datagram[0] >> 4 == 4
+        {
+            frame[18..22].fill(0);
+            build::fix_header_checksum(&mut frame);
+            *datagram = frame.split_off(14);
+        }
     }
 
     /// The packet again, where it was passed on.

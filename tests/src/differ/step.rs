@@ -90,6 +90,17 @@ pub enum Step {
     Flush,
 }
 
+impl Step {
+    /// The parts that its packet comes in.
+    #[must_use]
+    pub const fn parts(&self) -> Option<Parts> {
+        match self {
+            Self::Send { shape, .. } | Self::Say { shape, .. } => shape.parts,
+            _ => None,
+        }
+    }
+}
+
 /// An address of [`super::world::Family`], or a special one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -149,11 +160,56 @@ pub struct Shape {
     pub extra: Extra,
     /// What is wrong with it.
     pub flaw: Flaw,
+    /// Whether it comes in parts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parts: Option<Parts>,
+}
+
+/// A datagram in parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parts {
+    /// Bytes behind the IP header in each but the last; a multiple of eight.
+    pub unit: u16,
+    /// In what order they come.
+    pub order: Order,
+    /// Which one does not come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<Lost>,
+}
+
+/// A part that is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Lost {
+    /// The first, which has the ports.
+    First,
+    /// The last.
+    Last,
+}
+
+/// An order of parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Order {
+    /// From the first to the last.
+    Forth,
+    /// From the last to the first.
+    Back,
+    /// The first two change places.
+    Swapped,
 }
 
 impl Default for Shape {
     fn default() -> Self {
-        Self { payload: 16, ttl: 63, id: 0xbeef, whole: true, extra: Extra::None, flaw: Flaw::None }
+        Self {
+            payload: 16,
+            ttl: 63,
+            id: 0xbeef,
+            whole: true,
+            extra: Extra::None,
+            flaw: Flaw::None,
+            parts: None,
+        }
     }
 }
 

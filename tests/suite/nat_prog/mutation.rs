@@ -10,29 +10,13 @@ use netctl_tests::{
         icmp, other, proto, tcp, udp,
     },
     prog::{Change::Src, Nat, UPLINK_INDEX, forward},
+    random::Random,
 };
 
 use super::{FAMILIES, openings};
 
 const MUTATIONS: u32 = 100_000;
 const SEED: u64 = 0x6e65_7463_746c;
-
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit as u64) as usize
-    }
-}
 
 /// Flips bits, replaces bytes, cuts or lengthens, a few times; most of it in the headers.
 fn mutate(random: &mut Random, frame: &mut Vec<u8>) {
@@ -43,7 +27,7 @@ fn mutate(random: &mut Random, frame: &mut Vec<u8>) {
         let at = 12 + random.below(reach);
         match random.below(8) {
             0..4 => frame[at] ^= 1 << random.below(8),
-            4..6 => frame[at] = random.next() as u8,
+            4..6 => frame[at] = random.number() as u8,
             6 => frame.truncate(SHORTEST.max(at)),
             _ => frame.extend((0..random.below(64)).map(|i| i as u8)),
         }
@@ -155,7 +139,7 @@ fn row_140_damaged_packets_never_leave_with_an_inside_source_nor_are_changed_if_
     }
     let seeds = seeds();
     nat.within(|| {
-        let mut random = Random(SEED);
+        let mut random = Random::new(SEED);
         let (mut translated, mut untouched, mut dropped) = (0, 0, 0);
         for _ in 0..MUTATIONS {
             let mut frame = seeds[random.below(seeds.len())].clone();
