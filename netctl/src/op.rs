@@ -199,6 +199,9 @@ pub enum Op {
     UnloadNat {
         /// The gateway.
         place: Place,
+        /// What makes it again as it was, but for its flows.
+        #[serde(skip)]
+        restore: Vec<Op>,
     },
     /// Attaches the programs of one side to an interface.
     AttachNat {
@@ -353,7 +356,7 @@ impl Op {
             | Self::SetTimeout { place, .. }
             | Self::RenewNat { place, .. }
             | Self::PruneNat { place, .. }
-            | Self::UnloadNat { place }
+            | Self::UnloadNat { place, .. }
             | Self::AttachNat { place, .. }
             | Self::DetachNat { place, .. }
             | Self::AttachLocal { place }
@@ -423,7 +426,7 @@ impl Op {
             Self::CreateCable { a, .. } => {
                 Self::DeleteLink { place: a.place, interface: a.interface, restore: Vec::new() }
             }
-            Self::DeleteLink { restore, .. } => return restore,
+            Self::DeleteLink { restore, .. } | Self::UnloadNat { restore, .. } => return restore,
             Self::SetMaster { place, interface, master, before } => {
                 Self::SetMaster { place, interface, master: before, before: master }
             }
@@ -445,7 +448,7 @@ impl Op {
             Self::SetTimeout { place, timeout, lifetime, before } => {
                 Self::SetTimeout { place, timeout, lifetime: before, before: lifetime }
             }
-            Self::LoadNat { place, beside: None, .. } => Self::UnloadNat { place },
+            Self::LoadNat { place, beside: None, .. } => Self::UnloadNat { place, restore: Vec::new() },
             Self::LoadNat { place, beside, .. } => Self::PruneNat { place, keep: beside },
             Self::RenewNat { place, before: Some(before), .. } => {
                 Self::RenewNat { place, build: Some(before), before: None }
@@ -474,8 +477,7 @@ impl Op {
             | Self::SetSysctl { before: None, .. }
             | Self::RenewNat { before: None, .. }
             | Self::RestoreNat { .. }
-            | Self::PruneNat { .. }
-            | Self::UnloadNat { .. } => return Vec::new(),
+            | Self::PruneNat { .. } => return Vec::new(),
         };
         vec![one]
     }

@@ -117,3 +117,45 @@ fn row_162_after_a_kill_at_any_step_of_down_another_down_completes_it() {
     assert!(points > 4, "only {points} steps: was netctl built with `fault-injection`?");
     println!("killed `down` at {points} steps; another `down` completed it after each");
 }
+
+/// The same by another backend.
+fn write(lab: &Lab, backend: &str) {
+    lab.file("netctl.toml", format!("{ALL_KINDS}\n[nat]\nbackend = '{backend}'\n"));
+}
+
+fn assert_nothing_of_netctls(lab: &Lab) {
+    let rules = lab.host().run("nft", ["list", "ruleset"]).success();
+    assert!(!rules.stdout().contains("netctl"), "{rules}");
+}
+
+#[test]
+fn row_162_after_a_kill_at_any_step_to_another_backend_all_can_be_had() {
+    for (from, to) in [("ebpf", "iptables"), ("iptables", "nftables"), ("nftables", "ebpf")] {
+        let lab = lab();
+        let before = lab.snapshot();
+        let points = (1..MANY).find(|&step| {
+            // What one kill leaves is completed, what the same kill leaves once more taken down.
+            for is_completed in [true, false] {
+                write(&lab, from);
+                lab.netctl(["-q", "up"]).success();
+                write(&lab, to);
+                let survived = dies(&lab, step, &["-q", "up"]).is_some();
+                if is_completed {
+                    lab.netctl(["-q", "up"]).success();
+                    lab.netctl(["-q", "plan"]).success();
+                    lab.ns("red").run("ping", ["-c", "1", "-W", "5", "203.0.113.2"]).success();
+                }
+                lab.netctl(["-q", "down"]).success();
+                assert_nothing_of_netctls(&lab);
+                if survived {
+                    lab.assert_unchanged_since(&before);
+                    return true;
+                }
+            }
+            false
+        });
+        let points = points.expect("an `up` that is not killed any more") - 1;
+        assert!(points > 4, "only {points} steps: was netctl built with `fault-injection`?");
+        println!("killed `up` from {from} to {to} at {points} steps");
+    }
+}

@@ -86,7 +86,7 @@ impl fmt::Display for Op {
             Self::PruneNat { place, .. } => {
                 write!(f, "remove what is left of the NAT {}", At(place))
             }
-            Self::UnloadNat { place } => write!(f, "unload the NAT programs {}", At(place)),
+            Self::UnloadNat { place, .. } => write!(f, "unload the NAT programs {}", At(place)),
             Self::AttachNat { place, interface, side } => {
                 write!(f, "attach NAT to {} `{interface}` {}", side.as_str(), At(place))
             }

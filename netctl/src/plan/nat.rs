@@ -123,8 +123,9 @@ impl Planner<'_> {
     pub(super) fn unload_nat(&mut self) {
         let gateways = gateways(self.given);
         for (place, there) in &self.given.observed.places {
-            if there.nat.is_some() && !gateways.contains_key(place) {
-                self.ops.push(Op::UnloadNat { place: place.clone() });
+            if let Some(nat) = there.nat.as_ref().filter(|_| !gateways.contains_key(place)) {
+                let restore = self.reload(place, nat);
+                self.ops.push(Op::UnloadNat { place: place.clone(), restore });
             }
         }
         let renewed: BTreeSet<Place> =
@@ -135,6 +136,34 @@ impl Planner<'_> {
                 self.ops.push(Op::PruneNat { place: place.clone(), keep: None });
             }
         }
+    }
+}
+
+impl Planner<'_> {
+    /// What makes a gateway that is unloaded again; without what hangs on a link that this plan deletes, which is not back
+    /// yet when that is undone.
+    fn reload(&self, place: &Place, nat: &ObservedNat) -> Vec<Op> {
+        let at = || place.clone();
+        let max_flows = nat.max_flows.unwrap_or(self.given.topology.max_flows);
+        let mut ops = vec![Op::LoadNat { place: at(), beside: None, max_flows }];
+        for (&timeout, &lifetime) in &nat.timeouts {
+            let before = timeout.default_lifetime();
+            if before != lifetime {
+                ops.push(Op::SetTimeout { place: at(), timeout, lifetime, before });
+            }
+        }
+        let masquerades = nat.masquerades.iter().filter(|rule| !self.is_out_gone(place, rule)).cloned();
+        ops.extend(masquerades.map(|rule| Op::AddMasquerade { place: at(), rule }));
+        ops.extend(nat.forwards.iter().cloned().map(|rule| Op::AddForward { place: at(), rule }));
+        let hooks = nat.attached.iter().filter(|hook| !self.gone.contains(&(at(), hook.0.clone())));
+        let attach = |(interface, side): &(IfName, Side)| Op::AttachNat {
+            place: at(),
+            interface: interface.clone(),
+            side: *side,
+        };
+        ops.extend(hooks.map(attach));
+        ops.extend(nat.local.then(|| Op::AttachLocal { place: at() }));
+        ops
     }
 }
 

@@ -121,6 +121,13 @@ fn run(op: &Op, topology: &Topology, observed: &mut Observed) {
         Op::SetSysctl { key, value, .. } => {
             place(observed, &at).sysctls.insert(key, Some(value));
         }
+        Op::SetRules { tool, rules, before, .. } => {
+            let there = &mut place(observed, &at).rules;
+            assert_eq!(there.remove(&tool).unwrap_or_default(), before);
+            if !rules.is_empty() {
+                there.insert(tool, rules);
+            }
+        }
         op => run_nat(op, place(observed, &at)),
     }
 }
@@ -276,6 +283,36 @@ fn a_changed_file_changes_what_differs_and_nothing_else() {
         let ops: Vec<String> = up(&changed, &mut observed).iter().map(ToString::to_string).collect();
         assert_eq!(ops, *expected, "{what}");
         assert_eq!(plan(&changed, &observed).unwrap(), [], "{what}: not settled");
+    }
+}
+
+#[test]
+fn another_backend_is_in_force_before_the_one_before_ends_and_undone_it_is_there_again() {
+    let by = |backend: &str| parse(&format!("{}\n[nat]\nbackend = '{backend}'\n", spec::QUICKSTART));
+    let words = ["ebpf", "iptables", "nftables"];
+    for (from, to) in
+        words.iter().flat_map(|from| words.map(|to| (from, to))).filter(|(from, to)| *from != to)
+    {
+        let mut observed = machine();
+        up(&by(from), &mut observed);
+        let before = observed.clone();
+        let ops = up(&by(to), &mut observed);
+        assert_eq!(plan(&by(to), &observed).unwrap(), [], "{from} to {to}");
+        let begins = |op: &Op| match op {
+            Op::SetRules { rules, .. } => !rules.is_empty(),
+            op => matches!(op, Op::LoadNat { .. } | Op::AddForward { .. } | Op::AttachNat { .. }),
+        };
+        let ends = |op: &Op| matches!(op, Op::UnloadNat { .. } | Op::SetRules { .. }) && !begins(op);
+        let (last, first) = (ops.iter().rposition(begins).unwrap(), ops.iter().position(ends).unwrap());
+        assert!(last < first, "{from} to {to}: {ops:#?}");
+        for op in ops.iter().rev().flat_map(Op::inverse) {
+            run(&op, &by(from), &mut observed);
+        }
+        let translation = |observed: &Observed| {
+            let there = observed.places.values();
+            there.map(|there| (there.nat.clone(), there.rules.clone())).collect::<Vec<_>>()
+        };
+        assert_eq!(translation(&observed), translation(&before), "{from} to {to}");
     }
 }
 

@@ -76,7 +76,7 @@ pub fn delete(session: &mut Session<'_>, names: &[NetnsName]) -> Result<Vec<Dele
     let mut ops = Vec::new();
     for place in places() {
         if session.directories.by_hand(&place)?.is_some() {
-            ops.push(Op::UnloadNat { place });
+            ops.push(Op::UnloadNat { place, restore: Vec::new() });
         }
     }
     ops.extend(names.iter().map(|name| Op::DeleteNamespace { name: name.clone() }));
