@@ -47,7 +47,7 @@ pub(super) fn test(workspace: &Workspace, way: Way, args: &Args, version: &str) 
     let suite = build_suite(workspace)?;
 
     // Copies, so that nothing changes under a run however long it takes.
-    let shared = Shared::new(workspace)?;
+    let shared = Shared::new(workspace, &emulator.release())?;
     for (binary, name) in [(workspace.netctl(Profile::Dev), "netctl"), (suite, "suite")] {
         fs::copy(&binary, shared.0.join(name)).with_context(|| format!("copying {}", binary.display()))?;
     }
@@ -103,13 +103,13 @@ fn script(shared: &Shared, filters: &[OsString]) -> String {
     )
 }
 
-/// The directory that both machines write to.
+/// The directory that both machines write to, one for each kernel.
 struct Shared(PathBuf);
 
 impl Shared {
     /// Makes it, with nothing but the files that are read afterwards.
-    fn new(workspace: &Workspace) -> Result<Self> {
-        let shared = Self(workspace.target.join("emulated"));
+    fn new(workspace: &Workspace, release: &str) -> Result<Self> {
+        let shared = Self(workspace.target.join("emulated").join(release));
         fs::create_dir_all(&shared.0).with_context(|| format!("making {}", shared.0.display()))?;
         for name in ["output", "skips", "status"] {
             let file = shared.0.join(name);
