@@ -26,6 +26,7 @@ use super::{
     maps::{self, DATAGRAMS, HELD},
     parse::Packet,
     rewrite, uplink,
+    verify::is_length,
 };
 
 /// What becomes of a part without ports; `None` if nothing is known of its datagram and nothing needs to be. `is_awaited`
@@ -169,7 +170,7 @@ fn hold(ctx: &TcContext, key: &DatagramKey) {
 fn copy(skb: *mut __sk_buff, frame: &mut Held) -> i64 {
     // SAFETY: the context is valid for the whole run of the program.
     let len = unsafe { (*skb).len };
-    if len == 0 || len > MAX_FRAME as u32 {
+    if !is_length(len, MAX_FRAME as u32) {
         return -1;
     }
     frame.len = len;
@@ -181,7 +182,7 @@ fn copy(skb: *mut __sk_buff, frame: &mut Held) -> i64 {
 #[inline(always)]
 fn paste(skb: *mut __sk_buff, frame: &Held) -> i64 {
     let len = frame.len;
-    if len == 0 || len > MAX_FRAME as u32 {
+    if !is_length(len, MAX_FRAME as u32) {
         return -1;
     }
     let flags = u64::from(BPF_F_RECOMPUTE_CSUM);

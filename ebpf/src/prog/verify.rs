@@ -5,6 +5,7 @@ use core::ffi::c_void;
 
 use aya_ebpf::{
     bindings::__sk_buff,
+    check_bounds_signed,
     helpers::generated::{bpf_csum_diff, bpf_loop, bpf_skb_load_bytes},
     programs::TcContext,
 };
@@ -46,6 +47,13 @@ pub(crate) fn is_header_right(ctx: &TcContext, packet: &Packet) -> bool {
     !addr::is_v4(&packet.key.src) || csum::is_complete(sum(ctx, packet.l3_off, len, 0))
 }
 
+/// Whether a length is neither 0 nor more than `most`, in words that every verifier understands: of two comparisons the
+/// compiler makes one, of `len - 1`, which says nothing of `len` to kernels before 6.10.
+#[inline(always)]
+pub(crate) fn is_length(len: u32, most: u32) -> bool {
+    check_bounds_signed(i64::from(len), 1, i64::from(most))
+}
+
 const CHUNK: u32 = 64;
 
 /// The ones' complement sum of `len` bytes from `off`, added to `sum`.
@@ -69,10 +77,8 @@ extern "C" fn add_chunk(number: u64, adding: *mut Adding) -> i64 {
     // SAFETY: `bpf_loop` passes on the pointer that `sum` gave it.
     let adding = unsafe { &mut *adding };
     let done = number as u32 * CHUNK;
-    let left = adding.len.wrapping_sub(done).min(CHUNK);
-    // SAFETY: a local; volatile so that what the verifier knows of it is what is compared here.
-    let len = unsafe { (&raw const left).read_volatile() };
-    if len == 0 || len > CHUNK {
+    let len = adding.len.wrapping_sub(done).min(CHUNK);
+    if !is_length(len, CHUNK) {
         return 1;
     }
     let mut bytes = [0_u8; CHUNK as usize];
