@@ -14,6 +14,7 @@
 pub mod apply;
 pub mod down;
 mod fault;
+pub mod firewall;
 pub mod holder;
 pub mod interrupt;
 pub mod model;

@@ -17,6 +17,7 @@ pub mod fdb;
 pub mod link;
 pub mod message;
 pub mod neigh;
+pub mod nft;
 pub mod nsid;
 #[cfg(test)]
 mod recorded;

@@ -1,10 +1,11 @@
 //! A topology as it is now: what `netctl show` tells. Reads only.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use serde::Serialize;
 
 use crate::{
+    firewall::{self, DropsForwarded},
     model::{Backend, Forward, IfName, Masquerade, Place, Route, Topology, TopologyName},
     nat::{
         classic,
@@ -124,6 +125,8 @@ pub struct ShownNat {
     pub flows: u64,
     /// Dropped packets by reason.
     pub drops: Vec<ShownDrop>,
+    /// Packet filters of others that drop what is forwarded, of the families that the rules are about.
+    pub filters: Vec<DropsForwarded>,
 }
 
 /// A gateway's translation by netfilter.
@@ -177,7 +180,7 @@ pub fn show(name: &TopologyName, directories: &Directories) -> Result<Shown, Err
     let namespaces = topology.namespaces.iter().map(|namespace| Place::Netns(namespace.name.clone()));
     for place in namespaces.chain(uses_host(topology).then_some(Place::Host)) {
         let mut seen = look(topology, place, &mut places)?;
-        seen.nat = look_at_nat(topology, &seen, directories)?;
+        seen.nat = look_at_nat(topology, &seen, &places, directories)?;
         seen.netfilter = look_at_netfilter(topology, &seen, &places)?;
         shown.push(seen);
     }
@@ -281,6 +284,7 @@ fn mac_words(mac: &[u8; 6]) -> String {
 fn look_at_nat(
     topology: &Topology,
     place: &ShownPlace,
+    places: &Places,
     directories: &Directories,
 ) -> Result<Option<ShownNat>, Error> {
     let pins = Pins::new(&directories.bpffs, &topology.name, &place.name);
@@ -291,19 +295,23 @@ fn look_at_nat(
     let mut by_rule: BTreeMap<u32, (u64, u64, u64)> = BTreeMap::new();
     for flow in tables.flows()? {
         let (flows, packets, bytes) = by_rule.entry(flow.there.rule).or_default();
-        let back = flow.back.unwrap_or_default();
-        *flows += 1;
-        *packets += flow.there.packets + back.packets;
-        *bytes += flow.there.bytes + back.bytes;
+        let carried = flow.carried();
+        *flows += carried.flows;
+        *packets += carried.packets.iter().sum::<u64>();
+        *bytes += carried.bytes.iter().sum::<u64>();
     }
     let drops = tables.drops()?;
+    let (masquerades, forwards) = (tables.masquerades(&place.names)?, tables.forwards()?);
+    let sources = masquerades.iter().map(|its| its.rule.source.addr());
+    let addresses: Vec<IpAddr> = sources.chain(forwards.iter().map(|its| its.rule.to)).collect();
+    let filters = match place.exists {
+        true => firewall::in_the_way(places.netns(&place.name)?, &addresses),
+        false => Vec::new(),
+    };
     Ok(Some(ShownNat {
-        masquerades: tables
-            .masquerades(&place.names)?
-            .into_iter()
-            .map(|rule| with_flows(rule, &by_rule))
-            .collect(),
-        forwards: tables.forwards()?.into_iter().map(|rule| with_flows(rule, &by_rule)).collect(),
+        masquerades: masquerades.into_iter().map(|rule| with_flows(rule, &by_rule)).collect(),
+        forwards: forwards.into_iter().map(|rule| with_flows(rule, &by_rule)).collect(),
+        filters,
         flows: by_rule.values().map(|(flows, ..)| flows).sum(),
         drops: drops
             .into_iter()

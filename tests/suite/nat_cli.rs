@@ -1,5 +1,6 @@
 //! `netctl nat`: one rule at a time, and a look inside.
 
+mod filters;
 mod flows;
 mod flush;
 mod rules;

@@ -25,6 +25,11 @@ pub(super) fn run(args: &Args, directories: &Directories, printer: &mut Printer)
     };
     let shown = show(&name, directories)?;
     printer.show(&shown, |printer| tell(&shown, printer))?;
+    for place in &shown.places {
+        for filter in place.nat.iter().flat_map(|nat| &nat.filters) {
+            printer.warning(&filter.advice(&place.name));
+        }
+    }
     Ok(Exit::Done)
 }
 

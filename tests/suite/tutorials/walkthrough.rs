@@ -108,6 +108,7 @@ fn masquerading_leads_out(reader: &Reader) {
     assert!(heard.stop().packets().any(|packet| packet.src.ip().to_string() == "192.168.15.1"));
 
     reader.netctl("nat masquerade add --source 192.168.15.0/24");
+    the_forward_chain_has_to_accept(reader);
     let heard = reader.lab.ns("outside").capture("eth0");
     reader.pings("red", "192.168.1.3");
     assert!(!heard.stop().packets().any(|packet| packet.src.ip().to_string() == "192.168.15.1"));
@@ -115,6 +116,18 @@ fn masquerading_leads_out(reader: &Reader) {
     reader.has_no_route("red", "8.8.8.8");
     reader.netctl("-n red route add default via 192.168.15.5");
     reader.pings("red", "8.8.8.8");
+}
+
+/// "The iptables FORWARD chain policy should accept packets."
+fn the_forward_chain_has_to_accept(reader: &Reader) {
+    reader.lab.host().run("iptables", ["-P", "FORWARD", "DROP"]).success();
+    reader.gets_no_answer("red", "192.168.1.3");
+    // Whoever tries the rule again, or another one, is told why.
+    reader.netctl("nat masquerade del 192.168.15.0/24");
+    let warned = reader.netctl("nat masquerade add --source 192.168.15.0/24");
+    let remedy = "`iptables -P FORWARD ACCEPT` lets it through";
+    assert!(warned.stderr().contains(remedy), "{warned}");
+    reader.lab.host().run("iptables", ["-P", "FORWARD", "ACCEPT"]).success();
 }
 
 fn a_forwarded_port_leads_in(reader: &Reader) {

@@ -95,5 +95,5 @@ pub(super) fn run(
             nat::delete(&mut session, &rules::place_of(place), RuleKind::Forward, &which)?
         }
     };
-    rules::done(&changed, printer)
+    rules::done(&rules::place_of(place), &changed, printer)
 }

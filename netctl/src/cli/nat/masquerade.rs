@@ -130,5 +130,5 @@ pub(super) fn run(
             nat::delete(&mut session, &rules::place_of(place), RuleKind::Masquerade, &which)?
         }
     };
-    rules::done(&changed, printer)
+    rules::done(&rules::place_of(place), &changed, printer)
 }

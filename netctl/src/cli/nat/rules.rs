@@ -17,12 +17,15 @@ pub(super) fn place_of(place: Option<&Place>) -> Place {
 }
 
 /// Says what was done, and of a rule that was added to a topology's gateway how long it lasts.
-pub(super) fn done(changed: &Changed, printer: &mut Printer) -> Result<Exit, Failure> {
+pub(super) fn done(place: &Place, changed: &Changed, printer: &mut Printer) -> Result<Exit, Failure> {
     let adds = changed.ops.iter().any(|op| matches!(op, Op::AddMasquerade { .. } | Op::AddForward { .. }));
     if let Some(owner) = changed.owner.as_ref().filter(|_| adds) {
         printer.warning(&format!(
             "the gateway is one of topology `{owner}`, whose file does not have the rule: the next `netctl up` ends it"
         ));
+    }
+    for filter in &changed.filters {
+        printer.warning(&filter.advice(place));
     }
     cells::done(&changed.ops, None, printer)
 }

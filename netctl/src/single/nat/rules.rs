@@ -4,12 +4,16 @@
 //! topology, with hooks and forwarding as `up` would give them, and it ends with its last rule. Either way the gateway is
 //! thought of as a topology of its own, whose plan says what to do.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use ipnet::IpNet;
 
 use super::{RuleKind, RuleName};
 use crate::{
+    firewall::{self, DropsForwarded},
     holder,
     model::{
         Backend, Forward, Found, Gateway, IfName, Masquerade, Place, Route, Topology, TopologyName,
@@ -40,6 +44,8 @@ pub struct Changed {
     pub ops: Vec<Op>,
     /// The topology whose gateway it is, if it is one's: its file does not know of it.
     pub owner: Option<TopologyName>,
+    /// Packet filters of the gateway's that drop what a rule that was added is about.
+    pub filters: Vec<DropsForwarded>,
 }
 
 /// Which rules are to go.
@@ -264,7 +270,14 @@ impl Scene {
         let ops = applied?;
         self.charge_host(&ops, session)?;
         nat::tell_addresses(&topology, &mut session.places, session.directories)?;
-        Ok(Changed { ops, owner: Some(self.owner).filter(|owner| !owner.is_by_hand()) })
+        let added = |op: &Op| match op {
+            Op::AddMasquerade { rule, .. } => Some(rule.source.addr()),
+            Op::AddForward { rule, .. } => Some(rule.to),
+            _ => None,
+        };
+        let added: Vec<IpAddr> = ops.iter().filter_map(added).collect();
+        let filters = firewall::in_the_way(session.places.netns(&self.place)?, &added);
+        Ok(Changed { ops, owner: Some(self.owner).filter(|owner| !owner.is_by_hand()), filters })
     }
 
     /// The gateway as a topology of its own. What a namespace of a topology needs beside, that has given it.
