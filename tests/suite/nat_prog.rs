@@ -11,8 +11,10 @@ mod mutation;
 mod not_ours;
 mod portless;
 mod ports;
+mod race;
 mod read_back;
 mod refused;
+mod segments;
 
 use netctl_tests::packet::{Packet, ping, tcp, udp};
 

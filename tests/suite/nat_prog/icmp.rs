@@ -255,3 +255,20 @@ fn an_error_about_an_ended_flow_is_about_nothing_known() {
     nat.masquerade(&masquerade("192.168.15.0/24"));
     nat.ingress(&error("203.0.113.3", "203.0.113.1", (11, 0), &quotes(&seen)[0])).assert_untouched();
 }
+
+#[test]
+fn rows_64_65_a_wrong_quoted_checksum_and_what_follows_the_quote_are_kept() {
+    let nat = Nat::masquerading();
+    let sent = udp("192.168.15.1:4321", "203.0.113.2:53").payload(&[7; 120]);
+    nat.egress(&sent).assert_passed();
+    let seen = sent.clone().from("203.0.113.1:4321");
+    let (mut quote, mut wanted) = (seen.frame()[14..].to_vec(), sent.frame()[14..].to_vec());
+    for quoted in [&mut quote, &mut wanted] {
+        quoted[40] ^= 0x55; // its checksum knows nothing of that
+        quoted.truncate(128);
+        quoted.extend([0x20, 0, 0, 0, 0, 8, 1, 1, 0, 1, 0x11, 0x41]); // a label stack (RFC 4884, RFC 4950)
+    }
+    let error = |to: &str, quote: &[u8]| icmp(("203.0.113.3", 0), (to, 0), 11, 0, quote);
+    let outcome = nat.ingress(&error("203.0.113.1", &quote));
+    assert_eq!(outcome.assert_passed().frame(), error("192.168.15.1", &wanted).frame());
+}
