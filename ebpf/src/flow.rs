@@ -86,7 +86,8 @@ pub mod kind {
     pub const ROUTED: u8 = 4;
     /// The gateway's own packets, whose tuple a client's flow already had.
     pub const OWN: u8 = 5;
-    /// From outside to an endpoint-independent mapping, as its filtering lets it: from outside to inside.
+    /// From outside to an endpoint-independent mapping, as its filtering lets it; or like [`ROUTED`], by another source
+    /// port: from outside to inside.
     pub const INBOUND: u8 = 6;
 }
 

@@ -10,7 +10,7 @@ use netctl_ebpf::{
 };
 
 use super::{
-    Work, binding,
+    Verdict, Work, binding,
     flows::{self, Plan},
     kernel,
     maps::{self, FLOWS, MASQUERADES},
@@ -87,17 +87,24 @@ pub(crate) fn is_taken_from_gateway(work: &mut Work) -> bool {
 }
 
 /// Remembers a packet that a rule lets through from outside to inside, so that its answers are not taken for something
-/// to translate. Where there is nothing to remember it by, or no room, it passes all the same.
+/// to translate. Where there is nothing to remember it by, or no room, it passes all the same. If a forward has made the
+/// same of another packet, the two are told apart by another source port.
 #[inline(always)]
-pub(crate) fn remember_routed(ctx: &TcContext, work: &mut Work, rule: &MasqueradeRule) {
+pub(crate) fn remember_routed(ctx: &TcContext, work: &mut Work, rule: &MasqueradeRule) -> Verdict {
+    let port = u16::from_be_bytes(work.packet.key.src_port);
     work.to = work.packet.key;
     work.plan = Plan {
-        pool: Pool::only(u16::from_be_bytes(work.packet.key.src_port)),
+        pool: Pool::only(port),
         own_source: false,
         kind: kind::ROUTED,
         hook: hook::INGRESS,
         rule: rule.id,
         generation: rule.generation,
     };
-    let _ = flows::open(ctx, work);
+    if flows::open(ctx, work) != Err(DropReason::NoPort) {
+        return Verdict::NotOurs;
+    }
+    work.plan.pool = Pool::of(work.packet.key.proto, port, (0, 0), maps::local_ports());
+    work.plan.kind = kind::INBOUND;
+    if flows::open(ctx, work).is_ok() { Verdict::Translate } else { Verdict::NotOurs }
 }

@@ -73,10 +73,7 @@ pub(crate) fn ingress(ctx: &TcContext, work: &mut Work) -> Result<Verdict, DropR
     }
     match masquerade::rule(work.ifindex, &work.packet.key.dst) {
         Some(rule) if rule.routed == 0 => Err(DropReason::Unsolicited),
-        Some(rule) => {
-            masquerade::remember_routed(ctx, work, rule);
-            Ok(Verdict::NotOurs)
-        }
+        Some(rule) => Ok(masquerade::remember_routed(ctx, work, rule)),
         None => Ok(Verdict::NotOurs),
     }
 }

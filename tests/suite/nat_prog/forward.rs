@@ -6,7 +6,7 @@ use netctl_tests::{
     packet::{Endpoint, Packet, flag, tcp, udp},
     prog::{
         Change::{Dst, Src},
-        Nat, forward,
+        Nat, forward, masquerade,
     },
 };
 
@@ -227,4 +227,24 @@ fn a_segment_that_opens_nothing_does_not_reach_the_server() {
         nat.ingress(&segment).assert_dropped(DropReason::NoConnection);
     }
     nat.assert_flows(0);
+}
+
+#[test]
+fn row_31_a_forwarded_and_a_direct_flow_of_one_client_port_live_side_by_side() {
+    let mut nat = Nat::new();
+    for network in ["192.168.15.0/24", "fd15::/64"] {
+        nat.masquerade(&netctl::model::Masquerade { routed: true, ..masquerade(network) });
+    }
+    for family in &FAMILIES {
+        let listen = (family.gateway, 8080).endpoint();
+        nat.forward(&forward(&format!("{listen}/udp"), (family.blue, 80)));
+        let (client, server) = ((family.stranger, 777), (family.blue, 80));
+        let forwarded = udp(client, listen);
+        assert_forwarded(&nat, &forwarded, server);
+        let seen = nat.ingress(&udp(client, server)).assert_passed().src();
+        assert_ne!(seen.port(), 777);
+        nat.egress(&udp(server, seen)).assert_only_changed(Dst(client)).assert_checksums_valid();
+        assert_forwarded(&nat, &forwarded, server);
+    }
+    nat.assert_flows(4);
 }
