@@ -99,6 +99,9 @@ pub mod direction {
     pub const REPLY: u8 = 1;
 }
 
+/// In [`Half::checked_s`]: the outside address is its rule's own, which need not be the gateway's.
+pub const NOT_ASKED: u32 = u32::MAX;
+
 /// One direction of a flow.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
@@ -123,7 +126,8 @@ pub struct Half {
     pub ifindex: u32,
     /// Which place among the flows without an answer the original half took ([`crate::config::Config::unanswered`]).
     pub place: u32,
-    /// When it was last made sure that the outside address is still the gateway's: `CLOCK_MONOTONIC`, seconds.
+    /// When it was last made sure that the outside address is still the gateway's: `CLOCK_MONOTONIC`, seconds; or
+    /// [`NOT_ASKED`].
     pub checked_s: u32,
     /// `CLOCK_MONOTONIC`, nanoseconds, to the accuracy of a tick.
     pub last_seen_ns: u64,

@@ -19,6 +19,7 @@ use netctl::{
     netns::{Netns, NetnsError},
 };
 use netctl_ebpf::{
+    config::MAX_FLOWS,
     flow::{FlowKey, Half, hook},
     reason::DropReason,
 };
@@ -64,15 +65,30 @@ impl Nat {
     /// and fd15::5/64 inside.
     #[must_use]
     pub fn new() -> Self {
-        gateway::make()
+        Self::with_room_for(MAX_FLOWS)
+    }
+
+    /// The same with room for so many flows.
+    #[must_use]
+    pub fn with_room_for(max_flows: u32) -> Self {
+        gateway::make(max_flows)
     }
 
     /// A gateway that masquerades 192.168.15.0/24 and fd15::/64.
     #[must_use]
     pub fn masquerading() -> Self {
+        Self::masquerading_as(|_| {})
+    }
+
+    /// The same by rules that `change` has changed.
+    #[must_use]
+    pub fn masquerading_as(change: impl Fn(&mut Masquerade)) -> Self {
         let mut nat = Self::new();
-        nat.masquerade(&masquerade("192.168.15.0/24"));
-        nat.masquerade(&masquerade("fd15::/64"));
+        for network in ["192.168.15.0/24", "fd15::/64"] {
+            let mut rule = masquerade(network);
+            change(&mut rule);
+            nat.masquerade(&rule);
+        }
         nat
     }
 
@@ -88,12 +104,22 @@ impl Nat {
 
     /// What the uplink does to a packet on its way out.
     pub fn egress(&self, frame: &impl Frame) -> Outcome {
-        self.run("uplink_egress", UPLINK_INDEX, frame)
+        self.egress_at(UPLINK_INDEX, frame)
+    }
+
+    /// What another uplink does to a packet on its way out.
+    pub fn egress_at(&self, uplink: u32, frame: &impl Frame) -> Outcome {
+        self.run("uplink_egress", uplink, frame)
     }
 
     /// What the uplink does to a packet on its way in.
     pub fn ingress(&self, frame: &impl Frame) -> Outcome {
-        self.run("uplink_ingress", UPLINK_INDEX, frame)
+        self.ingress_at(UPLINK_INDEX, frame)
+    }
+
+    /// What another uplink does to a packet on its way in.
+    pub fn ingress_at(&self, uplink: u32, frame: &impl Frame) -> Outcome {
+        self.run("uplink_ingress", uplink, frame)
     }
 
     /// What the inside interface does to a packet from inside.

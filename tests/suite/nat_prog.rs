@@ -1,5 +1,7 @@
 //! The TC programs on single packets: what they make of each, what the flow table then holds, what is counted.
 
+mod allow;
+mod endpoint_independent;
 mod forward;
 mod fragments;
 mod gateway;
@@ -15,6 +17,8 @@ mod race;
 mod read_back;
 mod refused;
 mod segments;
+mod sums;
+mod uplinks;
 
 use netctl_tests::packet::{Packet, ping, tcp, udp};
 

@@ -149,7 +149,7 @@ pub(crate) fn inbound(ctx: &TcContext, work: &mut Work, kind: u8) -> Result<bool
     if !maps::is_live(binding.rule, binding.generation) || kernel::has_socket(ctx, key) {
         return Ok(false);
     }
-    uplink::check_source(key, binding.ifindex)?;
+    uplink::check_source(key, work.ifindex)?;
     if !lets_in(binding, key, kind) {
         return Err(DropReason::Unsolicited);
     }
@@ -161,6 +161,7 @@ pub(crate) fn inbound(ctx: &TcContext, work: &mut Work, kind: u8) -> Result<bool
     work.plan = Plan {
         pool: Pool::only(u16::from_be_bytes(key.src_port)),
         own_source: false,
+        is_rules_source: false,
         kind,
         hook: hook::INGRESS,
         rule: binding.rule,

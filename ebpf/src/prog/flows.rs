@@ -101,7 +101,7 @@ fn is_still_here(ctx: &TcContext, half_ptr: *mut Half, dst: &Addr, ifindex: u32,
         return false;
     }
     let now_s = now_s();
-    if half.checked_s == now_s {
+    if half.checked_s == now_s || half.checked_s == flow::NOT_ASKED {
         return true;
     }
     // SAFETY: as in `find`; two CPUs may both ask.
@@ -137,6 +137,8 @@ pub(crate) struct Plan {
     pub(crate) pool: Pool,
     /// The source address is the gateway's own: ports of its sockets and forwards are taken.
     pub(crate) own_source: bool,
+    /// The source address is the rule's own, whatever addresses the gateway has.
+    pub(crate) is_rules_source: bool,
     /// One of [`flow::kind`].
     pub(crate) kind: u8,
     /// The hook of the original direction; answers are translated at the other.
@@ -312,7 +314,7 @@ fn fill(work: &mut Work, direction: u8, tcp_seen: u8) {
         rule: work.plan.rule,
         generation: work.plan.generation,
         ifindex: work.ifindex,
-        checked_s: now_s(),
+        checked_s: if work.plan.is_rules_source { flow::NOT_ASKED } else { now_s() },
         // SAFETY: a helper without arguments.
         last_seen_ns: unsafe { bpf_ktime_get_coarse_ns() },
         ..Half::default()

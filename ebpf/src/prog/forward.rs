@@ -43,6 +43,7 @@ pub(crate) fn plan(work: &mut Work, rule: &ForwardRule, kind: u8) {
     work.plan = Plan {
         pool: Pool::of(key.proto, u16::from_be_bytes(key.src_port), (0, 0), maps::local_ports()),
         own_source: false,
+        is_rules_source: false,
         kind,
         hook: hook::INGRESS,
         rule: rule.id,

@@ -78,6 +78,7 @@ fn called_by_outside_address(work: &mut Work) -> Option<u32> {
     work.plan = Plan {
         pool: Pool::of(key.proto, u16::from_be_bytes(key.src_port), (0, 0), maps::local_ports()),
         own_source: true,
+        is_rules_source: false,
         kind: kind::HAIRPIN_SOURCE,
         hook: hook::EGRESS,
         rule: answer.rule,

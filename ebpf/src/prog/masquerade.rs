@@ -49,6 +49,7 @@ pub(crate) fn open(ctx: &TcContext, work: &mut Work, rule: &MasqueradeRule) -> R
     work.plan = Plan {
         pool,
         own_source: true,
+        is_rules_source: !addr::eq(&rule.address, &addr::NONE),
         kind: kind::MASQUERADE,
         hook: hook::EGRESS,
         rule: rule.id,
@@ -78,6 +79,7 @@ pub(crate) fn is_taken_from_gateway(work: &mut Work) -> bool {
     work.plan = Plan {
         pool: Pool::of(key.proto, u16::from_be_bytes(key.src_port), (0, 0), maps::local_ports()),
         own_source: true,
+        is_rules_source: false,
         kind: kind::OWN,
         hook: hook::EGRESS,
         rule: answer.rule,
@@ -96,6 +98,7 @@ pub(crate) fn remember_routed(ctx: &TcContext, work: &mut Work, rule: &Masquerad
     work.plan = Plan {
         pool: Pool::only(port),
         own_source: false,
+        is_rules_source: false,
         kind: kind::ROUTED,
         hook: hook::INGRESS,
         rule: rule.id,

@@ -16,7 +16,7 @@ use netctl::{
     netlink::{Socket, addr, link, route},
     netns::Netns,
 };
-use netctl_ebpf::{ABI_VERSION, config::MAX_FLOWS};
+use netctl_ebpf::ABI_VERSION;
 use nix::{
     mount::{MsFlags, mount},
     sched::{CloneFlags, unshare},
@@ -36,11 +36,13 @@ const ADDRESSES: [(u32, &str); 4] = [
 
 /// On a thread with a network and a mount namespace of its own. The mounts end with the thread, and the pins with them;
 /// the network namespace, the maps and the programs live in their handles.
-pub(super) fn make() -> Nat {
-    thread::scope(|scope| scope.spawn(make_here).join().unwrap_or_else(|panic| resume_unwind(panic)))
+pub(super) fn make(max_flows: u32) -> Nat {
+    thread::scope(|scope| {
+        scope.spawn(|| make_here(max_flows)).join().unwrap_or_else(|panic| resume_unwind(panic))
+    })
 }
 
-fn make_here() -> Nat {
+fn make_here(max_flows: u32) -> Nat {
     const NONE: Option<&Path> = None;
     unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS).expect("these tests need root");
     mount(NONE, "/", NONE, MsFlags::MS_PRIVATE | MsFlags::MS_REC, NONE).unwrap();
@@ -54,7 +56,7 @@ fn make_here() -> Nat {
     }
     let pins = Pins::new(bpffs, &"lab".parse().unwrap(), &Place::Host);
     let build =
-        load::load(&pins, Constants::of_this_namespace().unwrap(), MAX_FLOWS).unwrap_or_else(|error| {
+        load::load(&pins, Constants::of_this_namespace().unwrap(), max_flows).unwrap_or_else(|error| {
             panic!(
                 "{error}: {:?}\nhint: {}",
                 error,
