@@ -38,12 +38,17 @@ fn reaches(lab: &Lab, place: &str, address: &str) -> bool {
 
 /// What a command that makes a gateway has to give back.
 fn state(lab: &Lab) -> String {
+    state_of(lab, "ip netns exec gateway")
+}
+
+/// The same where commands run that begin with `inside`.
+fn state_of(lab: &Lab, inside: &str) -> String {
     let told = [
-        "find /sys/fs/bpf /run/netctl -mindepth 1 2> /dev/null | grep -v debug",
-        "ip netns exec gateway sysctl net.ipv4.ip_forward net.ipv6.conf.all.forwarding",
-        "ip netns exec gateway tc qdisc",
+        "find /sys/fs/bpf /run/netctl -mindepth 1 2> /dev/null | grep -v debug".to_owned(),
+        format!("{inside} sysctl net.ipv4.ip_forward net.ipv6.conf.all.forwarding"),
+        format!("{inside} tc qdisc"),
     ];
-    told.map(|command| lab.host().run("sh", ["-c", command]).stdout().to_owned()).join("\n")
+    told.map(|command| lab.host().run("sh", ["-c", &command]).stdout().to_owned()).join("\n")
 }
 
 #[test]
@@ -222,4 +227,52 @@ fn row_28_up_says_whose_port_it_forwards() {
     let up = type_in(&lab, "up");
     assert!(up.stderr().contains("warning: tcp port 8080 is held by `python3` (PID "), "{up}");
     assert_eq!(type_in(&lab, "up").stderr(), "", "what is there already is nothing new");
+}
+
+/// A topology whose gateway is the host, too.
+const ON_THE_HOST: &str = "[[cables]]
+a = { namespace = 'host', interface = 'dmz0', addresses = ['10.9.0.1/24'] }
+b = { namespace = 'dmz', interface = 'eth0', addresses = ['10.9.0.2/24'] }
+[namespaces.dmz]
+[[nat.masquerade]]
+namespace = 'host'
+source = '10.9.0.0/24'
+out = 'wan0'
+";
+
+#[test]
+fn row_166_the_host_forwards_until_its_last_gateway_has_gone_by_hand_or_not() {
+    let down = ["netctl down dmz", "nat masquerade del 10.0.0.0/24"];
+    for order in [down, [down[1], down[0]]] {
+        let lab = Lab::new();
+        for line in [
+            "ns add inside outside",
+            "link add veth eth0 inside lan0 host",
+            "link add veth eth0 outside wan0 host",
+            "-n inside addr add 10.0.0.2/24 dev eth0",
+            "addr add 10.0.0.1/24 dev lan0",
+            "addr add 203.0.113.1/24 dev wan0",
+            "-n outside addr add 203.0.113.2/24 dev eth0",
+            "-n inside link set eth0 up",
+            "link set lan0 up",
+            "link set wan0 up",
+            "-n outside link set eth0 up",
+            "-n inside route add default via 10.0.0.1",
+        ] {
+            type_in(&lab, line);
+        }
+        let before = state_of(&lab, "");
+        lab.file("dmz.toml", ON_THE_HOST);
+        type_in(&lab, "nat masquerade add --source 10.0.0.0/24 --out wan0");
+        type_in(&lab, "up dmz.toml");
+        lab.host().run("ip", ["-n", "dmz", "route", "add", "default", "via", "10.9.0.1"]).success();
+        for place in ["inside", "dmz"] {
+            eventually("the outside answers", || reaches(&lab, place, "203.0.113.2"));
+        }
+        type_in(&lab, order[0].trim_start_matches("netctl "));
+        let left = if order[0] == down[0] { "inside" } else { "dmz" };
+        assert!(reaches(&lab, left, "203.0.113.2"), "{left} after {}", order[0]);
+        type_in(&lab, order[1].trim_start_matches("netctl "));
+        assert_eq!(state_of(&lab, ""), before, "{order:?}");
+    }
 }
