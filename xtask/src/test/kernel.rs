@@ -33,7 +33,7 @@ const SHARE: [&str; 9] = [
     "contention::row_4",
     "down::row_165",
     "host::",
-    "row_172",
+    "up::row_172_up_again",
 ];
 
 /// How long a test waits there, in seconds, instead of 20.
