@@ -16,6 +16,7 @@ mod host;
 mod lab;
 mod nat_cli;
 mod nat_prog;
+mod path;
 mod quickstart;
 mod refusal;
 mod reload;
