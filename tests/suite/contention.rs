@@ -74,3 +74,62 @@ fn two_hundred_connections_from_two_clients_work_at_once() {
     let answered = clients.map(Server::finish).map(|output| output.success().stdout().to_owned());
     assert_eq!(answered, ["100\n", "100\n"]);
 }
+
+const HUNDRED: &str = r#"
+[namespaces.client]
+count = 100
+[namespaces.gateway]
+[namespaces.outside]
+[bridges.lan]
+namespace = "gateway"
+addresses = ["10.1.0.1/24"]
+[bridges.lan.ports]
+client = {}
+[[cables]]
+a = { namespace = "gateway", interface = "wan0", addresses = ["198.51.100.1/24"] }
+b = { namespace = "outside", interface = "eth0", addresses = ["198.51.100.2/24"] }
+[[nat.masquerade]]
+namespace = "gateway"
+source = "10.1.0.0/24"
+out = "wan0"
+"#;
+
+/// Accepts a hundred connections before it answers any, and tells from how many ports of which addresses they came.
+const ACCEPT: &str = "
+import socket
+listener = socket.create_server(('0.0.0.0', 7000), backlog=256)
+listener.settimeout(15)
+calls = [listener.accept() for _ in range(100)]
+for s, (_, port) in calls: s.send(b'%d\\n' % port)
+print(len({port for _, (_, port) in calls}), *{host for _, (host, _) in calls})
+";
+
+/// Connects from a namespace each, all from one port, and hears each its own port of the outside.
+const CONNECT: &str = "
+import ctypes, socket
+libc, calls = ctypes.CDLL(None), []
+for i in range(100):
+    with open(f'/run/netns/client-{i}') as ns: assert libc.setns(ns.fileno(), 0x40000000) == 0
+    s = socket.socket()
+    s.bind(('', 4000))
+    s.setblocking(False)
+    s.connect_ex(('198.51.100.2', 7000))
+    calls.append(s)
+heard = set()
+for s in calls:
+    s.settimeout(15)
+    heard.add(s.makefile().readline())
+assert '' not in heard
+print(len(heard))
+";
+
+#[test]
+fn row_5_a_hundred_clients_with_one_source_port_speak_to_one_server_at_once() {
+    let lab = Lab::new();
+    let file = lab.file("hundred.toml", HUNDRED);
+    lab.netctl(["up", file.to_str().unwrap()]).success();
+    let server = lab.ns("outside").serve(7000, "python3", ["-c", ACCEPT]);
+    let clients = lab.host().run("timeout", ["25", "python3", "-c", CONNECT]).success();
+    assert_eq!(clients.stdout(), "100\n");
+    assert_eq!(server.finish().success().stdout(), "100 198.51.100.1\n");
+}

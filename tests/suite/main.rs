@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests panic")]
 
 mod backend;
+mod beside;
 mod bulk;
 mod change;
 mod cli;
