@@ -165,3 +165,20 @@ fn links_of_others_stay_whatever_they_are_called() {
     lab.netctl(["down", "--all"]).success();
     lab.assert_unchanged_since(&before);
 }
+
+#[test]
+fn row_103_an_uplink_without_ethernet_frames_is_refused_by_name() {
+    let lab = Lab::new();
+    lab.host().run("ip", ["tuntap", "add", "tun0", "mode", "tun"]).success();
+    lab.host().run("ip", ["link", "set", "tun0", "up"]).success();
+    lab.host().run("ip", ["addr", "add", "203.0.113.1/24", "dev", "tun0"]).success();
+    let before = lab.snapshot();
+    let file = lab.file(
+        "tunnel.toml",
+        "[bridges.br0]\naddresses = ['10.0.0.1/24']\n\
+         [[nat.masquerade]]\nnamespace = 'host'\nsource = '10.0.0.0/24'\nout = 'tun0'\n",
+    );
+    let refused = lab.netctl(["up", file.to_str().unwrap()]).fails(1);
+    assert!(refused.stderr().contains("`tun0` carries no Ethernet frames"), "{}", refused.stderr());
+    lab.assert_unchanged_since(&before);
+}

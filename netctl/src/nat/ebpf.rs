@@ -112,6 +112,9 @@ pub enum Error {
     /// An interface of a rule does not exist.
     #[error("there is no interface `{0}`")]
     NoInterface(IfName),
+    /// An interface of a rule has packets without Ethernet headers (tun, WireGuard, PPP), which the programs do not read.
+    #[error("`{0}` carries no Ethernet frames")]
+    NoEthernet(IfName),
     /// All 65,535 rule numbers are taken.
     #[error("too many rules: a gateway takes 65535")]
     TooManyRules,
@@ -122,6 +125,7 @@ impl Error {
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         match self {
+            Self::NoEthernet(_) => Some("`backend = \"nftables\"` in `[nat]` translates at any interface"),
             Self::NoObject => Some("build it with `cargo xtask build-ebpf`, then build netctl again"),
             Self::Load(_) | Self::Program { .. } => Some(
                 "loading eBPF needs CAP_BPF and CAP_NET_ADMIN in the first user namespace, and Linux 6.1 or newer",

@@ -27,9 +27,13 @@ pub(super) const LOCAL_HOOKS: [&str; 8] =
 /// kernel has none (before 6.6), by filters on a `clsact` qdisc. What runs there already is replaced in place.
 ///
 /// # Errors
-/// If the interface does not exist or the kernel refuses; where nothing was attached before, nothing is then.
+/// If the interface does not exist, has no Ethernet frames, or the kernel refuses; where nothing was attached before,
+/// nothing is then.
 pub fn attach(pins: &Pins, build: Build, side: Side, interface: &IfName) -> Result<(), Error> {
     let mut device = Device::open(pins, interface)?.ok_or_else(|| Error::NoInterface(interface.clone()))?;
+    if !device.is_ethernet {
+        return Err(Error::NoEthernet(interface.clone()));
+    }
     let is_new = !pins.interface(side, interface).exists();
     let result = HOOKS.iter().try_for_each(|(hook, attach_type, tc_hook)| {
         let program = pins.programs(build).join(side.program(hook));

@@ -62,6 +62,8 @@ pub(super) fn detach(pins: &Pins, side: Side, interface: &IfName) -> Result<(), 
 pub(super) struct Device {
     name: IfName,
     pub(super) index: u32,
+    /// Whether its frames have Ethernet headers.
+    pub(super) is_ethernet: bool,
     /// That of the gateway's filters.
     handle: u32,
     socket: Socket,
@@ -74,7 +76,13 @@ impl Device {
         let mut socket = Socket::open().map_err(&failed)?;
         let found = link::find(&mut socket, interface).map_err(&failed)?;
         let (name, handle) = (interface.clone(), pins.filter_handle());
-        Ok(found.map(|link| Self { name, index: link.index, handle, socket }))
+        Ok(found.map(|link| Self {
+            name,
+            index: link.index,
+            is_ethernet: link.address.is_some(),
+            handle,
+            socket,
+        }))
     }
 
     /// The id of the program that a filter of ours runs at a hook, if there is one.
