@@ -184,6 +184,13 @@ impl Nat {
         self.tables.drops().unwrap()
     }
 
+    /// How many instructions the kernel's verifier went through to accept each program.
+    #[must_use]
+    pub fn verified(&self) -> std::collections::BTreeMap<&'static str, u32> {
+        let count = |program: &SchedClassifier| program.info().unwrap().verified_instruction_count().unwrap();
+        self.programs.iter().map(|(name, program)| (*name, count(program))).collect()
+    }
+
     /// The table's entries, two a flow.
     #[must_use]
     pub fn entries(&self) -> HashMap<FlowKey, Half> {

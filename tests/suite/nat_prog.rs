@@ -19,6 +19,7 @@ mod refused;
 mod segments;
 mod sums;
 mod uplinks;
+mod verifier;
 
 use netctl_tests::packet::{Packet, ping, tcp, udp};
 

@@ -1,0 +1,12 @@
+//! What the verifier makes of the programs: it gives up after a million instructions.
+#![expect(clippy::print_stdout, reason = "the counts are recorded in docs/kernels.md")]
+
+use netctl_tests::prog::Nat;
+
+#[test]
+fn the_verifier_accepts_every_program_within_a_quarter_of_its_patience() {
+    let counts = Nat::new().verified();
+    println!("instructions processed: {counts:?}");
+    assert_eq!(counts.len(), 4);
+    assert!(counts.values().all(|&count| count < 250_000), "{counts:?}");
+}
