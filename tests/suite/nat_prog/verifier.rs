@@ -1,5 +1,4 @@
 //! What the verifier makes of the programs: it gives up after a million instructions.
-#![expect(clippy::print_stdout, reason = "the counts are recorded in docs/kernels.md")]
 
 use netctl_tests::prog::Nat;
 
