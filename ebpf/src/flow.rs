@@ -116,7 +116,7 @@ pub struct Half {
     pub kind: u8,
     /// One of [`direction`].
     pub direction: u8,
-    /// TCP flags seen in this direction ([`tcp::remembered`]).
+    /// TCP flags seen in this direction ([`crate::tcp::remembered`]).
     pub tcp_seen: u8,
     /// Which rule made the flow.
     pub rule: u32,

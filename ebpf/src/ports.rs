@@ -25,7 +25,7 @@ impl Pool {
     }
 
     /// For a protocol whose ports cannot change: its own port. For others: `first..=last` if a rule has such a range
-    /// (`first` not 0), else as [`Self::beside`].
+    /// (`first` not 0), else the port itself or any of its class that the gateway's own sockets do not draw from (`local`).
     #[inline(always)]
     #[must_use]
     pub const fn of(proto: u8, port: u16, (first, last): (u16, u16), local: (u16, u16)) -> Self {

@@ -72,6 +72,8 @@ pub(crate) fn ingress(ctx: &TcContext, work: &mut Work) -> Result<Verdict, DropR
         return Ok(Verdict::Translate);
     }
     match masquerade::rule(work.ifindex, &work.packet.key.dst) {
+        // The gateway's own address there is the gateway's business.
+        Some(_) if kernel::is_own(ctx, &work.packet.key.dst, work.ifindex) => Ok(Verdict::NotOurs),
         Some(rule) if rule.routed == 0 => Err(DropReason::Unsolicited),
         Some(rule) => Ok(masquerade::remember_routed(ctx, work, rule)),
         None => Ok(Verdict::NotOurs),

@@ -122,3 +122,14 @@ fn row_136_frames_for_other_machines_are_left_alone() {
     }
     nat.assert_flows(1);
 }
+
+#[test]
+fn row_131_what_comes_from_outside_for_the_gateways_inside_address_is_left_to_it() {
+    let nat = Nat::masquerading();
+    for (server, inside) in [("203.0.113.2", "192.168.15.5"), ("2001:db8:113::2", "fd15::5")] {
+        for frame in all_kinds(server, inside) {
+            nat.ingress(&frame).assert_untouched();
+        }
+    }
+    nat.assert_flows(0);
+}
