@@ -12,7 +12,7 @@ use super::{
     seen::{self, Seen},
     side::{Side, Which},
     step::{ErrorFlaw, Flaw, FlowId, Kind, Lost, Shape, Step, Who, Wrong},
-    world::{FORWARDS, Party, family},
+    world::{EXTRA, FORWARDS, Party, family},
 };
 use crate::packet::{check::View, proto};
 
@@ -141,6 +141,11 @@ impl Arena {
         courses: &mut [Course; 2],
     ) -> Result<Option<String>, Coincidence> {
         match step {
+            Step::Forward { on } => {
+                self.sides.iter_mut().for_each(|side| side.set_extra(*on));
+                model.set_extra(*on);
+                return Ok(None);
+            }
             Step::Flush => {
                 self.sides.iter_mut().for_each(Side::forget_flows);
                 model.flush();
@@ -293,7 +298,8 @@ impl Heard {
     /// Whether a packet left from a port that was chosen for it and that steps use as well.
     fn hides_a_choice(&self, input: &Input) -> bool {
         let Some(sent) = build::tuple(&input.frame) else { return false };
-        let is_answer = |port: u16| FORWARDS.iter().any(|(listen, _)| *listen == port);
+        let is_answer =
+            |port: u16| [FORWARDS[0], FORWARDS[1], EXTRA].iter().any(|forward| forward.listen == port);
         self.packets.iter().filter_map(Seen::passed).filter_map(|frame| build::tuple(&frame)).any(|tuple| {
             let port = tuple.src.port();
             port != sent.src.port() && names::LITERAL.contains(&port) && port != 0 && !is_answer(port)
@@ -369,7 +375,7 @@ impl Course {
                 let to = if *flaw == ErrorFlaw::Destination { family.second } else { tuple.src.ip() };
                 Some(Input { from, frame: build::error(source, to, *kind, about, *quoted, *flaw)? })
             }
-            Step::Socket { .. } | Step::Flush => None,
+            Step::Socket { .. } | Step::Forward { .. } | Step::Flush => None,
         }
     }
 

@@ -3,7 +3,7 @@
 
 use super::{
     step::{ErrorFlaw, Extra, Flaw, FlowId, Kind, Lost, Order, Parts, Shape, Step, Who, Wrong},
-    world::{FORWARDS, LISTENERS, Party},
+    world::{EXTRA, FORWARDS, LISTENERS, Party},
 };
 use crate::{packet::flag, random::Random};
 
@@ -11,7 +11,7 @@ use crate::{packet::flag, random::Random};
 pub const STEPS: usize = 150;
 
 const CONTENDED: [u16; 2] = [5000, 5001];
-const PORTS: [u16; 14] = [0, 1, 80, 99, 500, 777, 778, 1000, 1023, 1024, 5002, 5003, 8080, 65535];
+const PORTS: [u16; 15] = [0, 1, 80, 99, 500, 777, 778, 1000, 1023, 1024, 5002, 5003, 8080, 8082, 65535];
 const SERVICES: [u16; 4] = [53, 80, 443, 5000];
 const V4_ERRORS: [(u8, u8); 11] =
     [(3, 0), (3, 1), (3, 2), (3, 3), (3, 4), (3, 13), (4, 0), (11, 0), (11, 1), (12, 0), (5, 1)];
@@ -48,6 +48,7 @@ impl Draw {
             74..80 => self.wrong(),
             80..99 => self.error(),
             _ if self.random.percent(20) => Step::Flush,
+            _ if self.random.percent(20) => Step::Forward { on: self.random.percent(60) },
             _ => self.say(true),
         }
     }
@@ -69,6 +70,12 @@ impl Draw {
         }
     }
 
+    /// The port of a forward, which may not be there.
+    fn forward(&mut self) -> u16 {
+        let [first, second] = FORWARDS;
+        self.random.pick(&[first, first, second, second, EXTRA]).listen
+    }
+
     fn outwards(&mut self) -> Step {
         let v6 = self.random.percent(40);
         let from = self.random.pick(&[Party::C1, Party::C2]);
@@ -85,7 +92,7 @@ impl Draw {
         let v6 = self.random.percent(40);
         let peer = self.random.pick(&[Who::Server, Who::Other, Who::Far]);
         let kind = self.random.pick(&[Kind::Udp, Kind::Tcp(flag::SYN)]);
-        let (to, _) = self.random.pick(&FORWARDS);
+        let to = self.forward();
         let shape = self.plain();
         let src = (peer, self.random.pick(&[777, 778, 5000, 53, 80]));
         Step::Send { flow: self.flow(v6), from: Party::Inet, v6, src, dst: (Who::Wan, to), kind, shape }
@@ -96,7 +103,7 @@ impl Draw {
         let from = self.random.pick(&[Party::C1, Party::C2]);
         let me = if from == Party::C1 { Who::C1 } else { Who::C2 };
         let kind = self.random.pick(&[Kind::Udp, Kind::Tcp(flag::SYN)]);
-        let (to, _) = self.random.pick(&FORWARDS);
+        let to = self.forward();
         let shape = self.plain();
         self.hairpins.push(self.next);
         let port = self.port();

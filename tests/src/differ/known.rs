@@ -34,6 +34,7 @@ known! {
     Mapping = 3: "netfilter gives a source the port again that it has for another peer; netctl its own, if that is free";
     Hairpin = 4: "netctl hairpins every caller on the inside, the rule given to netfilter those of its network";
     Tracking = 5: "netctl passes every segment of a known connection, whatever its flags";
+    Stale = 6: "a forward that is removed takes its flows along; netfilter's go on until they are idle";
     Reserved = 7: "netctl keeps clients off ports that are forwarded or listened on";
     ErrorSource = 11: "netfilter says some of the gateway's own errors to a client from the outside address";
     Unanswered = 14: "netctl answers no TCP segment that nobody waits for";
@@ -41,6 +42,6 @@ known! {
     Stray = 18: "netfilter remembers packets to the gateway itself, and keeps clients off their ports";
     Early = 19: "a forward's flow is made before the kernel finds that the packet can go no further";
     Router = 20: "netfilter hides the router that reports an error to a forward's server if it has changed the client's port";
-    Short = 22: "of a protocol without ports, netfilter takes a quote of less than the eight bytes that RFC 792 promises";
     Itself = 21: "a server that calls itself from its own port gets another one";
+    Short = 22: "of a protocol without ports, netfilter takes a quote of less than the eight bytes that RFC 792 promises";
 }

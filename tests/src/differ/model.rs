@@ -8,7 +8,7 @@ use super::{
     known::Known,
     names,
     seen::{Seen, What},
-    world::{FAR_MTU, FORWARDS, Family, INSIDE_MTU, LISTENERS, Party, family},
+    world::{EXTRA, FAR_MTU, FORWARDS, Family, Forward, INSIDE_MTU, LISTENERS, Party, family},
 };
 use crate::packet::{
     check::{self, View},
@@ -74,6 +74,8 @@ pub struct Model {
     ghosts: Vec<(Tuple, Known)>,
     /// Sockets of the gateway, connected.
     own: Vec<Tuple>,
+    /// Whether the third forward is there.
+    has_extra: bool,
 }
 
 impl Model {
@@ -150,6 +152,28 @@ impl Model {
         }
     }
 
+    /// The third forward comes or goes. Its flows end with it; netfilter's go on.
+    pub fn set_extra(&mut self, on: bool) {
+        self.has_extra = on;
+        if on {
+            return;
+        }
+        let ghosts = &mut self.ghosts;
+        self.flows.retain(|flow| {
+            let is_its = family(flow.near.dst.is_ipv6()).wan == flow.near.dst.ip()
+                && flow.near.dst.port() == EXTRA.listen
+                && flow.near.dst != flow.far.dst;
+            if is_its {
+                ghosts.extend([(flow.near, Known::Stale), (flow.far, Known::Stale)]);
+            }
+            !is_its
+        });
+    }
+
+    fn forwards(&self) -> impl Iterator<Item = Forward> {
+        FORWARDS.into_iter().chain(self.has_extra.then_some(EXTRA))
+    }
+
     /// Netfilter has been sent another packet than the model: whatever it has made of it.
     pub fn suspect(&mut self, tuple: Tuple, known: Known) {
         self.ghosts.push((tuple, known));
@@ -187,10 +211,11 @@ impl Model {
         let family = family(tuple.src.is_ipv6());
         let dst = tuple.dst.ip();
         let is_covered = family.is_inside(tuple.src.ip());
-        let forward = FORWARDS.iter().find(|(port, _)| dst == family.wan && *port == tuple.dst.port());
+        let forward = self.forwards().find(|forward| dst == family.wan && forward.listen == tuple.dst.port());
         let verdict = match forward {
-            Some((_, to)) if matches!(tuple.proto, proto::TCP | proto::UDP) && opens(frame, view) => {
-                let mut far = Tuple { dst: SocketAddr::new(family.c1, *to), ..tuple };
+            Some(to) if matches!(tuple.proto, proto::TCP | proto::UDP) && opens(frame, view) => {
+                let server = to.server.address(tuple.dst.is_ipv6());
+                let mut far = Tuple { dst: SocketAddr::new(server, to.port), ..tuple };
                 if from.is_inside() {
                     far.src.set_ip(family.wan);
                 }
@@ -314,6 +339,11 @@ impl Model {
         let is_odd = near.proto == proto::TCP && is_odd(flags);
         let known = known.or(is_odd.then_some(Known::Tracking)).or_else(|| self.doubted(near, far));
         let known = known.or(ending.as_ref().map(|_| Known::Early));
+        // Where it takes a port again, answers come there.
+        let again =
+            self.flows.iter().filter(|flow| flow.near.proto == near.proto && flow.near.src == near.src);
+        let again = again.map(|flow| (Tuple { src: flow.far.src, ..far }, Known::Mapping));
+        self.ghosts.extend(again.collect::<Vec<_>>());
         let established = flags & flag::SYN == 0;
         let shown = ending.is_none();
         self.flows.push(Flow { near, far, seen: [flags, 0], shown, established, known });
@@ -356,7 +386,8 @@ impl Model {
             proto::UDP => LISTENERS.1,
             _ => return false,
         };
-        let is_forward = answer.dst.ip() == family.wan && FORWARDS.iter().any(|(listen, _)| *listen == port);
+        let is_forward =
+            answer.dst.ip() == family.wan && self.forwards().any(|forward| forward.listen == port);
         let is_socket = self.own.contains(&answer.reversed()) && self.is_taken(answer).is_none();
         family.is_gateways(answer.dst.ip()) && (is_forward || port == listener || is_socket)
     }

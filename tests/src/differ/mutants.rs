@@ -83,8 +83,7 @@ fn whole(side: &mut Side) -> Result<Vec<(Party, Vec<u8>)>, String> {
                 (Party::C2, call(who(Who::C2, 5000), who(Who::Server, port)), Party::Inet),
             ];
             if kind != Kind::Echo {
-                let (listen, _) = FORWARDS[0];
-                let forward = who(Who::Wan, listen);
+                let forward = who(Who::Wan, FORWARDS[0].listen);
                 openings.push((Party::Inet, call(who(Who::Other, 777), forward), Party::C1));
                 openings.push((Party::C2, call(who(Who::C2, 5000), forward), Party::C1));
             }

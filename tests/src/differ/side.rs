@@ -17,7 +17,9 @@ use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, SockaddrStorage,
 use super::{
     conntrack::Conntrack,
     tap::Tap,
-    world::{FAR_MTU, FORWARDS, INSIDE_MAC, INSIDE_MTU, LISTENERS, Party, UPLINK_MAC, family},
+    world::{
+        EXTRA, FAR_MTU, FORWARDS, Forward, INSIDE_MAC, INSIDE_MTU, LISTENERS, Party, UPLINK_MAC, family,
+    },
 };
 use crate::lab::{Lab, eventually};
 
@@ -36,6 +38,7 @@ pub struct Side {
     taps: [Tap; 3],
     state: State,
     own: Vec<UdpSocket>,
+    has_extra: bool,
 }
 
 /// Where a side keeps its flows.
@@ -70,7 +73,7 @@ impl Side {
             );
             std::mem::forget(keep);
         });
-        Self { lab, taps, state, own: Vec::new() }
+        Self { lab, taps, state, own: Vec::new(), has_extra: false }
     }
 
     /// Puts a frame in.
@@ -96,6 +99,34 @@ impl Side {
                     frame(party, bytes);
                 }
             });
+        }
+    }
+
+    /// Adds or removes the third forward.
+    pub fn set_extra(&mut self, on: bool) {
+        if self.has_extra == on {
+            return;
+        }
+        self.has_extra = on;
+        match self.state {
+            State::Netctl(_) => {
+                for v6 in [false, true] {
+                    let listen = format!("{}/tcp+udp", SocketAddr::new(family(v6).wan, EXTRA.listen));
+                    let to = SocketAddr::new(EXTRA.server.address(v6), EXTRA.port).to_string();
+                    let verb = if on { "add" } else { "del" };
+                    let words = ["-n", "gw", "nat", "forward", verb, "--listen", &listen];
+                    self.lab
+                        .netctl(words.into_iter().chain(on.then_some(["--to", &to]).into_iter().flatten()))
+                        .success();
+                }
+            }
+            State::Netfilter(_) => {
+                let how = if on { "-A" } else { "-D" };
+                for (program, v6) in [("iptables-restore", false), ("ip6tables-restore", true)] {
+                    let rules = format!("*nat\n{}COMMIT\n", destination_rules(how, EXTRA, v6));
+                    self.lab.ns("gw").run_with(program, ["--noflush"], rules.as_bytes()).success();
+                }
+            }
         }
     }
 
@@ -126,6 +157,7 @@ impl Side {
     /// Ends every flow and the gateway's sockets, and drops what is still on its way.
     pub fn reset(&mut self) {
         self.own.clear();
+        self.set_extra(false);
         self.forget_flows();
         self.take(|_, _| {});
     }
@@ -196,9 +228,9 @@ fn topology(which: Which) -> String {
     }
     for (v6, source) in [(false, "10.0.0.0/24"), (true, "fd00:1::/64")] {
         let _ = write!(text, "[[nat.masquerade]]\nnamespace = 'gw'\nsource = '{source}'\nout = 'wan0'\n");
-        for (port, inside) in FORWARDS {
-            let listen = SocketAddr::new(family(v6).wan, port);
-            let to = SocketAddr::new(family(v6).c1, inside);
+        for forward in FORWARDS {
+            let listen = SocketAddr::new(family(v6).wan, forward.listen);
+            let to = SocketAddr::new(forward.server.address(v6), forward.port);
             let rule = format!("listen = '{listen}/tcp+udp'\nto = '{to}'\n");
             let _ = write!(text, "[[nat.forward]]\nnamespace = 'gw'\n{rule}");
         }
@@ -265,16 +297,10 @@ fn settle(lab: &Lab) {
 /// A hairpinned client shows the address that it called (RFC 4787 REQ-9), which takes a rule for the source of its own.
 fn oracle(v6: bool) -> String {
     let family = family(v6);
-    let (wan, c1, inside) = (family.wan, family.c1, if v6 { "fd00:1::/64" } else { "10.0.0.0/24" });
+    let (wan, inside) = (family.wan, if v6 { "fd00:1::/64" } else { "10.0.0.0/24" });
     let mut text = "*nat\n".to_owned();
-    for (port, to) in FORWARDS {
-        let to = SocketAddr::new(c1, to);
-        for proto in ["tcp", "udp"] {
-            let _ = writeln!(
-                text,
-                "-A PREROUTING -d {wan} -p {proto} --dport {port} -j DNAT --to-destination {to}"
-            );
-        }
+    for forward in FORWARDS {
+        text.push_str(&destination_rules("-A", forward, v6));
     }
     let _ = writeln!(text, "-A POSTROUTING -s {inside} -o wan0 -j MASQUERADE");
     let hairpin = format!("-s {inside} -d {inside} -o br0 -m conntrack --ctstate DNAT");
@@ -283,4 +309,14 @@ fn oracle(v6: bool) -> String {
     let unsolicited = format!("-i wan0 -d {inside} -m conntrack --ctstate NEW");
     let _ = writeln!(text, "-A FORWARD {unsolicited} -m conntrack ! --ctstate DNAT -j DROP\nCOMMIT");
     text
+}
+
+/// The rules of one forward, as `iptables-restore` reads them: added (`-A`) or removed (`-D`).
+fn destination_rules(how: &str, forward: Forward, v6: bool) -> String {
+    let to = SocketAddr::new(forward.server.address(v6), forward.port);
+    let rule = |proto: &str| {
+        let (wan, port) = (family(v6).wan, forward.listen);
+        format!("{how} PREROUTING -d {wan} -p {proto} --dport {port} -j DNAT --to-destination {to}\n")
+    };
+    ["tcp", "udp"].map(rule).concat()
 }

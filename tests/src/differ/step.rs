@@ -86,6 +86,11 @@ pub enum Step {
         /// Whom it sends to.
         dst: (Who, u16),
     },
+    /// A third forward comes or goes.
+    Forward {
+        /// Whether it is there from now on.
+        on: bool,
+    },
     /// Both sides forget every flow.
     Flush,
 }

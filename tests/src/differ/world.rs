@@ -169,8 +169,25 @@ impl Family {
     }
 }
 
-/// A forward of both labs: port outside, and the port of [`Party::C1`] that it leads to, TCP and UDP.
-pub const FORWARDS: [(u16, u16); 2] = [(8080, 80), (8081, 80)];
+/// A forward, TCP and UDP: the port outside, and where it leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Forward {
+    /// The gateway's port.
+    pub listen: u16,
+    /// The server inside.
+    pub server: Party,
+    /// The server's port.
+    pub port: u16,
+}
+
+/// The forwards that both labs always have: two to one server.
+pub const FORWARDS: [Forward; 2] = [
+    Forward { listen: 8080, server: Party::C1, port: 80 },
+    Forward { listen: 8081, server: Party::C1, port: 80 },
+];
+
+/// The one that comes and goes.
+pub const EXTRA: Forward = Forward { listen: 8082, server: Party::C2, port: 80 };
 
 /// Sockets of the gateway that listen: TCP and UDP.
 pub const LISTENERS: (u16, u16) = (2222, 1405);
