@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use netctl_tests::differ::{Seed, arena::Arena, campaign};
+use netctl_tests::differ::{Seed, arena::Arena, campaign, mutants};
 
 /// Some ten seconds.
 const PACKETS: u64 = 30_000;
@@ -12,6 +12,12 @@ fn netctl_does_what_netfilter_and_the_model_do_in_drawn_cases() {
     if let Err(failure) = campaign::run(PACKETS, 1) {
         panic!("{failure}");
     }
+}
+
+#[test]
+fn rows_135_140_damaged_packets_between_real_links_break_no_invariant() {
+    let survived = mutants::run(PACKETS / 5, 1).unwrap_or_else(|broken| panic!("{broken}"));
+    assert!(survived.passed > survived.packets / 10, "hardly anything passed: {survived:?}");
 }
 
 #[test]

@@ -2,7 +2,10 @@
 //!
 //! The work is done by the program of that name in the tests' crate, which needs root; this builds what it needs.
 
-use std::process::{Command, ExitCode};
+use std::{
+    path::PathBuf,
+    process::{Command, ExitCode},
+};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -22,6 +25,9 @@ pub(crate) struct Args {
     /// The first case's seed
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Play one case instead, from a file that a difference left
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["packets", "seed"])]
+    replay: Option<PathBuf>,
 }
 
 /// Builds netctl and the test, runs it, and passes its verdict on.
@@ -40,7 +46,11 @@ pub(crate) fn fuzz_nat(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
     } else {
         bail!("this makes namespaces and loads programs: run it as root (there is no sudo)");
     };
-    command.env("NETCTL_BIN", netctl).args([args.packets.to_string(), args.seed.to_string()]);
+    command.env("NETCTL_BIN", netctl);
+    match &args.replay {
+        Some(file) => command.arg("replay").arg(file),
+        None => command.args([args.packets.to_string(), args.seed.to_string()]),
+    };
     announce(&command);
     let status = command.status().context("running fuzz-nat")?;
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

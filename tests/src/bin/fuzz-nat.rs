@@ -36,6 +36,9 @@ fn fuzz(packets: u64, seed: u64) -> ExitCode {
     };
     match campaign::run(packets - packets / 10, seed) {
         Ok(summary) => {
+            for difference in &summary.tally.unrepeated {
+                eprintln!("not seen again: {difference}");
+            }
             let mutants::Survived { packets, passed } = damaged;
             println!(
                 "{summary}; {packets} damaged packets, {passed} frames of them, no invariant broken; {} seconds",

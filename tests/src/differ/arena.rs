@@ -30,6 +30,8 @@ pub struct Tally {
     pub cases: u64,
     /// Cases played again because a random port fell on one that they use.
     pub coincidences: u64,
+    /// Differences that were gone when their case was played again.
+    pub unrepeated: Vec<String>,
     /// Steps of which the model said exactly what must come.
     pub voted: u64,
     /// Steps where netfilter did otherwise, for a known reason.
@@ -111,11 +113,12 @@ impl Arena {
     /// The difference.
     pub fn play_surely(&mut self, case: &[Step]) -> Result<(), Difference> {
         let played = self.play(case);
-        if played.is_err() && (0..3).any(|_| self.play(case).is_ok()) {
-            self.tally.coincidences += 1;
+        let Err(difference) = played else { return Ok(()) };
+        if (0..3).any(|_| self.play(case).is_ok()) {
+            self.tally.unrepeated.push(difference.text);
             return Ok(());
         }
-        played
+        Err(difference)
     }
 
     fn attempt(&mut self, case: &[Step]) -> Result<Result<(), Difference>, Coincidence> {

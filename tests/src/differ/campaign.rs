@@ -51,13 +51,15 @@ pub fn run(packets: u64, seed: u64) -> Result<Summary, Failure> {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Tally { packets, steps, voted, coincidences, known, .. } = &self.tally;
+        let Tally { packets, steps, voted, coincidences, unrepeated, known, .. } = &self.tally;
         let (first, end) = self.seeds;
         write!(
             f,
             "{packets} packets, seeds {first} to {}, {steps} steps, {voted} of them with the model's exact vote, \
-             0 differences, {coincidences} cases played again for a coincidence of ports, known divergences:",
-            end - 1
+             0 differences, {coincidences} cases played again for a coincidence of ports, {} for a difference that did not \
+             come again, known divergences:",
+            end - 1,
+            unrepeated.len()
         )?;
         known.iter().try_for_each(|(known, count)| write!(f, " {count} of no. {}", known.number()))
     }
