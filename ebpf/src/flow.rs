@@ -102,6 +102,9 @@ pub mod direction {
 /// In [`Half::checked_s`]: the outside address is its rule's own, which need not be the gateway's.
 pub const NOT_ASKED: u32 = u32::MAX;
 
+/// The place of a flow that waits for no answer.
+pub const NOWHERE: u32 = u32::MAX;
+
 /// One direction of a flow.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
@@ -124,7 +127,8 @@ pub struct Half {
     pub generation: u32,
     /// The interface that the flow was made at. One that an inside endpoint opened is good for that uplink only.
     pub ifindex: u32,
-    /// Which place among the flows without an answer the original half took ([`crate::config::Config::unanswered`]).
+    /// Which place among the flows without an answer the original half took ([`crate::config::Config::unanswered`]), or
+    /// [`NOWHERE`].
     pub place: u32,
     /// When it was last made sure that the outside address is still the gateway's: `CLOCK_MONOTONIC`, seconds; or
     /// [`NOT_ASKED`].

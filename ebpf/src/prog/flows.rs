@@ -314,6 +314,7 @@ fn fill(work: &mut Work, direction: u8, tcp_seen: u8) {
         rule: work.plan.rule,
         generation: work.plan.generation,
         ifindex: work.ifindex,
+        place: flow::NOWHERE,
         checked_s: if work.plan.is_rules_source { flow::NOT_ASKED } else { now_s() },
         // SAFETY: a helper without arguments.
         last_seen_ns: unsafe { bpf_ktime_get_coarse_ns() },
@@ -327,10 +328,11 @@ fn fill(work: &mut Work, direction: u8, tcp_seen: u8) {
 fn wait_for_answer(half: &mut Half, key: &FlowKey, room: &mut FlowKey) {
     let Some(place) = maps::next_place() else { return };
     let Some(waiting) = UNANSWERED.get_ptr_mut(place) else { return };
-    half.place = place;
     // SAFETY: a slot that the verifier has checked, and of this CPU's own.
     let waiting = unsafe { &mut *waiting };
+    // The last to wait here may have had the same tuple: until it is gone, the new flow has no place.
     forget_unanswered(waiting, place, room);
+    half.place = place;
     *waiting = *key;
 }
 

@@ -119,6 +119,19 @@ fn row_106_a_syn_on_the_tuple_of_a_connection_that_is_over_opens_a_new_one() {
     }
 }
 
+/// With one place a CPU, each attempt waits where the last one did.
+#[test]
+fn row_106_a_connection_that_begins_anew_is_not_taken_for_its_last_attempt() {
+    let mut nat = Nat::with_room_for(8);
+    nat.masquerade(&masquerade("192.168.15.0/24"));
+    let out = tcp("192.168.15.1:4321", "203.0.113.2:80");
+    for _ in 0..20 {
+        nat.egress(&out.clone().syn()).assert_only_changed(Src("203.0.113.1:4321"));
+        nat.assert_flows(1);
+        nat.egress(&out.clone().rst()).assert_only_changed(Src("203.0.113.1:4321"));
+    }
+}
+
 #[test]
 fn a_segment_that_can_open_nothing_does_not_end_a_connection_that_is_over() {
     let nat = Nat::masquerading();
