@@ -2,6 +2,7 @@
 
 mod allow;
 mod endpoint_independent;
+mod flood;
 mod forward;
 mod fragments;
 mod gateway;

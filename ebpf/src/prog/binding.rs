@@ -62,6 +62,8 @@ fn is_known(work: &mut Work) -> bool {
     }
     binding.last_used_ns = now_ns();
     work.to.src_port = binding.port;
+    // The kernel may have found no memory for it before.
+    start_timer(binding);
     true
 }
 

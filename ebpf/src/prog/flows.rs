@@ -77,6 +77,7 @@ fn is_reopened(half: &Half, proto: u8, transport: Transport, other: &FlowKey) ->
 pub(crate) fn follow(ctx: &TcContext, work: &mut Work, hook: u8) -> Option<Verdict> {
     let half = find(ctx, work, hook)?;
     touch(ctx, half, &work.packet);
+    keep_timer(half, work);
     // SAFETY: as in `find`.
     let half = unsafe { &*half };
     work.plan.rule = half.rule;
@@ -339,7 +340,7 @@ fn wait_for_answer(half: &mut Half, key: &FlowKey, room: &mut FlowKey) {
 /// Ends the flow of `key` if it is the one that took `place` and nobody has answered.
 #[inline(always)]
 fn forget_unanswered(key: &FlowKey, place: u32, room: &mut FlowKey) {
-    let Some(half) = FLOWS.get_ptr(key) else { return };
+    let Some(half) = FLOWS.get_ptr_mut(key) else { return };
     // SAFETY: as in `find`.
     let found = unsafe { &*half };
     if found.direction != direction::ORIGINAL || found.place != place {
@@ -348,7 +349,9 @@ fn forget_unanswered(key: &FlowKey, place: u32, room: &mut FlowKey) {
     *room = found.to.reversed();
     // SAFETY: as in `find`.
     let is_answered = FLOWS.get_ptr(&*room).is_some_and(|other| unsafe { (*other).packets } != 0);
-    if !is_answered {
+    if is_answered {
+        start_timer(half, key.proto);
+    } else {
         end(key, half, room);
     }
 }
@@ -361,10 +364,27 @@ pub(crate) fn is_taken(ctx: &TcContext, reply_key: &FlowKey) -> bool {
         || kernel::has_socket(ctx, reply_key)
 }
 
+/// Sets the flow's timer if it could not be set before: the kernel allocates it without waiting, and may find no memory
+/// at that moment (`__bpf_async_init` in kernel/bpf/helpers.c). Tried again ever more seldom, by the count of packets.
 #[inline(always)]
+fn keep_timer(half: *mut Half, work: &Work) {
+    // SAFETY: as in `find`.
+    let (packets, direction) = unsafe { ((*half).packets, (*half).direction) };
+    if packets & (packets - 1) != 0 {
+        return;
+    }
+    let proto = work.packet.key.proto;
+    if direction == direction::ORIGINAL {
+        start_timer(half, proto);
+    } else if let Some(original) = FLOWS.get_ptr_mut(&work.other) {
+        start_timer(original, proto);
+    }
+}
+
+/// Does nothing where the timer is set already.
+#[inline(never)]
 fn start_timer(half: *mut Half, proto: u8) {
-    // SAFETY: the timer of a live entry of FLOWS, which has the kernel's layout; a failure (the map is about to go)
-    // leaves a flow that the next packet or `find` ends.
+    // SAFETY: the timer of a live entry of FLOWS, which has the kernel's layout.
     unsafe {
         let timer: *mut KernelTimer = (&raw mut (*half).timer).cast();
         if bpf_timer_init(timer, (&raw const FLOWS).cast_mut().cast(), CLOCK_MONOTONIC) == 0 {
