@@ -8,6 +8,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 
 use nix::{
@@ -72,10 +73,17 @@ impl Drop for Capture {
     }
 }
 
-/// Until told to stop, and then what is there already.
+/// Until told to stop, and then what is there already: until nothing comes for a moment, or for a second where it never
+/// ends.
 fn listen(tap: &Tap, stop: &AtomicBool) -> Vec<Vec<u8>> {
     let (mut frames, mut buffer) = (Vec::new(), vec![0; 1 << 17]);
+    let mut stopped = None;
     loop {
+        if stop.load(Ordering::Acquire)
+            && stopped.get_or_insert_with(Instant::now).elapsed() > Duration::from_secs(1)
+        {
+            return frames;
+        }
         match recvfrom::<LinkAddr>(tap.socket.as_raw_fd(), &mut buffer) {
             Ok((length, Some(from))) if from.ifindex() == tap.index => frames.push(buffer[..length].to_vec()),
             Ok(_) | Err(Errno::EINTR) => {}
