@@ -38,6 +38,7 @@ pub(crate) fn mutants(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
         match tree.seeded(mutation, |tree| tree.test(&mutation.tests)) {
             Ok(results) if results.failed > 0 => {
                 let tests: Vec<_> = results.failures().map(|name| format!("`{name}`")).collect();
+                eprintln!("mutation {}: noticed by {}", mutation.name, tests.join(", "));
                 lines.push(format!("| {} | {} |", mutation.bug, tests.join(", ")));
             }
             Ok(_) => lost.push(format!("{}: no test notices it", mutation.name)),
