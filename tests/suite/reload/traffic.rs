@@ -60,7 +60,9 @@ s.setblocking(False)
 sent, ports, answered, due = 0, set(), set(), time.monotonic()
 def hear(patience):
     while select.select([s], [], [], patience)[0]:
-        number, port = s.recv(100).split()
+        # Ready may yet be a datagram whose checksum turns out wrong, or one that is just being put there.
+        try: number, port = s.recv(100).split()
+        except BlockingIOError: continue
         answered.add(int(number)); ports.add(int(port))
         print(len(answered), flush=True)
 while os.path.exists('go-on'):
