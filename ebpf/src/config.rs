@@ -24,9 +24,9 @@ pub struct Config {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// TCP, answered and not closed.
+    /// TCP, answered, acknowledged and not closed.
     pub tcp_established: u64,
-    /// TCP, not answered.
+    /// TCP, until the answer is acknowledged.
     pub tcp_opening: u64,
     /// TCP, closed by both sides or reset.
     pub tcp_closing: u64,
@@ -87,8 +87,8 @@ impl Timeouts {
     pub const fn lifetime_ns(&self, proto: u8, original_seen: u8, reply_seen: u8, answered: bool) -> u64 {
         match proto {
             proto::TCP if tcp::is_closed(original_seen, reply_seen) => self.tcp_closing,
-            proto::TCP if !answered => self.tcp_opening,
-            proto::TCP => self.tcp_established,
+            proto::TCP if tcp::is_established(original_seen, answered) => self.tcp_established,
+            proto::TCP => self.tcp_opening,
             proto::UDP if answered => self.udp,
             proto::UDP => self.udp_unanswered,
             proto::ICMP | proto::ICMPV6 => self.icmp,
@@ -125,11 +125,15 @@ mod tests {
         let seconds = |proto, original, reply, answered| {
             Timeouts::DEFAULT.lifetime_ns(proto, original, reply, answered) / SECOND_NS
         };
-        assert!(seconds(proto::TCP, flag::SYN, flag::SYN, true) >= 7440);
-        assert!(seconds(proto::TCP, flag::SYN | flag::FIN, flag::SYN, true) >= 7440, "half-closed");
-        for (original, reply, answered) in
-            [(flag::SYN, 0, false), (flag::SYN | flag::RST, 0, true), (flag::FIN, flag::FIN, true)]
-        {
+        let (there, back) = (flag::SYN | flag::ACK, flag::SYN | flag::ACK);
+        assert!(seconds(proto::TCP, there, back, true) >= 7440);
+        assert!(seconds(proto::TCP, there | flag::FIN, back, true) >= 7440, "half-closed");
+        for (original, reply, answered) in [
+            (flag::SYN, 0, false),
+            (flag::SYN, back, true),
+            (there | flag::RST, 0, true),
+            (flag::FIN, flag::FIN, true),
+        ] {
             assert_eq!(seconds(proto::TCP, original, reply, answered), 240);
         }
         assert_eq!((seconds(proto::UDP, 0, 0, true), seconds(proto::UDP, 0, 0, false)), (300, 120));

@@ -14,11 +14,11 @@ pub mod flag {
     pub const ACK: u8 = 0x10;
 }
 
-/// The flags of `header` that a flow remembers: those that open and close a connection.
+/// The flags that a flow remembers: those that open and close a connection.
 #[inline(always)]
 #[must_use]
 pub const fn remembered(flags: u8) -> u8 {
-    flags & (flag::FIN | flag::SYN | flag::RST)
+    flags & (flag::FIN | flag::SYN | flag::RST | flag::ACK)
 }
 
 /// Whether a segment without a flow may make one: a SYN, or a plain ACK, which picks up a connection whose state was
@@ -34,6 +34,14 @@ pub const fn may_open(flags: u8) -> bool {
 #[must_use]
 pub const fn is_first(flags: u8) -> bool {
     flags & (flag::SYN | flag::FIN | flag::RST | flag::ACK) == flag::SYN
+}
+
+/// Whether both sides know of the connection: the one that asked for it has acknowledged something, and there was an
+/// answer. Until then a SYN with a forged source looks the same, whatever the other side answers.
+#[inline(always)]
+#[must_use]
+pub const fn is_established(original: u8, answered: bool) -> bool {
+    answered && original & flag::ACK != 0
 }
 
 /// Whether the connection is over: reset by either side, or closed by both.
@@ -79,7 +87,16 @@ mod tests {
 
     #[test]
     fn what_does_not_open_or_close_is_not_remembered() {
-        assert_eq!(remembered(ACK | PSH), 0);
-        assert_eq!(remembered(SYN | ACK), SYN);
+        assert_eq!(remembered(PSH), 0);
+        assert_eq!(remembered(SYN | ACK | PSH), SYN | ACK);
+    }
+
+    #[test]
+    fn established_is_what_both_sides_know_of() {
+        assert!(!is_established(SYN, false));
+        assert!(!is_established(SYN, true), "answered, but not acknowledged");
+        assert!(!is_established(SYN | RST, true), "a reset without ACK: the client knows of no connection");
+        assert!(is_established(SYN | ACK, true));
+        assert!(!is_established(ACK, false) && is_established(ACK, true), "picked up");
     }
 }

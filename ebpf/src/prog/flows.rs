@@ -337,7 +337,7 @@ fn wait_for_answer(half: &mut Half, key: &FlowKey, room: &mut FlowKey) {
     *waiting = *key;
 }
 
-/// Ends the flow of `key` if it is the one that took `place` and nobody has answered.
+/// Ends the flow of `key` if it is the one that took `place` and nobody has answered, or nobody acknowledged the answer.
 #[inline(always)]
 fn forget_unanswered(key: &FlowKey, place: u32, room: &mut FlowKey) {
     let Some(half) = FLOWS.get_ptr_mut(key) else { return };
@@ -349,7 +349,11 @@ fn forget_unanswered(key: &FlowKey, place: u32, room: &mut FlowKey) {
     *room = found.to.reversed();
     // SAFETY: as in `find`.
     let is_answered = FLOWS.get_ptr(&*room).is_some_and(|other| unsafe { (*other).packets } != 0);
-    if is_answered {
+    let is_known_to_both = match key.proto {
+        proto::TCP => tcp::is_established(found.tcp_seen, is_answered),
+        _ => is_answered,
+    };
+    if is_known_to_both {
         start_timer(half, key.proto);
     } else {
         end(key, half, room);

@@ -12,9 +12,9 @@ use crate::spec::{self, Duration, key_path};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Timeout {
-    /// TCP, answered and not closed.
+    /// TCP, acknowledged by both sides and not closed.
     TcpEstablished,
-    /// TCP, not answered.
+    /// TCP, until the answer to the SYN is acknowledged.
     TcpOpening,
     /// TCP, closed by both sides or reset.
     TcpClosing,

@@ -151,9 +151,9 @@ pub struct Nat {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
 pub struct Timeouts {
-    /// TCP, answered and not closed; 2h4m when left out.
+    /// TCP, acknowledged by both sides and not closed; 2h4m when left out.
     pub tcp_established: Option<Duration>,
-    /// TCP, not answered; 4m when left out.
+    /// TCP, until the answer to the SYN is acknowledged; 4m when left out.
     pub tcp_opening: Option<Duration>,
     /// TCP, closed by both sides or reset; 4m when left out.
     pub tcp_closing: Option<Duration>,

@@ -1,12 +1,14 @@
 //! A full table: what a flood pushes out is its own, and what cannot be told from it.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use netctl::model::Mapping;
 use netctl_ebpf::reason::DropReason;
 use netctl_tests::{
-    packet::{Packet, tcp, udp},
+    packet::{Packet, flag, tcp, udp},
     prog::{
         Change::{Dst, Src},
-        Nat, masquerade,
+        Nat, forward, masquerade,
     },
 };
 
@@ -106,6 +108,41 @@ fn rows_141_142_a_table_full_of_answered_flows_refuses_new_ones_and_keeps_the_ol
     assert_goes_on(&nat, &flows[..128]);
     nat.assert_flows(256);
     nat.egress(&flows[128]).assert_dropped(DropReason::TableFull);
+}
+
+/// What answers a SYN does not know whether its source was forged: a listener that is called through a forward, and a
+/// port where nobody listens.
+#[test]
+fn rows_141_142_a_flood_of_syns_pushes_out_its_own_flows_however_they_are_answered() {
+    const CALLS: u32 = 5000;
+    let mut nat = nat(1024, Mapping::default());
+    nat.forward(&forward("0.0.0.0:8080/tcp", "192.168.15.2:80"));
+    let call = |number: u32| {
+        let caller = (IpAddr::from(Ipv4Addr::from_bits(0xc633_6400 + number)), 777);
+        tcp(caller, "203.0.113.1:8080").syn()
+    };
+    let served = |call: &Packet| call.clone().to("192.168.15.2:80");
+    let connections: Vec<Packet> = (0..100).map(|number| call(CALLS + number)).collect();
+    for syn in &connections {
+        nat.ingress(syn).assert_only_changed(Dst("192.168.15.2:80"));
+        nat.egress(&served(syn).answer()).assert_only_changed(Src("203.0.113.1:8080"));
+        nat.ingress(&syn.clone().flags(flag::ACK)).assert_only_changed(Dst("192.168.15.2:80"));
+    }
+    for number in 0..CALLS {
+        let syn = call(number);
+        nat.ingress(&syn).assert_only_changed(Dst("192.168.15.2:80"));
+        let answer = served(&syn).answer();
+        let answer = if number % 2 == 0 { answer } else { answer.flags(flag::RST | flag::ACK) };
+        nat.egress(&answer).assert_only_changed(Src("203.0.113.1:8080"));
+    }
+    let entries = nat.entries().len();
+    assert!(entries <= 2 * (100 + 256), "{entries}: a quarter of the table is for them");
+    for syn in &connections {
+        nat.ingress(&syn.clone().flags(flag::ACK)).assert_only_changed(Dst("192.168.15.2:80"));
+        let answer = served(syn).answer().flags(flag::ACK);
+        nat.egress(&answer).assert_only_changed(Src("203.0.113.1:8080"));
+    }
+    assert_eq!(nat.drops(), []);
 }
 
 /// However many peers a client tries, its one mapping stays, and so does what an answered flow has.

@@ -57,9 +57,9 @@ impl Serialize for Proto {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
-    /// TCP, not answered yet.
+    /// TCP, not answered yet, or the answer not acknowledged.
     Opening,
-    /// TCP, answered and not closed; also when one side has nothing more to say.
+    /// TCP, acknowledged by both sides and not closed; also when one side has nothing more to say.
     Established,
     /// TCP, closed by both sides or reset.
     Closing,
@@ -88,12 +88,13 @@ impl State {
     /// The state of a flow, as its lifetime has it.
     pub(super) fn of(flow: &Flow) -> Self {
         let back = flow.back.unwrap_or_default();
-        match (flow.original.proto == proto::TCP, back.packets != 0) {
-            (true, _) if tcp::is_closed(flow.there.tcp_seen, back.tcp_seen) => Self::Closing,
-            (true, true) => Self::Established,
-            (true, false) => Self::Opening,
-            (false, true) => Self::Answered,
-            (false, false) => Self::Unanswered,
+        let answered = back.packets != 0;
+        match flow.original.proto {
+            proto::TCP if tcp::is_closed(flow.there.tcp_seen, back.tcp_seen) => Self::Closing,
+            proto::TCP if tcp::is_established(flow.there.tcp_seen, answered) => Self::Established,
+            proto::TCP => Self::Opening,
+            _ if answered => Self::Answered,
+            _ => Self::Unanswered,
         }
     }
 }
@@ -252,9 +253,10 @@ mod tests {
             State::of(&Flow { original, translated, there: half(there, 1), back: Some(half(back, packets)) })
         };
         assert_eq!(state(proto::TCP, 0, flag::SYN, 0), State::Opening);
-        assert_eq!(state(proto::TCP, 1, flag::SYN, flag::SYN), State::Established);
-        assert_eq!(state(proto::TCP, 9, flag::SYN | flag::FIN, flag::SYN), State::Established);
-        assert_eq!(state(proto::TCP, 9, flag::SYN | flag::FIN, flag::SYN | flag::FIN), State::Closing);
+        assert_eq!(state(proto::TCP, 1, flag::SYN, flag::SYN), State::Opening);
+        assert_eq!(state(proto::TCP, 1, flag::SYN | flag::ACK, flag::SYN), State::Established);
+        assert_eq!(state(proto::TCP, 9, flag::ACK | flag::FIN, flag::SYN), State::Established);
+        assert_eq!(state(proto::TCP, 9, flag::ACK | flag::FIN, flag::SYN | flag::FIN), State::Closing);
         assert_eq!(state(proto::TCP, 1, flag::SYN, flag::RST), State::Closing);
         assert_eq!(state(proto::UDP, 0, 0, 0), State::Unanswered);
         assert_eq!(state(proto::ICMP, 1, 0, 0), State::Answered);
