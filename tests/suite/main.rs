@@ -23,6 +23,7 @@ mod path;
 mod quickstart;
 mod refusal;
 mod reload;
+mod scattered;
 mod settings;
 mod tutorials;
 mod udp;
