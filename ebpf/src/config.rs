@@ -18,6 +18,8 @@ pub struct Config {
     pub unanswered: u32,
     /// How many CPUs share these places.
     pub cpus: u32,
+    /// By which packets that have taken a shortcut are known at the uplink: drawn at random, told to nobody.
+    pub token: u64,
 }
 
 /// How long a flow lives after its last packet, in nanoseconds.
@@ -41,16 +43,16 @@ pub struct Timeouts {
 }
 
 const _: () = assert!(size_of::<Timeouts>() == 7 * 8);
-const _: () = assert!(size_of::<Config>() == size_of::<Timeouts>() + 4 + 4);
+const _: () = assert!(size_of::<Config>() == size_of::<Timeouts>() + 4 + 4 + 8);
 
 pod!(Config);
 
 impl Config {
     /// The default timeouts, with room for so many flows on so many CPUs: a quarter of them may wait for an answer.
     #[must_use]
-    pub const fn of(max_flows: u32, cpus: u32) -> Self {
+    pub const fn of(max_flows: u32, cpus: u32, token: u64) -> Self {
         let each = if max_flows / 4 > cpus { max_flows / 4 / cpus } else { 1 };
-        Self { timeouts: Timeouts::DEFAULT, unanswered: each * cpus, cpus }
+        Self { timeouts: Timeouts::DEFAULT, unanswered: each * cpus, cpus, token }
     }
 
     /// The place among the flows without an answer that a CPU takes at its `turn`th. CPUs have places of their own, so
@@ -105,7 +107,7 @@ mod tests {
     #[test]
     fn every_place_is_taken_in_turn_and_by_one_cpu_alone() {
         for (max_flows, cpus) in [(4096, 2), (4096, 3), (1, 64), (16, 8)] {
-            let config = Config::of(max_flows, cpus);
+            let config = Config::of(max_flows, cpus, 0);
             assert!(
                 config.unanswered >= max_flows / 4 - cpus.min(max_flows / 4) && config.unanswered >= cpus
             );

@@ -2,6 +2,19 @@
 
 use crate::pod;
 
+/// How translated packets go on; the number is an index into their counters. A hairpinned packet is translated twice.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Path {
+    /// Through bridge, routing and firewall.
+    Kernel = 0,
+    /// Straight to the interface that they leave by.
+    Short = 1,
+}
+
+/// How many ways there are.
+pub const PATHS: u32 = 2;
+
 /// Of the flows of a rule that have ended: how many there were, and what they carried. Live flows count by themselves.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -4,7 +4,7 @@
 //! tuple that they leave it with, and is written by its own direction only. The other half is found by turning that
 //! tuple round, so neither can point at a stranger. The original half owns the timer that takes both down.
 
-use crate::{addr::Addr, pod};
+use crate::{addr::Addr, lease::Lease, pod};
 
 /// A packet's tuple. For an ICMP query the identifier stands as the port of the side that asked (RFC 5508 section 3.1).
 #[repr(C, align(8))]
@@ -139,9 +139,18 @@ pub struct Half {
     pub packets: u64,
     /// Bytes of those packets, from the Ethernet header on.
     pub bytes: u64,
+    /// How its packets may go straight.
+    pub lease: Lease,
+    /// Whether the original half's timer is set: 0 or 1.
+    pub is_timed: u32,
+    /// Zero.
+    pub _pad: u32,
 }
 
-const _: () = assert!(size_of::<Half>() == 16 + 40 + 4 + 4 + 4 + 4 + 4 + 4 + 8 + 8 + 8);
+const _: () = assert!(
+    size_of::<Half>() == 16 + 40 + 4 + 4 + 4 + 4 + 4 + 4 + 8 + 8 + 8 + size_of::<Lease>() + 4 + 4,
+    "with a key, the kernel's 48 bytes and 8 for its allocator, an entry takes 256"
+);
 
 pod!(FlowKey, Half);
 

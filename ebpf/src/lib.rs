@@ -13,6 +13,7 @@ pub mod count;
 pub mod csum;
 pub mod flow;
 pub mod fragment;
+pub mod lease;
 pub mod local;
 pub mod ports;
 pub mod reason;

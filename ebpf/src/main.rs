@@ -16,19 +16,40 @@ use aya_ebpf::{
     macros::{cgroup_sock_addr, classifier},
     programs::{SockAddrContext, TcContext},
 };
-use netctl_ebpf::{flow::hook, reason::DropReason};
-use prog::{Verdict, Work, fragments, inside, local, maps, parse, rewrite, uplink};
+use netctl_ebpf::{count::Path, flow::hook, reason::DropReason};
+use prog::{Verdict, Work, fragments, inside, local, maps, parse, rewrite, shortcut, uplink};
 
 /// TC egress of an uplink.
 #[classifier]
 pub fn uplink_egress(ctx: TcContext) -> i32 {
-    run(&ctx, hook::EGRESS, uplink::egress, uplink::awaits_outwards)
+    if shortcut::was_taken(&ctx) {
+        return TC_ACT_UNSPEC;
+    }
+    let action = run(&ctx, hook::EGRESS, uplink::egress, uplink::awaits_outwards);
+    shortcut::grant(&ctx);
+    action
 }
 
 /// TC ingress of an uplink.
 #[classifier]
 pub fn uplink_ingress(ctx: TcContext) -> i32 {
-    run(&ctx, hook::INGRESS, uplink::ingress, uplink::awaits_inwards)
+    match shortcut::take(&ctx, hook::INGRESS) {
+        TC_ACT_UNSPEC => run(&ctx, hook::INGRESS, uplink::ingress, uplink::awaits_inwards),
+        taken => taken,
+    }
+}
+
+/// TC ingress of a port: a veth by which the inside is reached.
+#[classifier]
+pub fn port_ingress(ctx: TcContext) -> i32 {
+    shortcut::take(&ctx, hook::EGRESS)
+}
+
+/// TC egress of a port.
+#[classifier]
+pub fn port_egress(ctx: TcContext) -> i32 {
+    shortcut::grant(&ctx);
+    TC_ACT_UNSPEC
 }
 
 /// TC ingress of an inside interface.
@@ -74,6 +95,10 @@ fn run(
         Verdict::Drop(reason) => {
             maps::count_drop(reason);
             TC_ACT_SHOT
+        }
+        Verdict::Translate => {
+            maps::count_path(Path::Kernel);
+            TC_ACT_UNSPEC
         }
         _ => TC_ACT_UNSPEC,
     }

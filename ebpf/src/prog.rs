@@ -12,6 +12,7 @@ pub(crate) mod maps;
 pub(crate) mod masquerade;
 pub(crate) mod parse;
 pub(crate) mod rewrite;
+pub(crate) mod shortcut;
 pub(crate) mod uplink;
 pub(crate) mod verify;
 

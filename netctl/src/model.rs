@@ -43,6 +43,7 @@ pub use self::{
     behaviour::{Filtering, Mapping},
     error::{Error, FileError},
     found::{Found, Refused, listens_on},
+    links::Veth,
     name::{FullName, IfName, NameError, NetnsName, TopologyName},
     problem::Problem,
     timeout::{Seconds, Timeout, Timeouts},
@@ -198,6 +199,10 @@ pub struct Gateway {
     pub uplinks: Vec<IfName>,
     /// Its other layer-3 interfaces (no bridge ports, no loopback).
     pub insides: Vec<IfName>,
+    /// The veths by which these are reached, where shortcuts lead to: they themselves, and their ports. None where there
+    /// are to be no shortcuts.
+    #[serde(default)]
+    pub ports: Vec<IfName>,
     /// In the order of the file.
     pub masquerades: Vec<Masquerade>,
     /// In the order of the file.

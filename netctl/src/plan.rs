@@ -22,6 +22,7 @@ use crate::{
     op::Op,
 };
 pub use conflict::{Conflict, Neighbour, Overlap};
+pub(crate) use nat::sides;
 
 /// The operations that make `observed` into `topology`, in order. None where they agree.
 ///

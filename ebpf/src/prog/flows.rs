@@ -76,7 +76,7 @@ fn is_reopened(half: &Half, proto: u8, transport: Transport, other: &FlowKey) ->
 #[inline(always)]
 pub(crate) fn follow(ctx: &TcContext, work: &mut Work, hook: u8) -> Option<Verdict> {
     let half = find(ctx, work, hook)?;
-    touch(ctx, half, &work.packet);
+    touch(ctx, half, work.packet.transport.tcp_flags);
     keep_timer(half, work);
     // SAFETY: as in `find`.
     let half = unsafe { &*half };
@@ -118,10 +118,10 @@ fn now_s() -> u32 {
     (unsafe { bpf_ktime_get_coarse_ns() } >> 30) as u32
 }
 
-/// Notes in `half` that `packet` passed.
+/// Notes in `half` that a packet with these TCP flags passed.
 #[inline(always)]
-fn touch(ctx: &TcContext, half: *mut Half, packet: &Packet) {
-    let flags = tcp::remembered(packet.transport.tcp_flags);
+pub(crate) fn touch(ctx: &TcContext, half: *mut Half, tcp_flags: u8) {
+    let flags = tcp::remembered(tcp_flags);
     // SAFETY: a live entry; a direction that runs on two CPUs at once may lose a count, nothing else.
     unsafe {
         (*half).last_seen_ns = bpf_ktime_get_coarse_ns();
@@ -298,7 +298,7 @@ fn open_original(ctx: &TcContext, work: &mut Work) -> Result<(), DropReason> {
         wait_for_answer(unsafe { &mut *half }, &work.packet.key, &mut work.other);
         start_timer(half, work.packet.key.proto);
     }
-    touch(ctx, half, &work.packet);
+    touch(ctx, half, work.packet.transport.tcp_flags);
     // SAFETY: as in `find`.
     work.to = unsafe { (*half).to };
     Ok(())

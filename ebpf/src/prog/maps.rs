@@ -10,7 +10,7 @@ use netctl_ebpf::{
     addr::Addr,
     binding::{Binding, BindingKey, ContactKey},
     config::{Config, Timeouts},
-    count::Ended,
+    count::{self, Ended, Path},
     flow::{FlowKey, Half},
     fragment::{Datagram, DatagramKey, Held, HeldKey},
     local::{Peer, PeerKey},
@@ -18,7 +18,7 @@ use netctl_ebpf::{
     rule::{AllowKey, ForwardKey, ForwardRule, MasqueradeKey, MasqueradeRule},
 };
 
-use super::Work;
+use super::{Work, shortcut::Passage};
 
 const ON_DEMAND: usize = BPF_F_NO_PREALLOC as usize;
 
@@ -90,6 +90,16 @@ pub(crate) static PEERS: LruHashMap<PeerKey, Peer, 65_536> = LruHashMap::new();
 #[btf_map]
 static DROPS: PerCpuArray<u64, { reason::SLOTS }> = PerCpuArray::new();
 
+/// Translated packets by [`Path`].
+#[btf_map]
+static PATHS: PerCpuArray<u64, { count::PATHS as usize }> = PerCpuArray::new();
+
+/// Room for one [`Passage`] a CPU, opaque to the kernel's BTF.
+#[btf_map]
+static PASSAGE: PerCpuArray<[u64; PASSAGE_WORDS], 1> = PerCpuArray::new();
+
+const PASSAGE_WORDS: usize = size_of::<Passage>().div_ceil(8);
+
 /// Room for one [`Work`] a CPU, opaque to the kernel's BTF.
 #[btf_map]
 static WORK: PerCpuArray<[u64; WORK_WORDS], 1> = PerCpuArray::new();
@@ -126,6 +136,24 @@ pub(crate) fn count_drop(reason: DropReason) {
         // SAFETY: a per-CPU slot that the verifier has checked; nothing else on this CPU writes it meanwhile.
         unsafe { *count = (*count).wrapping_add(1) };
     }
+}
+
+/// Counts a translated packet.
+#[inline(always)]
+pub(crate) fn count_path(path: Path) {
+    if let Some(count) = PATHS.get_ptr_mut(path as u32) {
+        // SAFETY: as in `count_drop`.
+        unsafe { *count = (*count).wrapping_add(1) };
+    }
+}
+
+/// The packet that this CPU has under way, or room for one. From where it comes in to where it leaves, bottom halves are
+/// off, so it has one user at a time.
+#[inline(always)]
+pub(crate) fn passage() -> Option<&'static mut Passage> {
+    let passage = PASSAGE.get_ptr_mut(0)?.cast::<Passage>();
+    // SAFETY: large enough and 8-byte aligned, and any bytes are a value.
+    Some(unsafe { &mut *passage })
 }
 
 /// The settings; `None` cannot be, but the verifier does not know that.

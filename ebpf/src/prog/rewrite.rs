@@ -4,6 +4,8 @@
 //! address is told to it with `BPF_F_PSEUDO_HDR`, a change of port without (`inet_proto_csum_replace_by_diff` in
 //! net/core/utils.c).
 
+pub(crate) mod straight;
+
 use aya_ebpf::{
     bindings::{BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR},
     programs::TcContext,

@@ -9,7 +9,7 @@ use super::{
     Backend, Error, Forward, Gateway, IfName, Masquerade, Place, Problem, Protocol, Route, Topology,
     TopologyName, forward, forwarding,
     gateway::{self, Rules},
-    links::Links,
+    links::{Links, Veth},
     masquerade,
     route::Routes,
 };
@@ -66,8 +66,8 @@ pub struct Found {
 }
 
 impl Found {
-    /// A place with these layer-3 interfaces and their addresses, what it reaches by an interface without a next hop,
-    /// and its other routes.
+    /// A place with these layer-3 interfaces and their addresses, what it reaches by an interface without a next hop, its
+    /// ends of cables to other places, and its other routes.
     ///
     /// # Errors
     /// If one of the interfaces is the loopback.
@@ -75,9 +75,10 @@ impl Found {
         place: &Place,
         interfaces: &BTreeMap<IfName, Vec<IpNet>>,
         connected: &[(IpNet, IfName)],
+        veths: Vec<Veth>,
         routes: impl IntoIterator<Item = Route>,
     ) -> Result<Self, Refused> {
-        let links = Links::found(place, interfaces, connected)?;
+        let links = Links::found(place, interfaces, connected, veths)?;
         let mut known = Routes::default();
         routes.into_iter().for_each(|route| known.push(route));
         Ok(Self { place: place.clone(), links, routes: known })
@@ -170,7 +171,7 @@ mod tests {
             ("wan0".parse().unwrap(), addresses(&["203.0.113.1/24"])),
         ]);
         let to = ("172.16.0.0/16".parse().unwrap(), "br0".parse().unwrap());
-        Found::new(&Place::Host, &interfaces, &[to], []).unwrap()
+        Found::new(&Place::Host, &interfaces, &[to], Vec::new(), []).unwrap()
     }
 
     fn masquerade(source: &str) -> spec::Masquerade {

@@ -5,8 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use netctl_ebpf::config;
 
 use super::{
-    Backend, Forward, Gateway, IfName, Masquerade, Place, Problem, backend, error::Error, forward,
-    links::Links, masquerade, place::Places, route::Routes,
+    Backend, Forward, Gateway, IfName, Masquerade, Place, Problem, backend,
+    error::Error,
+    forward,
+    links::{Links, Veth},
+    masquerade,
+    place::Places,
+    route::Routes,
 };
 use crate::spec::{KeyPath, Nat, key_path};
 
@@ -44,7 +49,11 @@ pub(super) fn resolve(
         gateways[index].forwards.push(rule);
     }
     let backend = backend::resolve(nat)?;
-    let faced = gateways.into_iter().map(|rules| face(rules, backend, links, routes));
+    let has_shortcuts = nat.shortcut.unwrap_or(true) && backend == Backend::Ebpf;
+    let faced = gateways.into_iter().map(|rules| {
+        let gateway = face(rules, backend, links, routes)?;
+        Ok(if has_shortcuts { gateway } else { Gateway { ports: Vec::new(), ..gateway } })
+    });
     let gateways = faced.collect::<Result<Vec<Gateway>, Error>>()?;
     backend::check(nat, &gateways)?;
     Ok(gateways)
@@ -87,8 +96,10 @@ pub(super) fn face(rules: Rules, backend: Backend, links: &Links, routes: &Route
         return Err(Error::new(path, Problem::HostUplink));
     }
     let outside: BTreeSet<&IfName> = uplinks.iter().collect();
-    let insides = all().filter(|name| !outside.contains(name)).cloned().collect();
-    Ok(Gateway { uplinks, insides, place, backend, masquerades, forwards })
+    let insides: Vec<IfName> = all().filter(|name| !outside.contains(name)).cloned().collect();
+    let leads_inside = |veth: &&Veth| insides.contains(&veth.through);
+    let ports = links.veths(&place).filter(leads_inside).map(|veth| veth.name.clone()).collect();
+    Ok(Gateway { uplinks, insides, ports, place, backend, masquerades, forwards })
 }
 
 /// Of a gateway that only forwards, the uplinks are the interfaces that it does not forward out of; where it forwards

@@ -26,6 +26,8 @@ pub(super) struct Links {
     pub(super) interfaces: Vec<Interface>,
     /// The bridges' ports, in the order of the file.
     pub(super) ports: Vec<Port>,
+    /// The ends of cables to other places.
+    veths: Vec<(Place, Veth)>,
     /// What is found by name, by place and by address, as indexes of `interfaces`.
     by_name: BTreeMap<(Place, IfName), usize>,
     by_place: BTreeMap<Place, Seat>,
@@ -73,6 +75,15 @@ pub(super) struct Port {
     pub(super) default_route: Option<bool>,
 }
 
+/// An end of a cable whose other end is in another place.
+#[derive(Debug, Clone)]
+pub struct Veth {
+    /// Its name.
+    pub name: IfName,
+    /// The layer-3 interface that it serves: itself, or the bridge that it is plugged into.
+    pub through: IfName,
+}
+
 impl Links {
     /// Lays the file's bridges, then its cables.
     pub(super) fn lay(spec: &Spec, places: &Places) -> Result<Self, Error> {
@@ -88,17 +99,26 @@ impl Links {
             let b = links.lay_end(&cable.b, &path.key("b"), segment, places)?;
             links.cables.push(Cable { a, b });
         }
+        let apart = links.cables.iter().filter(|cable| cable.a.place != cable.b.place);
+        let veth = |end: &End| Veth {
+            name: end.interface.clone(),
+            through: end.master.as_ref().unwrap_or(&end.interface).clone(),
+        };
+        links.veths =
+            apart.flat_map(|cable| [&cable.a, &cable.b]).map(|end| (end.place.clone(), veth(end))).collect();
         Ok(links)
     }
 
-    /// The links of a place as they are: its layer-3 interfaces with their addresses, and what it reaches by one without
-    /// a next hop.
+    /// The links of a place as they are: its layer-3 interfaces with their addresses, what it reaches by one without a
+    /// next hop, and its ends of cables to other places.
     pub(super) fn found(
         place: &Place,
         interfaces: &BTreeMap<IfName, Vec<IpNet>>,
         connected: &[(IpNet, IfName)],
+        veths: Vec<Veth>,
     ) -> Result<Self, Error> {
-        let mut links = Self { found: true, ..Self::default() };
+        let veths = veths.into_iter().map(|veth| (place.clone(), veth)).collect();
+        let mut links = Self { found: true, veths, ..Self::default() };
         for (segment, (name, addresses)) in interfaces.iter().enumerate() {
             let (interface, addresses) = (name.clone(), addresses.clone());
             let (place, full_name, mtu, master) = (place.clone(), None, None, None);
@@ -123,6 +143,11 @@ impl Links {
     pub(super) fn of(&self, place: &Place) -> impl Iterator<Item = &Interface> {
         let seats = self.by_place.get(place).into_iter();
         seats.flat_map(|seat| &seat.interfaces).map(|&index| &self.interfaces[index])
+    }
+
+    /// The ends of cables from a place to others.
+    pub(super) fn veths(&self, place: &Place) -> impl Iterator<Item = &Veth> {
+        self.veths.iter().filter(move |(its, _)| its == place).map(|(_, veth)| veth)
     }
 
     /// The layer-3 interface of a place that has this name, or had it before it was shortened.

@@ -165,19 +165,23 @@ impl Error {
 pub enum Side {
     /// It leads outside.
     Uplink,
+    /// It is a veth by which the inside is reached: an inside interface itself, or a port of one that is a bridge.
+    /// Packets have to meet its programs before those of the inside interface.
+    Port,
     /// It leads inside.
     Inside,
 }
 
 impl Side {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Uplink, Self::Inside];
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Uplink, Self::Port, Self::Inside];
 
     /// Its word in pins and messages.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Uplink => "uplink",
+            Self::Port => "port",
             Self::Inside => "inside",
         }
     }

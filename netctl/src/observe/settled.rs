@@ -6,10 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{HostRoute, Observed, ObservedLink, ObservedNat, ObservedPlace};
 use crate::{
     model::{Backend, End, FullName, IfName, Place, Topology},
-    nat::{
-        classic,
-        ebpf::{Build, Side},
-    },
+    nat::{classic, ebpf::Build},
+    plan,
 };
 
 /// What the kernel gives a link that has no other.
@@ -121,14 +119,12 @@ impl Scene<'_> {
             self.place(&place).rules = rules;
         }
         for gateway in self.topology.gateways.iter().filter(|gateway| gateway.backend == Backend::Ebpf) {
-            let side = |side| move |interface: &IfName| (interface.clone(), side);
-            let uplinks = gateway.uplinks.iter().map(side(Side::Uplink));
             self.place(&gateway.place).nat = Some(ObservedNat {
                 own: Build::default(),
                 is_loaded: true,
                 other: None,
                 is_half_changed: false,
-                attached: uplinks.chain(gateway.insides.iter().map(side(Side::Inside))).collect(),
+                attached: plan::sides(gateway),
                 local: !gateway.forwards.is_empty(),
                 max_flows: Some(self.topology.max_flows),
                 timeouts: self.topology.timeouts.clone(),

@@ -171,7 +171,10 @@ fn sets_constant(op: &Op) -> bool {
     matches!(op, Op::SetSysctl { key, .. } if key == Constants::SYSCTL)
 }
 
-fn sides(gateway: &Gateway) -> BTreeSet<(IfName, Side)> {
-    let uplinks = gateway.uplinks.iter().map(|interface| (interface.clone(), Side::Uplink));
-    uplinks.chain(gateway.insides.iter().map(|interface| (interface.clone(), Side::Inside))).collect()
+/// The interfaces of a gateway that programs run at.
+pub(crate) fn sides(gateway: &Gateway) -> BTreeSet<(IfName, Side)> {
+    let of = |side| move |interface: &IfName| (interface.clone(), side);
+    let uplinks = gateway.uplinks.iter().map(of(Side::Uplink));
+    let ports = gateway.ports.iter().map(of(Side::Port));
+    uplinks.chain(ports).chain(gateway.insides.iter().map(of(Side::Inside))).collect()
 }

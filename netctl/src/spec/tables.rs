@@ -139,6 +139,9 @@ pub struct Nat {
     /// Destination NAT of what reaches a gateway's port.
     #[serde(default)]
     pub forward: Vec<Forward>,
+    /// Whether packets of answered connections go straight between the uplink and the veths of the inside, past bridge,
+    /// routing and firewall, a second at a time; they do when left out.
+    pub shortcut: Option<bool>,
     /// How long flows live after their last packet.
     #[serde(default)]
     pub timeouts: Timeouts,

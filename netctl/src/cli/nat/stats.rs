@@ -19,7 +19,10 @@ pub(super) fn tell(stats: &[Stats], printer: &mut Printer) -> io::Result<()> {
             printer.line("")?;
         }
         let name = printer.paint(print::NAME, &gateway.gateway.to_string());
-        printer.line(&format!("{name}  {} of {} flows", gateway.table.flows, gateway.table.max))?;
+        let (table, paths) = (gateway.table, gateway.paths);
+        let flows = format!("{} of {} flows", table.flows, table.max);
+        let packets = format!("packets: {} by shortcut, {} through the kernel", paths.shortcut, paths.kernel);
+        printer.line(&format!("{name}  {flows}, {packets}"))?;
         let titles = ["#", "KIND", "RULE", "LIVE", "ENDED", "PACKETS", "BYTES"];
         let mut rows = vec![titles.iter().map(|title| cells::faint(*title)).collect::<cells::Row>()];
         rows.extend(gateway.rules.iter().map(row));

@@ -6,7 +6,12 @@ use std::{
     path::Path,
 };
 
-use aya::{Ebpf, EbpfLoader, maps::Array, programs::Program, util::nr_cpus};
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::Array,
+    programs::{Program, ProgramError},
+    util::nr_cpus,
+};
 use netctl_ebpf::config::Config;
 use nix::{
     mount::{MsFlags, mount},
@@ -22,7 +27,7 @@ use super::{Build, Error, Pins, make_parent, remove_tree};
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/netctl.bpf.o"));
 
 /// Every map of the object that outlives a build. What is not here, each build has of its own.
-const MAPS: [&str; 15] = [
+const MAPS: [&str; 16] = [
     "FLOWS",
     "UNANSWERED",
     "BINDINGS",
@@ -38,6 +43,7 @@ const MAPS: [&str; 15] = [
     "LOCALS",
     "PEERS",
     "DROPS",
+    "PATHS",
 ];
 
 /// What the programs are told when they are loaded.
@@ -144,7 +150,7 @@ pub fn load(pins: &Pins, constants: Constants, max_flows: u32) -> Result<Build, 
     let goal = if has_maps { pins.programs(build) } else { pins.version(build.abi) };
     remove_tree(&stage)?;
     let cpus = nr_cpus().map_err(|(path, source)| Error::io("read", Path::new(path))(source))?;
-    let config = Config::of(max_flows, cpus as u32);
+    let config = Config::of(max_flows, cpus as u32, token()?);
     let mut ebpf = open(constants, max_flows, &config, pins)?;
     let pinned = if has_maps {
         pin_programs(&stage, &mut ebpf)
@@ -163,6 +169,12 @@ pub fn load(pins: &Pins, constants: Constants, max_flows: u32) -> Result<Build, 
         let _ = remove_tree(&stage);
     }
     made.map(|()| build)
+}
+
+/// A number that nobody can guess.
+fn token() -> Result<u64, Error> {
+    getrandom::u64()
+        .map_err(|error| Error::io("draw random bytes from", Path::new("getrandom(2)"))(error.into()))
 }
 
 /// Gives new maps what the programs find in them.
@@ -189,15 +201,30 @@ fn pin_programs(directory: &Path, ebpf: &mut Ebpf) -> Result<(), Error> {
         let failed = Error::program(name);
         match program {
             Program::SchedClassifier(tc) => {
-                tc.load().map_err(failed)?;
+                patiently(|| tc.load()).map_err(failed)?;
                 tc.pin(&path).map_err(Error::pin(&path))?;
             }
             Program::CgroupSockAddr(hook) => {
-                hook.load().map_err(failed)?;
+                patiently(|| hook.load()).map_err(failed)?;
                 hook.pin(&path).map_err(Error::pin(&path))?;
             }
             _ => return Err(Error::Missing(name.to_owned())),
         }
     }
     Ok(())
+}
+
+/// How often a program is offered to the verifier.
+const OFFERS: u32 = 5;
+
+/// The verifier gives up with `EAGAIN` when a signal is pending (`do_check` in kernel/bpf/verifier.c), and means it.
+fn patiently(mut load: impl FnMut() -> Result<(), ProgramError>) -> Result<(), ProgramError> {
+    let is_interrupted = |error: &ProgramError| matches!(error, ProgramError::LoadError { io_error, .. } if io_error.kind() == io::ErrorKind::WouldBlock);
+    for _ in 1..OFFERS {
+        match load() {
+            Err(error) if is_interrupted(&error) => {}
+            loaded => return loaded,
+        }
+    }
+    load()
 }

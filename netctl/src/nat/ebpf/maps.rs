@@ -12,14 +12,14 @@ use std::{
 };
 
 use aya::maps::{
-    Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap,
+    Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues,
     lpm_trie::{Key, LpmTrie},
 };
 use ipnet::IpNet;
 use netctl_ebpf::{
     addr::{self, Addr},
     config::Config,
-    count::Ended,
+    count::{self, Ended},
     flow::{FlowKey, Half},
     proto,
     reason::DropReason,
@@ -49,6 +49,7 @@ pub struct Tables {
     locals: HashMap<MapData, Addr, u32>,
     flows: HashMap<MapData, FlowKey, Half>,
     drops: PerCpuArray<MapData, u64>,
+    paths: PerCpuArray<MapData, u64>,
 }
 
 /// A rule in force and its number.
@@ -76,6 +77,7 @@ impl Tables {
             locals: open(pins, "LOCALS", Map::HashMap)?,
             flows: open(pins, "FLOWS", Map::HashMap)?,
             drops: open(pins, "DROPS", Map::PerCpuArray)?,
+            paths: open(pins, "PATHS", Map::PerCpuArray)?,
         })
     }
 
@@ -222,13 +224,25 @@ impl Tables {
         let mut drops = Vec::new();
         for &reason in DropReason::ALL {
             let per_cpu = self.drops.get(&(reason as u32), 0).map_err(failed("DROPS"))?;
-            let count = per_cpu.iter().fold(0_u64, |sum, &cpu| sum.wrapping_add(cpu));
+            let count = sum(&per_cpu);
             if count != 0 {
                 drops.push((reason, count));
             }
         }
         Ok(drops)
     }
+
+    /// Packets translated that went on by this path, over all CPUs.
+    ///
+    /// # Errors
+    /// If the map cannot be read.
+    pub fn passed(&self, path: count::Path) -> Result<u64, Error> {
+        Ok(sum(&self.paths.get(&(path as u32), 0).map_err(failed("PATHS"))?))
+    }
+}
+
+fn sum(per_cpu: &PerCpuValues<u64>) -> u64 {
+    per_cpu.iter().fold(0, |sum, &cpu| sum.wrapping_add(cpu))
 }
 
 fn open<T>(pins: &Pins, name: &'static str, kind: fn(MapData) -> Map) -> Result<T, Error>

@@ -16,7 +16,7 @@ use crate::{
     firewall::{self, DropsForwarded},
     holder,
     model::{
-        Backend, Forward, Found, Gateway, IfName, Masquerade, Place, Route, Topology, TopologyName,
+        Backend, Forward, Found, Gateway, IfName, Masquerade, Place, Route, Topology, TopologyName, Veth,
         listens_on,
     },
     nat::{
@@ -417,9 +417,18 @@ fn find(session: &mut Session<'_>, place: &Place, links: &[link::Link]) -> Resul
         .collect();
     let through = main()
         .filter_map(|route| Some(Route { place: place.clone(), to: route.destination, via: route.gateway? }));
+    let name = |link: &link::Link| link.name.parse::<IfName>().ok();
+    let master =
+        |link: &link::Link| links.iter().find(|other| Some(other.index) == link.master).and_then(name);
+    let is_apart = |link: &&link::Link| link.kind.as_deref() == Some("veth") && link.peer_netnsid.is_some();
+    let veth = |link: &link::Link| {
+        let itself = name(link)?;
+        Some(Veth { through: master(link).unwrap_or_else(|| itself.clone()), name: itself })
+    };
+    let veths = links.iter().filter(is_apart).filter_map(veth).collect();
     let refused = |refused| {
         let (kind, place) = (RuleKind::Masquerade, place.clone());
         Error::Rule { kind, place, refused: Box::new(refused) }
     };
-    Found::new(place, &interfaces, &connected, through).map_err(refused)
+    Found::new(place, &interfaces, &connected, veths, through).map_err(refused)
 }

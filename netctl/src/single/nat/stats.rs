@@ -1,5 +1,6 @@
 //! `netctl nat stats`: what has passed by each rule, and what was dropped.
 
+use netctl_ebpf::count::Path;
 use serde::Serialize;
 
 use super::{Both, Gateway, Rule, gateways, ls::live};
@@ -20,6 +21,8 @@ pub struct Stats {
     pub rules: Vec<Counted>,
     /// How full the flow table is.
     pub table: Table,
+    /// How translated packets went on.
+    pub paths: Paths,
     /// Dropped packets, by reasons that came up.
     pub drops: Vec<Drop>,
 }
@@ -38,6 +41,15 @@ pub struct Counted {
     pub packets: Both,
     /// Their bytes, from the Ethernet header on.
     pub bytes: Both,
+}
+
+/// Translated packets by the way that they went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Paths {
+    /// Through the kernel's bridge, routing and firewall.
+    pub kernel: u64,
+    /// Straight from the interface where they came in to the one where they left.
+    pub shortcut: u64,
 }
 
 /// How full a flow table is.
@@ -84,6 +96,7 @@ fn count(gateway: &Gateway) -> Result<Stats, Error> {
         topology: gateway.topology(),
         rules: gateway.rules.iter().map(counted).collect::<Result<_, Error>>()?,
         table: Table { flows: tables.flows()?.len() as u64, max: tables.room()?.into() },
+        paths: Paths { kernel: tables.passed(Path::Kernel)?, shortcut: tables.passed(Path::Short)? },
         drops: drops
             .map(|(reason, packets)| Drop { reason: reason.id(), text: reason.text(), packets })
             .collect(),

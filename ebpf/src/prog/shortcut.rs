@@ -1,0 +1,175 @@
+//! Shortcuts: what belongs to an answered flow goes straight from the interface it comes in by to the one it leaves by,
+//! past bridge, routing and firewall, as long as a lease lasts ([`netctl_ebpf::lease`]). The kernel's way is the truth: a
+//! packet without a lease takes it, and gets one for those behind it if it comes out as it would have by the shortcut.
+//!
+//! What always takes the kernel's way: everything but plain TCP and UDP, parts of datagrams, IP options and extension
+//! headers, the last hop of a packet, SYN, FIN and RST, what contradicts itself, and what is longer than what has passed.
+
+pub(crate) mod front;
+
+use aya_ebpf::{
+    bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC},
+    helpers::generated::{bpf_ktime_get_coarse_ns, bpf_redirect, bpf_redirect_peer},
+    programs::TcContext,
+};
+use netctl_ebpf::{
+    addr,
+    config::Config,
+    count::Path,
+    flow::{FlowKey, Half, hook, kind},
+    lease::{LEASE_NS, Lease},
+};
+
+use self::front::Front;
+use super::{
+    flows,
+    maps::{self, FLOWS},
+    rewrite::straight,
+};
+
+/// A packet on the kernel's way, from the hook where it came in to the one where it leaves: both run on one CPU, one after
+/// the other.
+pub(crate) struct Passage {
+    /// The key of its flow's half; while [`Passage::is_under_way`] is not set, room for one.
+    key: FlowKey,
+    /// How it came in.
+    front: Front,
+    /// Whether there is such a packet.
+    is_under_way: u32,
+    /// What it comes out with.
+    comes_out: FlowKey,
+    /// How it comes out.
+    out: Front,
+}
+
+/// Sends a packet of a half that `hook` translates the short way, if it has a lease: the action of the program is then
+/// another one than `TC_ACT_UNSPEC`. If it has none, it is looked for where it leaves.
+#[inline(never)]
+pub(crate) fn take(ctx: &TcContext, hook: u8) -> i32 {
+    let Some(passage) = maps::passage() else { return TC_ACT_UNSPEC };
+    passage.is_under_way = 0;
+    if !front::read(ctx, &mut passage.key, &mut passage.front) {
+        return TC_ACT_UNSPEC;
+    }
+    let Some(half_ptr) = FLOWS.get_ptr_mut(&passage.key) else { return TC_ACT_UNSPEC };
+    // SAFETY: the verifier has checked the pointer, and RCU keeps the entry until this program ends.
+    let half = unsafe { &*half_ptr };
+    if half.hook != hook || !maps::is_live(half.rule, half.generation) {
+        return TC_ACT_UNSPEC;
+    }
+    if !half.lease.admits(&passage.front.frame, now_ns()) {
+        passage.is_under_way = u32::from(may_be_short(half));
+        return TC_ACT_UNSPEC;
+    }
+    let Some(config) = maps::config() else { return TC_ACT_UNSPEC };
+    flows::touch(ctx, half_ptr, 0);
+    if !straight::packet(ctx, &passage.key, half) {
+        return TC_ACT_SHOT;
+    }
+    maps::count_path(Path::Short);
+    send(ctx, hook, half.lease.to, config)
+}
+
+/// Only a translation that one hook does alone: others pass two of netctl's, or none.
+#[inline(always)]
+fn may_be_short(half: &Half) -> bool {
+    matches!(half.kind, kind::MASQUERADE | kind::FORWARD | kind::INBOUND)
+}
+
+#[inline(always)]
+fn send(ctx: &TcContext, hook: u8, to: u32, config: &Config) -> i32 {
+    if hook == hook::INGRESS {
+        // SAFETY: a helper that takes plain numbers; a lease of this hook is only given where a veth's end is.
+        return unsafe { bpf_redirect_peer(to, 0) } as i32;
+    }
+    let [low, high] = halves(config.token);
+    // SAFETY: the context is valid for the whole run of the program; the helper takes plain numbers.
+    unsafe {
+        (*ctx.skb.skb).cb[0] = low;
+        (*ctx.skb.skb).cb[1] = high;
+        bpf_redirect(to, 0) as i32
+    }
+}
+
+/// Whether the packet has come to the uplink by the shortcut, translated. It says so by a number that nobody else knows,
+/// in the part of the packet's control block that nothing between the two hooks uses.
+#[inline(always)]
+pub(crate) fn was_taken(ctx: &TcContext) -> bool {
+    let Some(config) = maps::config() else { return false };
+    let [low, high] = halves(config.token);
+    // SAFETY: the context is valid for the whole run of the program.
+    unsafe {
+        let cb = &mut (*ctx.skb.skb).cb;
+        let was_taken = cb[0] == low && cb[1] == high;
+        if was_taken {
+            cb[0] = 0;
+        }
+        was_taken
+    }
+}
+
+/// Gives a lease to a flow whose packet has come here by the kernel's way, if the shortcut would have made the same of it.
+#[inline(never)]
+pub(crate) fn grant(ctx: &TcContext) {
+    let Some(passage) = maps::passage() else { return };
+    if passage.is_under_way == 0 {
+        return;
+    }
+    passage.is_under_way = 0;
+    if !front::read(ctx, &mut passage.comes_out, &mut passage.out)
+        || !passage.front.comes_out_as(&passage.out)
+    {
+        return;
+    }
+    let Some(half) = FLOWS.get_ptr_mut(&passage.key) else { return };
+    // SAFETY: as in `take`.
+    let half = unsafe { &mut *half };
+    if !is_same(&half.to, &passage.comes_out) {
+        return;
+    }
+    passage.comes_out = half.to.reversed();
+    // SAFETY: as in `take`.
+    let is_answered = FLOWS.get_ptr(&passage.comes_out).is_some_and(|other| unsafe { (*other).packets } != 0);
+    if is_answered {
+        renew(&mut half.lease, &passage.front, &passage.out);
+        sum_up(half, &passage.key);
+    }
+}
+
+/// From now on, packets that come in like the one go out like the other.
+#[inline(always)]
+fn renew(lease: &mut Lease, came: &Front, left: &Front) {
+    let now_ns = now_ns();
+    lease.longest = lease.longest_with(came.frame.length, now_ns);
+    lease.from = came.frame.ifindex;
+    lease.to = left.frame.ifindex;
+    lease.arrives = came.frame.to;
+    lease.leaves = [left.frame.to, left.from];
+    lease.until_ns = now_ns + LEASE_NS;
+}
+
+/// A function of its own, as its many loads would be kept on the caller's stack.
+#[inline(never)]
+fn sum_up(half: &mut Half, key: &FlowKey) {
+    half.lease.sum_up(key, &half.to);
+}
+
+#[inline(always)]
+fn is_same(a: &FlowKey, b: &FlowKey) -> bool {
+    addr::eq(&a.src, &b.src)
+        && addr::eq(&a.dst, &b.dst)
+        && a.src_port == b.src_port
+        && a.dst_port == b.dst_port
+        && a.proto == b.proto
+}
+
+#[inline(always)]
+const fn halves(token: u64) -> [u32; 2] {
+    [token as u32, (token >> 32) as u32]
+}
+
+#[inline(always)]
+fn now_ns() -> u64 {
+    // SAFETY: a helper without arguments.
+    unsafe { bpf_ktime_get_coarse_ns() }
+}

@@ -1,0 +1,191 @@
+//! The headers of a packet that a shortcut can carry, read straight from its linear part.
+
+use aya_ebpf::programs::TcContext;
+use netctl_ebpf::{
+    addr,
+    flow::FlowKey,
+    lease::{Frame, Mac},
+    proto,
+    tcp::flag,
+};
+
+/// What such a packet says of itself, beside its tuple.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Front {
+    /// What a lease looks at.
+    pub(crate) frame: Frame,
+    /// Who sent the frame.
+    pub(crate) from: Mac,
+    /// Type of service or traffic class.
+    pub(crate) class: u16,
+    /// Time to live or hop limit.
+    pub(crate) ttl: u32,
+    /// The mark that the machine's own rules have put on it.
+    pub(crate) mark: u32,
+}
+
+impl Front {
+    /// Whether a packet that comes in with this leaves with `out` if only routing is between: one hop less to live, in
+    /// one piece, and nothing done to it that the shortcut does not do.
+    #[inline(always)]
+    pub(crate) fn comes_out_as(&self, out: &Self) -> bool {
+        self.ttl == out.ttl + 1
+            && self.frame.length == out.frame.length
+            && self.class == out.class
+            && self.mark == out.mark
+    }
+}
+
+/// Frames begin at an even address (`NET_IP_ALIGN` in include/linux/skbuff.h), so 16 bits at a time.
+type Words<const N: usize> = [u16; N];
+
+/// Ethernet and IPv4 without options, and what of the transport header UDP has, too.
+#[repr(C)]
+pub(crate) struct FrameV4 {
+    pub(crate) macs: [Mac; 2],
+    protocol: u16,
+    pub(crate) ip: Words<10>,
+    pub(crate) ports: [u16; 2],
+    rest: Words<2>,
+}
+
+/// Ethernet and IPv6 without extension headers, and what of the transport header UDP has, too.
+#[repr(C)]
+pub(crate) struct FrameV6 {
+    pub(crate) macs: [Mac; 2],
+    protocol: u16,
+    pub(crate) ip: Words<4>,
+    pub(crate) addresses: [Words<8>; 2],
+    pub(crate) ports: [u16; 2],
+    rest: Words<2>,
+}
+
+pub(crate) const ETH_HLEN: u32 = 14;
+pub(crate) const V4_HLEN: u32 = 20;
+pub(crate) const V6_HLEN: u32 = 40;
+const TCP_HLEN: u32 = 20;
+const UDP_HLEN: u32 = 8;
+
+const ETH_P_IP: u32 = 0x0800_u16.to_be() as u32;
+const ETH_P_IPV6: u32 = 0x86dd_u16.to_be() as u32;
+
+/// What is at `off` of the packet's linear part, if it is as long.
+#[inline(always)]
+pub(crate) fn at<T>(ctx: &TcContext, off: u32) -> Option<*mut T> {
+    let start = ctx.data() + off as usize;
+    if start + size_of::<T>() > ctx.data_end() { None } else { Some(start as *mut T) }
+}
+
+/// Reads a packet that a shortcut can carry; false if none can carry it.
+#[inline(always)]
+pub(crate) fn read(ctx: &TcContext, key: &mut FlowKey, front: &mut Front) -> bool {
+    // SAFETY: the context is valid for the whole run of the program.
+    let skb = unsafe { &*ctx.skb.skb };
+    if skb.vlan_present != 0 {
+        return false;
+    }
+    front.frame.ifindex = skb.ifindex;
+    front.mark = skb.mark;
+    let header_len = match skb.protocol {
+        ETH_P_IP => v4(ctx, key, front),
+        ETH_P_IPV6 => v6(ctx, key, front),
+        _ => None,
+    };
+    let Some(header_len) = header_len else { return false };
+    let (gso, whole) = (skb.gso_size, skb.len - ETH_HLEN);
+    front.frame.length = if gso == 0 { whole } else { header_len + gso };
+    true
+}
+
+/// How long all headers from IP on are.
+#[inline(always)]
+fn v4(ctx: &TcContext, key: &mut FlowKey, front: &mut Front) -> Option<u32> {
+    // SAFETY: `at` has checked that it is there.
+    let frame = unsafe { &*at::<FrameV4>(ctx, 0)? };
+    let ip = &frame.ip;
+    let [version, class] = ip[0].to_ne_bytes();
+    let [ttl, proto] = ip[4].to_ne_bytes();
+    let length = u32::from(u16::from_be(ip[1]));
+    let is_part = ip[3] & 0x3fff_u16.to_be() != 0;
+    if version != 0x45 || is_part || ttl < 2 || ETH_HLEN + length > ctx.len() {
+        return None;
+    }
+    let mut sum = 0;
+    for word in ip {
+        sum += u32::from(*word);
+    }
+    if !netctl_ebpf::csum::is_complete(sum) {
+        return None; // The IP layer drops it.
+    }
+    let payload = length.checked_sub(V4_HLEN)?;
+    let transport = transport(ctx, ETH_HLEN + V4_HLEN, proto, payload, frame.rest)?;
+    note(front, frame.macs, u16::from(class), ttl);
+    let [a, b] = [ip[6].to_ne_bytes(), ip[7].to_ne_bytes()];
+    key.src = addr::from_v4([a[0], a[1], b[0], b[1]]);
+    let [a, b] = [ip[8].to_ne_bytes(), ip[9].to_ne_bytes()];
+    key.dst = addr::from_v4([a[0], a[1], b[0], b[1]]);
+    name(key, frame.ports, proto);
+    Some(V4_HLEN + transport)
+}
+
+#[inline(always)]
+fn v6(ctx: &TcContext, key: &mut FlowKey, front: &mut Front) -> Option<u32> {
+    // SAFETY: `at` has checked that it is there.
+    let frame = unsafe { &*at::<FrameV6>(ctx, 0)? };
+    let ip = &frame.ip;
+    let first = u16::from_be(ip[0]);
+    let payload = u32::from(u16::from_be(ip[2]));
+    let [proto, ttl] = ip[3].to_ne_bytes();
+    if first >> 12 != 6 || ttl < 2 || ETH_HLEN + V6_HLEN + payload > ctx.len() {
+        return None;
+    }
+    let transport = transport(ctx, ETH_HLEN + V6_HLEN, proto, payload, frame.rest)?;
+    note(front, frame.macs, (first >> 4) & 0xff, ttl);
+    key.src = bytes(&frame.addresses[0]);
+    key.dst = bytes(&frame.addresses[1]);
+    name(key, frame.ports, proto);
+    Some(V6_HLEN + transport)
+}
+
+/// How long the transport header is, if it is whole, fits `payload`, and belongs to a connection that goes on. `rest` is
+/// what follows the ports.
+#[inline(always)]
+fn transport(ctx: &TcContext, off: u32, proto: u8, payload: u32, rest: Words<2>) -> Option<u32> {
+    match proto {
+        proto::UDP => {
+            let length = u32::from(u16::from_be(rest[0]));
+            (UDP_HLEN..=payload).contains(&length).then_some(UDP_HLEN)
+        }
+        proto::TCP => {
+            // SAFETY: `at` has checked that it is there.
+            let header = unsafe { &*at::<Words<10>>(ctx, off)? };
+            let [header_len, flags] = header[6].to_ne_bytes();
+            let header_len = u32::from(header_len >> 4) * 4;
+            let goes_on = flags & (flag::SYN | flag::FIN | flag::RST | flag::ACK) == flag::ACK;
+            (goes_on && (TCP_HLEN..=payload).contains(&header_len)).then_some(header_len)
+        }
+        _ => None,
+    }
+}
+
+#[inline(always)]
+fn note(front: &mut Front, macs: [Mac; 2], class: u16, ttl: u8) {
+    front.frame.to = macs[0];
+    front.from = macs[1];
+    front.class = class;
+    front.ttl = u32::from(ttl);
+}
+
+#[inline(always)]
+fn name(key: &mut FlowKey, ports: [u16; 2], proto: u8) {
+    key.src_port = ports[0].to_ne_bytes();
+    key.dst_port = ports[1].to_ne_bytes();
+    key.proto = proto;
+    key._pad = [0; 3];
+}
+
+#[inline(always)]
+fn bytes(words: &Words<8>) -> addr::Addr {
+    let [a, b, c, d, e, f, g, h] = words.map(u16::to_ne_bytes);
+    [a[0], a[1], b[0], b[1], c[0], c[1], d[0], d[1], e[0], e[1], f[0], f[1], g[0], g[1], h[0], h[1]]
+}
