@@ -159,7 +159,7 @@ mod tests {
             (
                 "[nat]\nengine = 'ebpf'",
                 "2: unknown key `engine` in `nat`",
-                "`backend`, `masquerade`, `forward`, `timeouts`, `max-flows`",
+                "`backend`, `masquerade`, `forward`, `shortcut`, `timeouts`, `max-flows`",
             ),
             (
                 "\ncolour = 1",
