@@ -1,8 +1,9 @@
-//! `build-ebpf`: the TC programs, as one object at a stable path.
+//! `build-ebpf`: the TC programs, as one object at a stable path, and the benchmark's as another.
 
 use std::{
     fs,
     io::{BufRead as _, BufReader},
+    path::Path,
     process::{Command, Stdio},
 };
 
@@ -11,7 +12,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::{
     run::{announce, colour, run},
     setup,
-    toolchain::{Verb, Way, built_file, nightly},
+    toolchain::{PACKAGES, Verb, Way, built_file, nightly},
     workspace::Workspace,
 };
 
@@ -85,18 +86,24 @@ fn plain(line: &str) -> String {
     pieces.fold(first, |text, piece| text + piece.split_once('m').map_or("", |(_, rest)| rest))
 }
 
-/// Puts the object at its stable path, untouched if it is the same: its time decides whether netctl is rebuilt.
 fn publish(workspace: &Workspace) -> Result<()> {
-    let built = built_file(workspace);
-    let bytes = fs::read(&built).with_context(|| format!("reading {}", built.display()))?;
-    let object = workspace.object();
-    if fs::read(&object).is_ok_and(|old| old == bytes) {
+    let objects = [workspace.object(), workspace.bench_object()];
+    PACKAGES
+        .iter()
+        .zip(objects)
+        .try_for_each(|(package, object)| copy(&built_file(workspace, package), &object))
+}
+
+/// Puts an object at its stable path, untouched if it is the same: its time decides whether netctl is rebuilt.
+fn copy(built: &Path, object: &Path) -> Result<()> {
+    let bytes = fs::read(built).with_context(|| format!("reading {}", built.display()))?;
+    if fs::read(object).is_ok_and(|old| old == bytes) {
         return Ok(());
     }
     // Renamed into place, so that a build at the same time never embeds half of it.
     let unfinished = object.with_extension("o.new");
     fs::write(&unfinished, bytes)
-        .and_then(|()| fs::rename(&unfinished, &object))
+        .and_then(|()| fs::rename(&unfinished, object))
         .with_context(|| format!("writing {}", object.display()))
 }
 

@@ -104,7 +104,7 @@ fn tell(workspace: &Workspace, mut results: Results, has_succeeded: bool) -> Res
 const FEATURES: [&str; 2] = ["--features", "netctl/fault-injection"];
 
 /// netctl-ebpf without its feature `programs` is its library alone: the programs themselves need their own target.
-const SUITES: [&str; 4] = ["netctl", "netctl-ebpf", "netctl-tests", "xtask"];
+const SUITES: [&str; 5] = ["netctl", "netctl-benches", "netctl-ebpf", "netctl-tests", "xtask"];
 
 /// Runs `command`, passing its stdout through and adding up the suites' results. Tests write what they skip to `skips`.
 fn run_suites(command: &mut Command, skips: &Path) -> Result<(ExitStatus, Results)> {

@@ -28,9 +28,12 @@ pub(crate) enum Verb {
     Check,
 }
 
-/// Where the build leaves the linked programs, below its target directory.
-pub(crate) fn built_file(workspace: &Workspace) -> PathBuf {
-    workspace.ebpf_target().join(TARGET).join("bpf/netctl-ebpf")
+/// The packages with programs for the BPF target; a package's binary has its name.
+pub(crate) const PACKAGES: [&str; 2] = ["netctl-ebpf", "netctl-benches-ebpf"];
+
+/// Where the build leaves a package's linked programs, below its target directory.
+pub(crate) fn built_file(workspace: &Workspace, package: &str) -> PathBuf {
+    workspace.ebpf_target().join(TARGET).join("bpf").join(package)
 }
 
 const TARGET: &str = if cfg!(target_endian = "big") { "bpfeb-unknown-none" } else { "bpfel-unknown-none" };
@@ -42,8 +45,11 @@ impl Way {
             Self::Nightly(_) => nightly_cargo(verb),
             Self::Debian(_) => debian_cargo(verb),
         };
+        for package in PACKAGES {
+            command.args(["--package", package, "--bin", package]);
+            command.args(["--features", &format!("{package}/programs")]);
+        }
         command
-            .args(["--package", "netctl-ebpf", "--bin", "netctl-ebpf", "--features", "programs"])
             .args(["--target", TARGET, "--profile", "bpf", "--target-dir"])
             .arg(workspace.ebpf_target())
             .env("CARGO_ENCODED_RUSTFLAGS", self.rustflags(verb))

@@ -63,6 +63,11 @@ impl Workspace {
         self.ebpf_target().join("netctl.bpf.o")
     }
 
+    /// Likewise the benchmark's own programs.
+    pub(crate) fn bench_object(&self) -> PathBuf {
+        self.ebpf_target().join("bench.bpf.o")
+    }
+
     /// Where things are kept that take long to make and that checkouts share.
     pub(crate) fn cache(&self) -> PathBuf {
         let absolute = |key| env::var_os(key).map(PathBuf::from).filter(|path| path.is_absolute());

@@ -99,7 +99,7 @@ pub(crate) fn blames_toolchain(stderr: &str) -> Option<&str> {
         let line = stderr.lines().find(said).or(linking)?.trim();
         return Some(line.strip_prefix("= note: ").unwrap_or(line).trim_start());
     }
-    if stderr.contains("could not compile `netctl-ebpf`") {
+    if stderr.contains("could not compile `netctl-") {
         return None;
     }
     stderr.lines().map(str::trim).find(|line| line.starts_with("error"))

@@ -7,13 +7,11 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use serde::Serialize;
 
 use super::network::Network;
 
 /// A way to build the network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Contender {
     /// netctl, from its file.
     Netctl,
@@ -24,8 +22,7 @@ pub(super) enum Contender {
 }
 
 /// What is timed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Phase {
     /// From nothing.
     Up,
@@ -60,7 +57,10 @@ impl Contender {
 }
 
 impl Phase {
-    pub(super) const ALL: [Self; 5] = [Self::Up, Self::Again, Self::Change, Self::Down, Self::Gone];
+    /// Whether nothing goes on behind the command's back that its processor time leaves out.
+    pub(super) const fn is_all_done_by_the_command(self) -> bool {
+        matches!(self, Self::Up | Self::Down)
+    }
 
     pub(super) const fn name(self) -> &'static str {
         match self {

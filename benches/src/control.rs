@@ -1,4 +1,4 @@
-//! `bench control`: how long it takes to build a network, against the `ip` commands that do the same.
+//! `control`: how long it takes to build a network, against the `ip` commands that do the same.
 //!
 //! Every run has a machine of its own. The contenders take turns within each round, so that whatever else the computer
 //! is doing disturbs all of them, and a run begins when the kernel has freed what the one before has left.
@@ -6,16 +6,15 @@
 mod contender;
 mod machine;
 mod network;
-mod report;
 
 use std::{
-    fs,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail};
+use netctl_tests::lab::netctl;
 use nix::sys::{
     resource::{UsageWho, getrusage},
     time::TimeVal,
@@ -24,12 +23,8 @@ use nix::sys::{
 use self::{
     contender::{Contender, Phase, Stage},
     network::Network,
-    report::{Report, Time},
 };
-use crate::{
-    run::{is_root, run},
-    workspace::{Profile, Workspace},
-};
+use crate::record::{Records, Unit};
 
 /// From so many namespaces on, a network is built half as often.
 const LARGE: usize = 1000;
@@ -42,50 +37,50 @@ pub(crate) struct Args {
     sizes: Vec<usize>,
     /// How often each network is built by each contender; half as often from 1000 namespaces on
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
-    runs: u16,
-    /// Print the tables in Markdown
-    #[arg(long)]
-    markdown: bool,
-    /// Write everything that was measured to a file as well
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    rounds: u16,
 }
 
-/// Builds netctl, measures, and prints the tables.
-pub(super) fn bench(workspace: &Workspace, args: &Args) -> Result<()> {
-    if !is_root() {
-        bail!("namespaces take root: run this with sudo");
-    }
-    run(workspace.cargo("build").args(["--release", "--package", "netctl"]))?;
-    let report = measure(args, &workspace.target.join("bench"), &workspace.netctl(Profile::Release))?;
-    report.print(args.markdown)?;
-    if let Some(file) = &args.json {
-        fs::write(file, report.json()?).with_context(|| format!("writing {}", file.display()))?;
-    }
-    Ok(())
+/// What one command took.
+#[derive(Clone, Copy)]
+struct Time {
+    /// From its start to its end.
+    wall: Duration,
+    /// Of the processors, itself and its children. What the kernel's own threads do for it is not in it.
+    processor: Duration,
 }
 
-fn measure(args: &Args, directory: &Path, netctl: &Path) -> Result<Report> {
-    let mut report = Report::default();
-    for round in 1..=args.runs {
+/// Builds networks of each size by each contender.
+pub(crate) fn measure(args: &Args) -> Result<Records> {
+    let directory = tempfile::tempdir()?;
+    let mut records = Records::default();
+    for round in 1..=args.rounds {
         for &namespaces in &args.sizes {
             let network = Network { namespaces };
-            let runs = if namespaces < LARGE { args.runs } else { args.runs.div_ceil(2) };
-            if round > runs {
+            let rounds = if namespaces < LARGE { args.rounds } else { args.rounds.div_ceil(2) };
+            if round > rounds {
                 continue;
             }
-            let stage = Stage::set(network, &directory.join(namespaces.to_string()), netctl)?;
+            let stage =
+                Stage::set(network, &directory.path().join(namespaces.to_string()), Path::new(&netctl()))?;
             for contender in Contender::ALL {
-                eprintln!("{}: {namespaces} namespaces, run {round} of {runs}", contender.name());
+                eprintln!("{}: {namespaces} namespaces, round {round} of {rounds}", contender.name());
                 let times = run_once(network, &stage, contender)
                     .with_context(|| format!("{} with {namespaces} namespaces", contender.name()))?;
-                for (phase, time) in times {
-                    report.add(contender, namespaces, phase, time);
+                for (phase, Time { wall, processor }) in times {
+                    let mut add = |case: &str, time: Duration| {
+                        let milliseconds = time.as_secs_f64() * 1000.0;
+                        records.add("control", case, contender.name(), Unit::Milliseconds, milliseconds);
+                    };
+                    let case = format!("{}, {namespaces} namespaces", phase.name());
+                    add(&case, wall);
+                    if phase.is_all_done_by_the_command() {
+                        add(&format!("{case}, of that processor time"), processor);
+                    }
                 }
             }
         }
     }
-    Ok(report)
+    Ok(records)
 }
 
 /// Builds the network and takes it away again.

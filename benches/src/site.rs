@@ -1,0 +1,197 @@
+//! A contender's network, in a machine of its own: client, gateway and server, made by netctl for all of them.
+//!
+//! ```text
+//! client eth0 ── veth-client-br, port of br0 [gateway] wan0 ── eth0 outside
+//! ```
+
+use std::{fmt::Write as _, net::IpAddr, os::unix::fs::symlink};
+
+use anyhow::{Context as _, Result, bail};
+use netctl_tests::lab::{Lab, Ns, eventually, netctl};
+
+use crate::contender::Contender;
+
+/// The gateway's interfaces: the client's port, the bridge that it is a port of, and the uplink.
+pub(crate) const PORT: &str = "veth-client-br";
+pub(crate) const BRIDGE: &str = "br0";
+pub(crate) const UPLINK: &str = "wan0";
+/// The client's and the server's only interface.
+pub(crate) const ETH0: &str = "eth0";
+
+/// An IP version's addresses.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Addresses {
+    pub(crate) client: IpAddr,
+    pub(crate) gateway: IpAddr,
+    pub(crate) uplink: IpAddr,
+    pub(crate) server: IpAddr,
+    /// The client's network.
+    network: IpAddr,
+    prefix: u8,
+}
+
+/// Those of IPv4 and of IPv6.
+pub(crate) fn addresses(is_v6: bool) -> Addresses {
+    let v6 = |net: u16, host: u16| IpAddr::from([net, 0, 0, 0, 0, 0, 0, host]);
+    let v4 = |net: [u8; 3], host: u8| IpAddr::from([net[0], net[1], net[2], host]);
+    let outside = |host: u8| if is_v6 { v6(0x2001, host.into()) } else { v4([203, 0, 113], host) };
+    let inside = |host: u8| if is_v6 { v6(0xfd00, host.into()) } else { v4([10, 0, 0], host) };
+    let prefix = if is_v6 { 64 } else { 24 };
+    Addresses {
+        client: inside(2),
+        gateway: inside(1),
+        uplink: outside(1),
+        server: outside(2),
+        network: inside(0),
+        prefix,
+    }
+}
+
+/// What a network has beside the client and the server.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Wanted {
+    /// Lines for the file's `[nat]`, where netctl is the NAT.
+    pub(crate) settings: String,
+    /// More of the file, such as forwards, where anyone is whom netctl makes rules for.
+    pub(crate) rules: String,
+    /// The command that starts the peer.
+    pub(crate) peer: Option<String>,
+}
+
+/// The network.
+pub(crate) struct Site {
+    pub(crate) contender: Contender,
+    lab: Lab,
+}
+
+impl Site {
+    /// Builds it, and sees that the client reaches the server.
+    pub(crate) fn build(contender: Contender, wanted: &Wanted) -> Result<Self> {
+        let site = Self { contender, lab: Lab::new() };
+        site.lab.file("bench.toml", topology(contender, wanted));
+        site.netctl(&["up", "bench.toml"])?;
+        if contender == Contender::Peer {
+            let command = wanted.peer.as_deref().context("the peer takes a command: --peer 'CMD'")?;
+            // It ends with the lab; whether it goes on beside us or sets something up and ends is its own affair.
+            site.gateway().run("sh", ["-c", &format!("({command}) > peer.log 2>&1 &")]).success();
+        }
+        for is_v6 in [false, true].into_iter().filter(|is_v6| !is_v6 || contender != Contender::Peer) {
+            let server = addresses(is_v6).server.to_string();
+            eventually(&format!("{} reaches {server}", contender.name()), || {
+                site.client().run("ping", ["-c", "1", "-W", "0.2", &server]).code() == Some(0)
+            });
+        }
+        Ok(site)
+    }
+
+    /// Runs netctl, for iptables with the programs that are meant before any others.
+    pub(crate) fn netctl(&self, arguments: &[&str]) -> Result<()> {
+        let (netctl, path) = (netctl(), self.path()?);
+        let words = [path.as_str(), netctl.as_str()].into_iter().chain(arguments.iter().copied());
+        let output = self.lab.host().run("env", words);
+        if output.code() != Some(0) {
+            bail!("{}: {}", self.contender.name(), output.stderr().trim());
+        }
+        Ok(())
+    }
+
+    fn path(&self) -> Result<String> {
+        let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
+        let Some(tables) = self.contender.tables() else { return Ok(format!("PATH={path}")) };
+        let directory = self.lab.directory().join("bin");
+        if !directory.exists() {
+            std::fs::create_dir(&directory)?;
+            for family in ["iptables", "ip6tables"] {
+                for verb in ["", "-save", "-restore"] {
+                    let program = format!("{family}-{tables}{verb}");
+                    let found =
+                        std::env::split_paths(&path).map(|dir| dir.join(&program)).find(|file| file.exists());
+                    let found = found.with_context(|| format!("there is no {program}"))?;
+                    symlink(found, directory.join(format!("{family}{verb}")))?;
+                }
+            }
+        }
+        Ok(format!("PATH={}:{path}", directory.display()))
+    }
+
+    pub(crate) fn client(&self) -> Ns<'_> {
+        self.lab.ns("client")
+    }
+
+    /// Where a cable is all there is, the client is its own gateway.
+    pub(crate) fn gateway(&self) -> Ns<'_> {
+        if self.contender == Contender::Direct { self.client() } else { self.lab.ns("gateway") }
+    }
+
+    pub(crate) fn outside(&self) -> Ns<'_> {
+        self.lab.ns("outside")
+    }
+}
+
+/// Index and MAC of an interface.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Interface {
+    pub(crate) index: u32,
+    pub(crate) mac: [u8; 6],
+}
+
+/// Asks `ip`.
+pub(crate) fn interface(ns: Ns<'_>, name: &str) -> Result<Interface> {
+    let output = ns.run("ip", ["-j", "link", "show", "dev", name]).success().json();
+    let index = output[0]["ifindex"].as_u64().and_then(|index| index.try_into().ok());
+    let mac: Option<Vec<u8>> = output[0]["address"]
+        .as_str()
+        .and_then(|mac| mac.split(':').map(|byte| u8::from_str_radix(byte, 16).ok()).collect());
+    let mac = mac.and_then(|mac| mac.try_into().ok());
+    Ok(Interface { index: index.context("no index")?, mac: mac.context("no MAC")? })
+}
+
+fn topology(contender: Contender, wanted: &Wanted) -> String {
+    let [v4, v6] = [false, true].map(addresses);
+    let both = |of: fn(&Addresses) -> IpAddr| {
+        format!("[\"{}/{}\", \"{}/{}\"]", of(&v4), v4.prefix, of(&v6), v6.prefix)
+    };
+    let (uplink, server) = (both(|all| all.uplink), both(|all| all.server));
+    let mut file = format!(
+        "[namespaces.client]\n[namespaces.outside]\n[[cables]]\nb = {{ namespace = \"outside\", interface = \"{ETH0}\", addresses = {server} }}\n"
+    );
+    let mut write = |line: std::fmt::Arguments<'_>| {
+        // Writing to a string cannot fail.
+        let _ = writeln!(file, "{line}");
+    };
+    if contender == Contender::Direct {
+        write(format_args!("a = {{ namespace = \"client\", interface = \"{ETH0}\", addresses = {uplink} }}"));
+        return file;
+    }
+    write(format_args!("a = {{ namespace = \"gateway\", interface = \"{UPLINK}\", addresses = {uplink} }}"));
+    write(format_args!("[namespaces.gateway]\nforwarding = true"));
+    write(format_args!(
+        "[bridges.{BRIDGE}]\nnamespace = \"gateway\"\naddresses = {}",
+        both(|all| all.gateway)
+    ));
+    write(format_args!("[bridges.{BRIDGE}.ports]\nclient = {{ addresses = {} }}", both(|all| all.client)));
+    let networks = [v4, v6].map(|all| format!("{}/{}", all.network, all.prefix));
+    match contender.backend() {
+        Some(backend) => {
+            let settings = if contender.is_netctl() { wanted.settings.as_str() } else { "" };
+            write(format_args!("[nat]\nbackend = \"{backend}\"\n{settings}"));
+            for source in networks {
+                write(format_args!(
+                    "[[nat.masquerade]]\nnamespace = \"gateway\"\nsource = \"{source}\"\nout = \"{UPLINK}\""
+                ));
+            }
+            write(format_args!("{}", wanted.rules));
+        }
+        // Where nobody translates, the server has to know the way back.
+        None if contender != Contender::Peer => {
+            for (to, via) in networks.iter().zip([v4, v6]) {
+                write(format_args!(
+                    "[[routes]]\nnamespace = \"outside\"\nto = \"{to}\"\nvia = \"{}\"",
+                    via.uplink
+                ));
+            }
+        }
+        None => {}
+    }
+    file
+}
