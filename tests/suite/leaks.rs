@@ -141,7 +141,25 @@ fn row_7_what_stays_inside_is_seen_as_it_was_sent() {
     assert_eq!(flows(&lab), NONE);
 }
 
-/// Over IPv6 Linux forwards what bears an address of its own as source; the rest it drops.
+#[test]
+fn row_16_a_link_local_source_goes_no_further_than_its_link() {
+    let lab = lab();
+    let capture = lab.ns("outside").capture("eth0");
+    let to = "[2001:db8:51::2]:9";
+    for source in ["[fe80::2]:4000", "[fd01::2]:4000"] {
+        inject(&lab, [packet::udp(source, to).frame()]);
+    }
+    eventually("the second one is translated", || !flows(&lab).is_empty());
+    assert_eq!(flows(&lab).len(), 1);
+    // It waits for its neighbour, whom it alone asks for.
+    lab.ns("gateway").run("ping", ["-c", "1", "-W", "5", OUTSIDE[1]]).success();
+    let heard = capture.stop();
+    let left: Vec<_> = heard.packets().filter(|p| p.proto == proto::UDP).map(|p| p.src.to_string()).collect();
+    assert_eq!(left, [format!("[{}]:4000", GATEWAY[1])]);
+}
+
+/// Over IPv6 Linux forwards what bears an address of its own as source; the rest it drops. Of those that it forwards, the
+/// outside one is no rule's, and leaves as it came.
 #[test]
 fn row_133_forged_sources_make_no_flow_and_do_not_leave() {
     let lab = lab();
@@ -151,7 +169,7 @@ fn row_133_forged_sources_make_no_flow_and_do_not_leave() {
             &["10.1.0.1", GATEWAY[0], "127.0.0.1", "0.0.0.0", "224.0.0.1", "255.255.255.255"][..],
             RED[0],
         ),
-        ("[2001:db8:51::2]:9", &["::1", "::", "ff02::1"][..], RED[1]),
+        ("[2001:db8:51::2]:9", &["fd01::1", "fd02::1", "::1", "::", "ff02::1"][..], RED[1]),
     ];
     // The gateway knows who is outside, so that what it forwards need not wait.
     for to in OUTSIDE {
@@ -171,6 +189,12 @@ fn row_133_forged_sources_make_no_flow_and_do_not_leave() {
     let mut left: Vec<_> = heard.packets().filter(|p| p.proto == proto::UDP).map(|p| p.src.ip()).collect();
     left.sort();
     assert_eq!(left, GATEWAY.map(|address| address.parse::<IpAddr>().unwrap()));
+    inject(&lab, [datagram(GATEWAY[1], "[2001:db8:51::2]:10"), datagram(RED[1], "[2001:db8:51::2]:11")]);
+    eventually("a third flow is there", || flows(&lab).len() >= 3);
+    assert_eq!(flows(&lab).len(), 3, "and no fourth");
+    // What the gateway itself says by its inside address is translated.
+    let _who = lab.ns("outside").serve(7000, "python3", ["-c", WHO]);
+    assert_eq!(ask(lab.ns("gateway"), "fd01::1", "2001:db8:51::2"), GATEWAY[1]);
 }
 
 /// The packets of a capture between two addresses, counted by protocol and the length of their frame, but for what

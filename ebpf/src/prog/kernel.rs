@@ -78,6 +78,14 @@ pub(crate) fn is_known_local(addr: &Addr) -> bool {
     LOCALS.get_ptr(addr).is_some()
 }
 
+/// Whether the packet came in, and bears an address of the gateway as its source all the same. Of IPv4 Linux forwards no
+/// such packets (`fib_validate_source` in net/ipv4/fib_frontend.c), of IPv6 it does.
+#[inline(always)]
+pub(crate) fn is_forged(ctx: &TcContext, src: &Addr) -> bool {
+    // SAFETY: the context is valid for the whole run of the program.
+    unsafe { (*ctx.skb.skb).ingress_ifindex != 0 && is_known_local(src) }
+}
+
 #[inline(always)]
 fn not_forwarded(ctx: &TcContext, dst: &Addr, ifindex: u32) -> bool {
     let (code, _) = fib(ctx, dst, ifindex, 0);

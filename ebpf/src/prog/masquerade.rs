@@ -35,6 +35,9 @@ pub(crate) fn open(ctx: &TcContext, work: &mut Work, rule: &MasqueradeRule) -> R
         return Err(DropReason::Changing);
     }
     let key = &work.packet.key;
+    if kernel::is_forged(ctx, &key.src) {
+        return Err(DropReason::Spoofed);
+    }
     work.to = *key;
     if !addr::eq(&rule.address, &addr::NONE) {
         work.to.src = rule.address;
