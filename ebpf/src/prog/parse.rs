@@ -166,6 +166,10 @@ fn ipv6(ctx: &TcContext, key: &mut FlowKey, l3_off: u32) -> Option<Datagram> {
         let Ok(extension) = ctx.load::<[u8; 8]>(datagram.off as usize) else {
             break;
         };
+        // Its destination is not yet the last one: what would come back from there knows nothing of the flow.
+        if key.proto == ROUTING && extension[3] != 0 {
+            break;
+        }
         let mut length = (u32::from(extension[1]) + 1) * 8;
         if key.proto == FRAGMENT {
             // Offset and "more" bit; an atomic fragment has neither (RFC 6946).
@@ -230,10 +234,12 @@ fn ports(ctx: &TcContext, packet: &mut Packet) -> Result<(), DropReason> {
             key.src_port = [header[0], header[1]];
             key.dst_port = [header[2], header[3]];
         }
-        // Checksums that cover the addresses, in places of their own; and ICMP of the other family.
-        proto::DCCP | proto::UDP_LITE | proto::ICMP | proto::ICMPV6 => return Err(DropReason::Protocol),
+        // Checksums that cover the addresses, in places of their own; ICMP of the other family; source routes.
+        proto::DCCP | proto::UDP_LITE | proto::ICMP | proto::ICMPV6 | ROUTING => {
+            return Err(DropReason::Protocol);
+        }
         // More of them than are stepped over, or cut short.
-        HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION => return Err(DropReason::Malformed),
+        HOP_BY_HOP | FRAGMENT | DESTINATION => return Err(DropReason::Malformed),
         _ => {}
     }
     Ok(())

@@ -3,7 +3,7 @@
 use netctl_ebpf::{proto as number, reason::DropReason};
 use netctl_tests::{
     packet::{Packet, flag, icmp, other, ping, proto, tcp, udp},
-    prog::{Change::Src, Nat},
+    prog::{Change::Src, Nat, forward},
 };
 
 use super::{FAMILIES, openings};
@@ -148,6 +148,27 @@ fn extension_headers_without_end_are_dropped() {
         nat.egress(&too_long).assert_dropped(DropReason::Malformed);
         too_long.truncate(56);
         nat.egress(&too_long).assert_dropped(DropReason::Malformed);
+    }
+    nat.assert_flows(0);
+}
+
+/// Of IPv4, the kernel refuses them before the packet leaves, by options that the programs do not read.
+#[test]
+fn row_90_what_a_routing_header_sends_on_to_others_makes_no_flow() {
+    let mut nat = Nat::masquerading();
+    nat.forward(&forward("[2001:db8:113::1]:80/tcp", "[fd15::2]:80"));
+    let family = &FAMILIES[1];
+    // Of type 0, of type 2, of segment routing: one segment left.
+    for kind in [0, 2, 4] {
+        let header = [&[0, 2, kind, 1, 0, 0, 0, 0, 0xfd, 0x15][..], &[0; 13], &[9]].concat();
+        let routed = |packet: Packet| packet.extension(proto::ROUTING, &header);
+        for packet in openings(family.red, 4321, family.server) {
+            nat.egress(&routed(packet)).assert_dropped(DropReason::Protocol);
+        }
+        let call = tcp((family.server, 777), (family.gateway, 80)).syn();
+        nat.ingress(&routed(call)).assert_untouched();
+        let call = tcp((family.red, 777), (family.gateway, 80)).syn();
+        nat.inside_ingress(&routed(call)).assert_untouched();
     }
     nat.assert_flows(0);
 }
