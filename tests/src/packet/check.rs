@@ -214,7 +214,8 @@ fn octets(address: IpAddr) -> Vec<u8> {
 }
 
 /// The Internet checksum (RFC 1071) of several parts, each but the last of even length.
-pub(crate) fn sum(parts: &[&[u8]]) -> u16 {
+#[must_use]
+pub fn sum(parts: &[&[u8]]) -> u16 {
     let words = parts.iter().flat_map(|part| part.chunks(2));
     let mut sum: u64 = words.map(|w| u64::from(u16::from_be_bytes([w[0], *w.get(1).unwrap_or(&0)]))).sum();
     while sum >> 16 != 0 {

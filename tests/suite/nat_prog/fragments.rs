@@ -42,7 +42,7 @@ fn assert_becomes(run: impl Fn(&Vec<u8>) -> Outcome, packet: &Packet, side: Side
 }
 
 #[test]
-fn rows_58_77_85_parts_of_a_datagram_are_translated_alike_out_and_in() {
+fn rows_19_58_77_85_parts_of_a_datagram_are_translated_alike_out_and_in() {
     let nat = Nat::masquerading();
     for family in &FAMILIES {
         let client = (family.red, 4321);
@@ -54,9 +54,11 @@ fn rows_58_77_85_parts_of_a_datagram_are_translated_alike_out_and_in() {
     }
     nat.assert_flows(6);
     // A first part without the whole TCP header has no checksum to keep right.
-    let [tcp, ..] = large("192.168.15.1", 4321, "203.0.113.2");
-    let tiny = &parts(&tcp.frame(), 8, 7)[0];
-    nat.egress(tiny).assert_dropped(DropReason::Malformed);
+    for family in &FAMILIES {
+        let [tcp, ..] = large(family.red, 4321, family.server);
+        let tiny = &parts(&tcp.frame(), 8, 7)[0];
+        nat.egress(tiny).assert_dropped(DropReason::Malformed);
+    }
 }
 
 #[test]
@@ -81,22 +83,25 @@ fn row_77_parts_to_a_forwarded_port_and_of_its_answers_are_translated() {
 }
 
 #[test]
-fn rows_82_83_two_clients_with_one_identification_stay_apart() {
+fn rows_19_82_83_two_clients_with_one_identification_stay_apart() {
     let nat = Nat::masquerading();
-    let [one, two] = ["192.168.15.1", "192.168.15.2"].map(|client| {
-        let [_, datagram, _] = large(client, 4321, "203.0.113.2");
-        parts(&datagram.frame(), 1200, 0x4242)
-    });
-    let (mut left_first, mut left_second) = (Vec::new(), Vec::new());
-    for (a, b) in one.iter().zip(&two) {
-        left_first.push(nat.egress(a).assert_passed().frame().to_vec());
-        left_second.push(nat.egress(b).assert_passed().frame().to_vec());
-    }
-    // Drawn at random, so that of a few hardly all are the one that both clients sent.
-    let drawn = [&one[0], &two[0], &one[0], &two[0]].map(|part| place(nat.egress(part).frame()).0);
-    assert!(drawn.iter().any(|id| *id != place(&one[0]).0), "{drawn:?}");
-    for left in [left_first, left_second] {
-        check::checksums(&whole(left)).unwrap();
+    for family in &FAMILIES {
+        let [one, two] = [family.red, family.blue].map(|client| {
+            let [_, datagram, _] = large(client, 4321, family.server);
+            parts(&datagram.frame(), 1200, 0x4242)
+        });
+        let (mut left_first, mut left_second) = (Vec::new(), Vec::new());
+        for (a, b) in one.iter().zip(&two) {
+            left_first.push(nat.egress(a).assert_passed().frame().to_vec());
+            left_second.push(nat.egress(b).assert_passed().frame().to_vec());
+        }
+        // Drawn at random, so that of a few hardly all are the one that both clients sent. IPv6's are random already.
+        let drawn = [&one[0], &two[0], &one[0], &two[0]].map(|part| place(nat.egress(part).frame()).0);
+        let is_kept = drawn.iter().all(|id| *id == place(&one[0]).0);
+        assert_eq!(is_kept, family.red.contains(':'), "{drawn:?}");
+        for left in [left_first, left_second] {
+            check::checksums(&whole(left)).unwrap();
+        }
     }
 }
 
@@ -119,30 +124,74 @@ fn row_79_without_the_first_part_nothing_leaves() {
 }
 
 #[test]
-fn row_84_a_part_that_would_overwrite_flags_is_dropped_and_a_second_copy_is_not() {
+fn rows_19_84_a_part_that_would_overwrite_flags_is_dropped_and_a_second_copy_is_not() {
     let nat = Nat::masquerading();
-    let [tcp, udp, _] = large("192.168.15.1", 4321, "203.0.113.2");
-    nat.egress(&first(&tcp, 1)).assert_passed();
-    let overlapping = parts(&tcp.frame(), 8, 1).swap_remove(1);
-    nat.egress(&overlapping).assert_dropped(DropReason::Malformed);
-    for part in parts(&udp.frame(), 1200, 2) {
-        let copies = [0, 1].map(|_| nat.egress(&part).assert_passed().frame().to_vec());
-        assert_eq!(copies[0][26..34], copies[1][26..34]);
+    for family in &FAMILIES {
+        let [tcp, udp, _] = large(family.red, 4321, family.server);
+        nat.egress(&first(&tcp, 1)).assert_passed();
+        let overlapping = parts(&tcp.frame(), 8, 1).swap_remove(1);
+        nat.egress(&overlapping).assert_dropped(DropReason::Malformed);
+        for part in parts(&udp.frame(), 1200, 2) {
+            let copies = [0, 1].map(|_| nat.egress(&part).assert_passed().frame().to_vec());
+            let addresses = if family.red.contains(':') { 22..54 } else { 26..34 };
+            assert_eq!(copies[0][addresses.clone()], copies[1][addresses]);
+        }
     }
 }
 
 #[test]
-fn row_86_a_flood_of_first_parts_leaves_whole_packets_alone() {
+fn rows_19_86_a_flood_of_first_parts_leaves_whole_packets_alone() {
     let nat = Nat::masquerading();
-    let whole = udp("192.168.15.1:4321", "203.0.113.2:53");
-    nat.egress(&whole).assert_passed();
-    let [_, large, _] = large("192.168.15.2", 5555, "203.0.113.2");
-    let frame = large.frame();
-    for id in 0..20_000 {
-        nat.egress(&parts(&frame, 1200, id).swap_remove(0)).assert_passed();
+    for family in &FAMILIES {
+        let whole = udp((family.red, 4321), (family.server, 53));
+        nat.egress(&whole).assert_passed();
+        let [_, large, _] = large(family.blue, 5555, family.server);
+        let frame = large.frame();
+        for id in 0..20_000 {
+            nat.egress(&parts(&frame, 1200, id).swap_remove(0)).assert_passed();
+        }
+        nat.egress(&whole).assert_passed();
     }
-    nat.egress(&whole).assert_passed();
-    nat.assert_flows(2);
+    nat.assert_flows(4);
+}
+
+#[test]
+fn row_80_parts_are_sent_on_before_the_last_has_come() {
+    let nat = Nat::masquerading();
+    for family in &FAMILIES {
+        for packet in large(family.red, 4321, family.server) {
+            let answer = packet.clone().from((family.gateway, 4321)).answer();
+            let [out, back] = [packet, answer].map(|packet| parts(&packet.frame(), 1200, 80));
+            for (out, back) in out.iter().zip(&back).rev().skip(1).rev() {
+                assert_eq!(nat.egress(out).assert_passed().src().ip(), (family.gateway, 0).endpoint().ip());
+                assert_eq!(nat.ingress(back).assert_passed().dst().ip(), (family.red, 0).endpoint().ip());
+            }
+        }
+    }
+}
+
+#[test]
+fn row_88_parts_that_may_not_be_taken_apart_stay_so() {
+    const MAY_NOT: u8 = 0x40;
+    let nat = Nat::masquerading();
+    let family = &FAMILIES[0];
+    for packet in large(family.red, 4321, family.server) {
+        let answer = packet.clone().from((family.gateway, 4321)).answer();
+        let [out, back] = [packet, answer].map(|packet| {
+            let mut parts = parts(&packet.frame(), 1200, 88);
+            for part in &mut parts {
+                part[20] |= MAY_NOT;
+                part[24..26].fill(0);
+                let sum = check::sum(&[&part[14..34]]);
+                part[24..26].copy_from_slice(&sum.to_be_bytes());
+            }
+            parts
+        });
+        for (out, back) in out.iter().zip(&back) {
+            assert_eq!(nat.egress(out).assert_passed().frame()[20..22], out[20..22]);
+            assert_eq!(nat.ingress(back).assert_passed().frame()[20..22], back[20..22]);
+        }
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use netctl_ebpf::reason::DropReason;
 use netctl_tests::{
-    packet::{Packet, icmp, ping, tcp, udp},
+    packet::{Packet, icmp, ping, proto, tcp, udp},
     prog::{Nat, forward, masquerade},
 };
 
@@ -28,9 +28,10 @@ fn quotes(packet: &Packet) -> [Vec<u8>; 2] {
     [datagram.clone(), datagram[..shortest].to_vec()]
 }
 
-/// Bytes behind the IP header and its options.
+/// Bytes behind the IP header and its options or extensions.
 fn packet_payload(packet: &Packet) -> usize {
-    let header = if packet.src.is_ipv4() { 20 + packet.options.len() } else { 40 };
+    let extensions: usize = packet.extensions.iter().map(|(_, bytes)| bytes.len()).sum();
+    let header = if packet.src.is_ipv4() { 20 + packet.options.len() } else { 40 + extensions };
     packet.frame().len() - 14 - header
 }
 
@@ -167,20 +168,25 @@ fn row_42_an_error_about_a_hairpinned_packet_reaches_its_sender() {
 }
 
 #[test]
-fn rows_62_63_a_quote_is_found_past_options_and_without_a_checksum() {
+fn rows_19_62_63_a_quote_is_found_past_options_and_without_a_checksum() {
     let nat = Nat::masquerading();
-    let plain = udp("192.168.15.1:4321", "203.0.113.2:53");
+    let options = [0, 0, 1, 4, 0, 0, 0, 0];
+    let [v4, v6] = FAMILIES.map(|family| udp((family.red, 4321), (family.server, 53)));
     let sent = [
-        plain.clone().without_checksum(),
-        Packet { options: vec![1; 12], ..plain.clone() },
-        Packet { options: vec![1; 40], ..plain },
+        (0, v4.clone().without_checksum()),
+        (0, Packet { options: vec![1; 12], ..v4.clone() }),
+        (0, Packet { options: vec![1; 40], ..v4 }),
+        (1, v6.clone().without_checksum()),
+        (1, v6.clone().extension(proto::DESTINATION, &options)),
+        (1, v6.extension(proto::HOP_BY_HOP, &options).extension(proto::DESTINATION, &options)),
     ];
-    for packet in sent {
+    for (family, packet) in sent {
+        let Family { red, gateway, stranger, .. } = FAMILIES[family];
+        let kind = kinds(&FAMILIES[family])[0];
         let seen = packet.clone().from(nat.egress(&packet).src());
         for (quote, wanted) in quotes(&seen).iter().zip(quotes(&packet)) {
-            let outcome = nat.ingress(&error("203.0.113.3", "203.0.113.1", (3, 4), quote));
-            let wanted = error("203.0.113.3", "192.168.15.1", (3, 4), &wanted);
-            assert_eq!(outcome.assert_passed().frame(), wanted.frame());
+            let outcome = nat.ingress(&error(stranger, gateway, kind, quote));
+            assert_eq!(outcome.assert_passed().frame(), error(stranger, red, kind, &wanted).frame());
         }
     }
 }
@@ -257,18 +263,19 @@ fn an_error_about_an_ended_flow_is_about_nothing_known() {
 }
 
 #[test]
-fn rows_64_65_a_wrong_quoted_checksum_and_what_follows_the_quote_are_kept() {
+fn rows_19_64_65_a_wrong_quoted_checksum_and_what_follows_the_quote_are_kept() {
     let nat = Nat::masquerading();
-    let sent = udp("192.168.15.1:4321", "203.0.113.2:53").payload(&[7; 120]);
-    nat.egress(&sent).assert_passed();
-    let seen = sent.clone().from("203.0.113.1:4321");
-    let (mut quote, mut wanted) = (seen.frame()[14..].to_vec(), sent.frame()[14..].to_vec());
-    for quoted in [&mut quote, &mut wanted] {
-        quoted[40] ^= 0x55; // its checksum knows nothing of that
-        quoted.truncate(128);
-        quoted.extend([0x20, 0, 0, 0, 0, 8, 1, 1, 0, 1, 0x11, 0x41]); // a label stack (RFC 4884, RFC 4950)
+    for (family, exceeded) in FAMILIES.iter().zip([(11, 0), (3, 0)]) {
+        let sent = udp((family.red, 4321), (family.server, 53)).payload(&[7; 120]);
+        let seen = sent.clone().from(nat.egress(&sent).src());
+        let (mut quote, mut wanted) = (seen.frame()[14..].to_vec(), sent.frame()[14..].to_vec());
+        for quoted in [&mut quote, &mut wanted] {
+            quoted[60] ^= 0x55; // its checksum knows nothing of that
+            quoted.truncate(128);
+            quoted.extend([0x20, 0, 0, 0, 0, 8, 1, 1, 0, 1, 0x11, 0x41]); // a label stack (RFC 4884, RFC 4950)
+        }
+        let outcome = nat.ingress(&error(family.stranger, family.gateway, exceeded, &quote));
+        let wanted = error(family.stranger, family.red, exceeded, &wanted);
+        assert_eq!(outcome.assert_passed().frame(), wanted.frame());
     }
-    let error = |to: &str, quote: &[u8]| icmp(("203.0.113.3", 0), (to, 0), 11, 0, quote);
-    let outcome = nat.ingress(&error("203.0.113.1", &quote));
-    assert_eq!(outcome.assert_passed().frame(), error("192.168.15.1", &wanted).frame());
 }

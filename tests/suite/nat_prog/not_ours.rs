@@ -133,3 +133,47 @@ fn row_131_what_comes_from_outside_for_the_gateways_inside_address_is_left_to_it
     }
     nat.assert_flows(0);
 }
+
+/// What the links of a gateway need among themselves, in all directions (RFC 4861, RFC 2710, RFC 3810).
+#[test]
+fn row_16_neighbour_discovery_router_advertisements_and_group_messages_are_left_alone() {
+    let mut nat = Nat::masquerading();
+    nat.forward(&forward("[2001:db8:113::1]:8080/tcp", "[fd15::2]:80"));
+    let router_alert = [0, 0, 5, 2, 0, 0, 0, 0];
+    let all_nodes = [0x33, 0x33, 0, 0, 0, 1];
+    for kind in [130, 131, 132, 133, 134, 135, 136, 143] {
+        let message = |from: &str, to: &str| {
+            let message = Packet { ttl: 255, ..icmp((from, 0), (to, 0), kind, 0, &[0; 24]) };
+            if matches!(kind, 133..=136) {
+                message
+            } else {
+                message.extension(proto::HOP_BY_HOP, &router_alert)
+            }
+        };
+        for (own, other) in [
+            ("2001:db8:113::1", "2001:db8:113::2"),
+            ("fe80::1", "fe80::2"),
+            ("fe80::1", "2001:db8:113::2"),
+            ("2001:db8:113::1", "ff02::1"),
+            ("::", "ff02::1:ff00:1"),
+        ] {
+            nat.egress(&message(own, other)).assert_untouched();
+        }
+        for (other, own) in [
+            ("2001:db8:113::2", "2001:db8:113::1"),
+            ("fe80::2", "2001:db8:113::1"),
+            ("fe80::2", "ff02::1"),
+            ("::", "ff02::1:ff00:1"),
+        ] {
+            nat.ingress(&message(other, own)).assert_untouched();
+            nat.ingress(&Packet { to_mac: all_nodes, ..message(other, own) }).assert_untouched();
+        }
+        for (one, other) in
+            [("fd15::1", "fd15::5"), ("fd15::5", "fd15::1"), ("fd15::1", "ff02::1"), ("fe80::1", "ff02::1")]
+        {
+            nat.inside_ingress(&message(one, other)).assert_untouched();
+            nat.inside_egress(&message(one, other)).assert_untouched();
+        }
+    }
+    nat.assert_flows(0);
+}

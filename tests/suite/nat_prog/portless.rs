@@ -68,6 +68,19 @@ fn row_56_queries_with_an_identifier_are_translated_and_other_types_dropped() {
     }
 }
 
+/// Of ICMPv6's messages echoes alone have an identifier: group queries, router and neighbour discovery, node information
+/// and what has no meaning yet have none.
+#[test]
+fn rows_19_56_messages_of_icmpv6_without_an_identifier_are_dropped() {
+    let nat = Nat::masquerading();
+    let family = &FAMILIES[1];
+    for kind in [100, 130, 133, 135, 136, 139, 140, 143, 200] {
+        let packet = icmp((family.red, 0), (family.server, 0), kind, 0, &[0; 24]);
+        nat.egress(&packet).assert_dropped(DropReason::Icmp);
+    }
+    nat.assert_flows(0);
+}
+
 /// Sets the checksum of an ICMP message in an IPv4 frame without options.
 fn fix_sum(frame: &mut [u8]) {
     frame[36..38].fill(0);

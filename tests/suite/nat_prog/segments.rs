@@ -127,3 +127,31 @@ fn row_15_a_checksum_of_zero_over_ipv6_stays_zero() {
     let back = nat.ingress(&answer).assert_passed().frame().to_vec();
     assert_eq!(back[60..62], [0, 0]);
 }
+
+/// Who resets cannot be known to be one of the ends; they find out by themselves, and have four minutes for it.
+#[test]
+fn row_108_a_reset_passes_in_the_window_or_not_and_the_flow_stays() {
+    let both = flag::SYN | flag::ACK;
+    for family in &FAMILIES {
+        let header = if family.red.contains(':') { 54 } else { 34 };
+        for (from_inside, is_out_of_window) in [(true, false), (true, true), (false, false), (false, true)] {
+            let nat = Nat::masquerading();
+            let open = [('>', flag::SYN), ('<', both), ('>', flag::ACK), ('<', flag::ACK)];
+            assert_passes(&nat, family, &open);
+            let packet = if from_inside { out(family, flag::RST) } else { back(family, flag::RST) };
+            let mut reset = packet.frame();
+            if is_out_of_window {
+                reset[header + 4] ^= 0x40; // 2^30 ahead
+                check::repair(&mut reset);
+            }
+            if from_inside {
+                nat.egress(&reset).assert_only_changed(Src((family.gateway, 4321))).assert_checksums_valid();
+            } else {
+                nat.ingress(&reset).assert_only_changed(Dst((family.red, 4321))).assert_checksums_valid();
+            }
+            nat.assert_flows(1);
+            assert_passes(&nat, family, &[('<', flag::ACK), ('>', flag::ACK), ('<', flag::RST)]);
+            nat.assert_flows(1);
+        }
+    }
+}
