@@ -11,6 +11,7 @@ mod namespace;
 mod nat;
 mod neigh;
 mod ns;
+mod ping;
 mod plan;
 mod print;
 mod progress;
@@ -73,6 +74,9 @@ enum Verb {
     Ls,
     /// Show a topology in full: links, addresses, routes, neighbours, NAT
     Show(show::Args),
+    /// Ping from every namespace to every other, and try the forwarded ports; exit 3 if one fails that should not
+    #[command(after_help = ping::EXAMPLES)]
+    Ping(ping::Args),
     /// Print the JSON Schema of the topology file, for editors
     #[command(after_help = schema::EXAMPLES)]
     Schema,
@@ -111,6 +115,7 @@ impl Verb {
             Self::Down(_) => "down",
             Self::Ls => "ls",
             Self::Show(_) => "show",
+            Self::Ping(_) => "ping",
             Self::Schema => "schema",
             Self::Exec(_) => "exec",
             Self::Ns(_) => "ns",
@@ -183,6 +188,7 @@ fn run(cli: &Cli, printer: &mut Printer) -> Result<Exit, Failure> {
         Verb::Down(args) => down::run(args, &directories, printer),
         Verb::Ls => ls::run(&directories, printer),
         Verb::Show(args) => show::run(args, &directories, printer),
+        Verb::Ping(args) => ping::run(args, &directories, printer),
         Verb::Schema => schema::run(printer),
         Verb::Exec(args) => exec::run(args),
         Verb::Ns(args) => ns::run(args, &directories, printer),

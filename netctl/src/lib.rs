@@ -23,6 +23,7 @@ pub mod netlink;
 pub mod netns;
 pub mod observe;
 pub mod op;
+pub mod ping;
 pub mod place;
 pub mod plan;
 pub mod show;

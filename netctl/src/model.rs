@@ -38,6 +38,7 @@ use std::{
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::address::is_link_local;
 pub use self::{
     backend::Backend,
     behaviour::{Filtering, Mapping},
@@ -76,11 +77,25 @@ pub struct Topology {
 }
 
 impl Topology {
-    /// Whether it has the host forward IPv6.
+    /// Its namespaces, in the order of the file, then the host if it has links or rules there.
     #[must_use]
-    pub fn forwards_ipv6_on_host(&self) -> bool {
-        let host = self.sysctls.get(&Place::Host);
-        host.and_then(|sysctls| sysctls.get("net.ipv6.conf.all.forwarding")).is_some_and(|value| value != "0")
+    pub fn places(&self) -> Vec<Place> {
+        let namespaces = self.namespaces.iter().map(|namespace| Place::Netns(namespace.name.clone()));
+        namespaces.chain(self.uses_host().then_some(Place::Host)).collect()
+    }
+
+    fn uses_host(&self) -> bool {
+        let ends = self.cables.iter().flat_map(|cable| [&cable.a, &cable.b]).map(|end| &end.place);
+        let bridges = self.bridges.iter().map(|bridge| &bridge.place);
+        let gateways = self.gateways.iter().map(|gateway| &gateway.place);
+        ends.chain(bridges).chain(gateways).any(|place| *place == Place::Host)
+    }
+
+    /// Whether it has a place forward packets of IPv4, or of IPv6.
+    #[must_use]
+    pub fn forwards(&self, place: &Place, ipv4: bool) -> bool {
+        let key = if ipv4 { forwarding::IPV4 } else { forwarding::IPV6 };
+        self.sysctls.get(place).and_then(|sysctls| sysctls.get(key)).is_some_and(|value| value != "0")
     }
 }
 

@@ -182,7 +182,7 @@ impl Planner<'_> {
     /// do both (`accept_ra` 2, rt6_purge_dflt_routers in net/ipv6/route.c): the host would lose its default route.
     fn keep_advertised_routes(&mut self) {
         let given = self.given;
-        if !given.topology.forwards_ipv6_on_host() {
+        if !given.topology.forwards(&Place::Host, false) {
             return;
         }
         let Some(host) = given.there(&Place::Host) else { return };

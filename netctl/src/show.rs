@@ -177,21 +177,13 @@ pub fn show(name: &TopologyName, directories: &Directories) -> Result<Shown, Err
     let topology = &record.topology;
     let mut places = Places::default();
     let mut shown = Vec::new();
-    let namespaces = topology.namespaces.iter().map(|namespace| Place::Netns(namespace.name.clone()));
-    for place in namespaces.chain(uses_host(topology).then_some(Place::Host)) {
+    for place in topology.places() {
         let mut seen = look(topology, place, &mut places)?;
         seen.nat = look_at_nat(topology, &seen, &places, directories)?;
         seen.netfilter = look_at_netfilter(topology, &seen, &places)?;
         shown.push(seen);
     }
     Ok(Shown { name: name.clone(), complete: record.complete, places: shown })
-}
-
-fn uses_host(topology: &Topology) -> bool {
-    let mut ends = topology.cables.iter().flat_map(|cable| [&cable.a, &cable.b]);
-    topology.bridges.iter().any(|bridge| bridge.place == Place::Host)
-        || ends.any(|end| end.place == Place::Host)
-        || topology.gateways.iter().any(|gateway| gateway.place == Place::Host)
 }
 
 fn look(topology: &Topology, place: Place, places: &mut Places) -> Result<ShownPlace, Error> {

@@ -218,7 +218,7 @@ fn settle_host_sysctls(
     let wanted = topology.sysctls.get(&Place::Host).unwrap_or(&none);
     let seen = observed.places.get(&Place::Host).map(|host| &host.sysctls);
     found.retain(|key, value| {
-        let keeps_routes = topology.forwards_ipv6_on_host() && key.ends_with(".accept_ra");
+        let keeps_routes = topology.forwards(&Place::Host, false) && key.ends_with(".accept_ra");
         let stays = wanted.contains_key(key) || keeps_routes;
         if !stays {
             ops.push(Op::SetSysctl {

@@ -20,6 +20,7 @@ mod nat_cli;
 mod nat_prog;
 mod offload;
 mod path;
+mod ping;
 mod quickstart;
 mod refusal;
 mod reload;

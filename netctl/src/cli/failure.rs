@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use netctl::{down, model, netns::NetnsError, show, single, state, up};
+use netctl::{down, model, netns::NetnsError, ping, show, single, state, up};
 
 use super::{Exit, words};
 
@@ -26,6 +26,8 @@ pub(super) enum Failure {
     #[error(transparent)]
     Show(#[from] show::Error),
     #[error(transparent)]
+    Ping(#[from] ping::Error),
+    #[error(transparent)]
     State(#[from] state::Error),
     #[error(transparent)]
     Netns(#[from] NetnsError),
@@ -46,12 +48,13 @@ impl Failure {
             Self::TwoFiles { .. } => Some("say which one is meant".to_owned()),
             Self::Name { .. } => Some("begin the file with `name = \"NAME\"`".to_owned()),
             Self::Spec(error) => error.hint(),
-            Self::Up(error) | Self::Show(show::Error::Up(error)) | Self::Down(down::Error::Up(error)) => {
-                error.hint()
-            }
+            Self::Up(error)
+            | Self::Show(show::Error::Up(error))
+            | Self::Ping(ping::Error::Up(error))
+            | Self::Down(down::Error::Up(error)) => error.hint(),
             Self::Single(error) => error.hint(),
             Self::Words(error) => error.hint(),
-            Self::Show(show::Error::NotUp(_)) => {
+            Self::Show(show::Error::NotUp(_)) | Self::Ping(ping::Error::NotUp(_)) => {
                 Some("`netctl ls` lists the topologies that are up".to_owned())
             }
             Self::Netns(NetnsError::NotFound { .. }) => {

@@ -19,10 +19,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, directories: &Directories, printer: &mut Printer) -> Result<Exit, Failure> {
-    let name = match (&args.topology, directories.topologies()?.as_slice()) {
-        (None, [only]) => only.clone(),
-        (argument, _) => source::name(argument.as_deref())?,
-    };
+    let name = source::up(args.topology.as_deref(), directories)?;
     let shown = show(&name, directories)?;
     printer.show(&shown, |printer| tell(&shown, printer))?;
     for place in &shown.places {

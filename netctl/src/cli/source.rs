@@ -8,6 +8,7 @@ use std::{
 use netctl::{
     model::{Topology, TopologyName},
     spec,
+    state::Directories,
 };
 
 use super::Failure;
@@ -26,6 +27,14 @@ pub(super) fn topology(file: Option<&Path>) -> Result<Topology, Failure> {
         [true, false] => read(Path::new(DEFAULT_FILES[0])),
         [false, true] => read(Path::new(DEFAULT_FILES[1])),
         [false, false] => quickstart(),
+    }
+}
+
+/// The topology that is up and that an argument means; without one the only one that is.
+pub(super) fn up(argument: Option<&str>, directories: &Directories) -> Result<TopologyName, Failure> {
+    match (argument, directories.topologies()?.as_slice()) {
+        (None, [only]) => Ok(only.clone()),
+        _ => name(argument),
     }
 }
 

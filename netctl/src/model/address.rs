@@ -47,7 +47,7 @@ pub(super) fn is_unicast(address: IpAddr) -> bool {
 }
 
 /// Whether this is an IPv6 link-local address, which means something else on each link.
-pub(super) fn is_link_local(address: IpAddr) -> bool {
+pub(crate) fn is_link_local(address: IpAddr) -> bool {
     matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local())
 }
 

@@ -7,8 +7,10 @@ use super::{
 };
 use crate::spec::{KeyPath, Namespace, Spec, key_path};
 
-const IPV4: &str = "net.ipv4.ip_forward";
-const IPV6: &str = "net.ipv6.conf.all.forwarding";
+/// Whether a place forwards IPv4.
+pub(super) const IPV4: &str = "net.ipv4.ip_forward";
+/// Whether a place forwards IPv6.
+pub(super) const IPV6: &str = "net.ipv6.conf.all.forwarding";
 
 type Sysctls = BTreeMap<Place, BTreeMap<String, String>>;
 

@@ -1,4 +1,4 @@
-//! Neighbours: which MAC address an IP address has been found at. Read only.
+//! Neighbours: which MAC address an IP address has been found at.
 //!
 //! Follows net/core/neighbour.c and include/uapi/linux/neighbour.h.
 
@@ -52,6 +52,17 @@ impl Neighbour {
 /// Those of [`Socket::dump`].
 pub fn dump(socket: &mut Socket) -> Result<Vec<Neighbour>, Error> {
     socket.dump(Request::new(Rtm::Getneigh, NlmF::DUMP, &[0; 12]), parse)
+}
+
+/// `ip neigh delete ADDRESS dev LINK`
+#[must_use]
+pub fn delete(index: u32, address: IpAddr) -> Request {
+    let mut header = [0; 12];
+    header[0] = family::of(address);
+    header[4..8].copy_from_slice(&index.to_ne_bytes());
+    let mut request = Request::new(Rtm::Delneigh, NlmF::ACK, &header);
+    request.ip(Nda::Dst, address);
+    request
 }
 
 /// Reads an `RTM_NEWNEIGH`; `None` for any other message, for a bridge's forwarding entries, which share the type, and
@@ -153,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kernels_neighbours_are_listed() {
+    fn the_kernels_neighbours_are_listed_and_deleted() {
         isolated(|| {
             let mut socket = Socket::open().unwrap();
             let bridge: IfName = "br0".parse().unwrap();
@@ -177,6 +188,9 @@ mod tests {
             for address in [v4, v6] {
                 assert!(all.contains(&expected(address)), "{all:?}");
             }
+            assert_eq!(socket.execute(vec![delete(5, v4), delete(5, v6)]).unwrap(), vec![Ok(()); 2]);
+            let all = dump(&mut socket).unwrap();
+            assert!(!all.iter().any(|its| [v4, v6].contains(&its.address)), "{all:?}");
         });
     }
 }

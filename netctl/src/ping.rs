@@ -1,0 +1,219 @@
+//! Who reaches whom: every place of a topology that is up pings every address of the others and connects to the forwarded
+//! ports, and what comes of it is compared with what the topology lets expect. What `netctl ping` tells.
+
+mod expect;
+mod icmp;
+mod neighbours;
+mod network;
+mod wire;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, SocketAddr, TcpListener},
+    time::Duration,
+};
+
+pub use self::{expect::Why, wire::Outcome};
+use self::{
+    neighbours::Neighbours,
+    network::{Network, Seat},
+    wire::{call, echo},
+};
+use crate::{
+    interrupt,
+    model::{Forward, Gateway, NetnsName, Place, Protocol, Topology, TopologyName},
+    netns::NetnsError,
+    place::{self, Places},
+    state::{self, Directories},
+    up,
+};
+
+/// Why nothing could be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It is not up.
+    #[error("there is no topology `{0}`")]
+    NotUp(TopologyName),
+    /// This process may not.
+    #[error(transparent)]
+    Up(#[from] up::Error),
+    /// The record could not be read.
+    #[error(transparent)]
+    State(#[from] state::Error),
+    /// A place could not be entered.
+    #[error(transparent)]
+    Place(#[from] place::Error),
+    /// A namespace could not be entered.
+    #[error(transparent)]
+    Netns(#[from] NetnsError),
+    /// The user has seen enough.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+/// Everything that was asked, and what came of it.
+#[derive(Debug)]
+pub struct Report {
+    /// Of which topology.
+    pub topology: TopologyName,
+    /// Its places.
+    pub places: Vec<Place>,
+    /// All pings, then all connections.
+    pub probes: Vec<Probe>,
+}
+
+/// One question and its answer.
+#[derive(Debug)]
+pub struct Probe {
+    /// Who asked.
+    pub from: Place,
+    /// Whom: of a forwarded port, the gateway.
+    pub to: Place,
+    /// How.
+    pub how: How,
+    /// Whether an answer is expected, and why not.
+    pub expected: Result<(), Why>,
+    /// What came of it.
+    pub outcome: Outcome,
+}
+
+/// What was asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum How {
+    /// An echo of this address, by ICMP.
+    Echo(IpAddr),
+    /// A connection to a forwarded port, by TCP.
+    Connect {
+        /// The forward, as the file's `listen` has it.
+        listen: String,
+        /// Where it was called.
+        at: SocketAddr,
+    },
+}
+
+impl Probe {
+    /// Whether an answer was expected and did not come.
+    #[must_use]
+    pub fn is_failure(&self) -> bool {
+        self.expected.is_ok() && matches!(self.outcome, Outcome::Failed(_))
+    }
+}
+
+/// Asks everyone everything. Unanswered is what no answer came to within `timeout`.
+///
+/// # Errors
+/// If the topology is not up, or a namespace of it is there and cannot be entered.
+pub fn ping(name: &TopologyName, timeout: Duration, directories: &Directories) -> Result<Report, Error> {
+    up::require_root()?;
+    let record = directories.record(name)?.ok_or_else(|| Error::NotUp(name.clone()))?;
+    let topology = &record.topology;
+    let places = topology.places();
+    let mut open = Places::default();
+    let sockets = sockets(&places, &mut open)?;
+    let _servers = servers(topology, &open);
+    let mut probes = questions(topology, &places);
+    ask(&mut probes, &sockets, &mut open, timeout)?;
+    if interrupt::is_requested() {
+        return Err(Error::Interrupted);
+    }
+    Ok(Report { topology: name.clone(), places, probes })
+}
+
+/// Opens the places that are there.
+fn sockets(places: &[Place], open: &mut Places) -> Result<BTreeMap<Place, echo::Sockets>, Error> {
+    let names = places.iter().filter_map(|place| match place {
+        Place::Host => None,
+        Place::Netns(name) => Some(name.clone()),
+    });
+    open.open_all(&names.collect::<Vec<NetnsName>>())?;
+    let mut sockets = BTreeMap::new();
+    for place in places {
+        if open.open(place)? {
+            let its = open.netns(place)?.run(|| Ok::<_, NetnsError>(echo::Sockets::open()))?;
+            sockets.insert(place.clone(), its);
+        }
+    }
+    Ok(sockets)
+}
+
+/// Listeners where forwards lead and nobody listens, so that there is somebody to reach.
+fn servers(topology: &Topology, open: &Places) -> Vec<TcpListener> {
+    let network = Network::new(topology);
+    let targets: BTreeSet<SocketAddr> =
+        tcp_forwards(topology).map(|(_, rule)| SocketAddr::new(rule.to, rule.to_port)).collect();
+    let listen = |at: SocketAddr| call::listen(open.netns(network.owner(at.ip())?).ok()?, at);
+    targets.into_iter().filter_map(listen).collect()
+}
+
+fn tcp_forwards(topology: &Topology) -> impl Iterator<Item = (&Gateway, &Forward)> {
+    let gateways = topology.gateways.iter();
+    let forwards = gateways.flat_map(|gateway| gateway.forwards.iter().map(move |rule| (gateway, rule)));
+    forwards.filter(|(_, rule)| rule.protocol == Protocol::Tcp)
+}
+
+/// What there is to ask, without outcomes.
+fn questions(topology: &Topology, places: &[Place]) -> Vec<Probe> {
+    let network = Network::new(topology);
+    let probe = |from: &Place, to: &Place, how, expected| {
+        let outcome = Outcome::Failed(format!("there is no namespace `{from}`"));
+        Probe { from: from.clone(), to: to.clone(), how, expected, outcome }
+    };
+    let mut probes = Vec::new();
+    for from in places {
+        for to in places.iter().filter(|to| *to != from) {
+            for address in network.seat(to).into_iter().flat_map(Seat::addresses) {
+                let expected = expect::echo(&network, from, address);
+                probes.push(probe(from, to, How::Echo(address), expected));
+            }
+        }
+    }
+    for (gateway, rule) in tcp_forwards(topology) {
+        let Some(address) = listens_at(gateway, rule, &network) else { continue };
+        let at = SocketAddr::new(address, rule.ports.0);
+        for from in places {
+            let expected = expect::connect(&network, from, at.ip(), at.port());
+            let how = How::Connect { listen: rule.listen(), at };
+            probes.push(probe(from, &gateway.place, how, expected));
+        }
+    }
+    probes
+}
+
+/// The address to call a forward by: its own, else one of an uplink, else any of the gateway.
+fn listens_at(gateway: &Gateway, rule: &Forward, network: &Network<'_>) -> Option<IpAddr> {
+    let of_family = |address: &IpAddr| address.is_ipv4() == rule.to.is_ipv4();
+    let seat = network.seat(&gateway.place)?;
+    let outside = || gateway.uplinks.iter().flat_map(|name| seat.addresses_of(name)).find(of_family);
+    rule.address.or_else(outside).or_else(|| seat.addresses().find(of_family))
+}
+
+/// Fills the outcomes in, of those whose places are there.
+fn ask(
+    probes: &mut [Probe],
+    sockets: &BTreeMap<Place, echo::Sockets>,
+    open: &mut Places,
+    timeout: Duration,
+) -> Result<(), Error> {
+    let (mut pings, mut calls) = (Vec::new(), Vec::new());
+    for (index, probe) in probes.iter().enumerate() {
+        match (sockets.get(&probe.from), &probe.how) {
+            (Some(sockets), How::Echo(address)) => pings.push((index, (sockets, *address))),
+            (Some(_), How::Connect { at, .. }) => calls.push((index, (open.netns(&probe.from)?, *at))),
+            (None, _) => {}
+        }
+    }
+    let (indexes, questions): (Vec<_>, Vec<_>) = calls.into_iter().unzip();
+    let mut outcomes: Vec<_> = indexes.into_iter().zip(call::all(&questions, timeout)).collect();
+    let (indexes, questions): (Vec<_>, Vec<_>) = pings.into_iter().unzip();
+    let addresses = questions.iter().map(|(_, to)| *to).collect();
+    let neighbours = Neighbours::look(sockets.keys().cloned(), addresses, open)?;
+    let forget = || {
+        let forgotten = neighbours.forget(open);
+        forgotten.unwrap_or_else(|error| tracing::debug!("neighbours stay known: {error}"));
+    };
+    outcomes.extend(indexes.into_iter().zip(echo::all(&questions, timeout, forget)));
+    for (index, outcome) in outcomes {
+        probes[index].outcome = outcome;
+    }
+    Ok(())
+}
