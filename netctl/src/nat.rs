@@ -20,6 +20,9 @@ use crate::{
     state::Directories,
 };
 
+/// Whether conntrack takes segments outside of the window that it knows for valid.
+pub(crate) const CONNTRACK_LIBERAL: &str = "net.netfilter.nf_conntrack_tcp_be_liberal";
+
 /// Why translation could not be set up or read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

@@ -12,10 +12,11 @@ use ipnet::IpNet;
 
 use crate::{
     model::{
-        Forward, IfName, Masquerade, NetnsName, Place, Route, Timeouts, Topology, TopologyName,
+        Forward, Gateway, IfName, Masquerade, NetnsName, Place, Route, Timeouts, Topology, TopologyName,
         backend::ROUTE_LOCALNET,
     },
     nat::{
+        CONNTRACK_LIBERAL,
         classic::{self, Rules, Tool},
         ebpf::{self, Build, Pins, Side, attach, load::Constants, maps::Tables},
     },
@@ -285,6 +286,11 @@ fn sysctls_to_read(
     let mut keys: BTreeSet<String> = wanted.into_iter().flat_map(BTreeMap::keys).cloned().collect();
     if *place == Place::Host && wanted.is_some() {
         keys.extend(host_routes.iter().filter_map(HostRoute::accept_ra));
+    }
+    let has_shortcuts = |gateway: &&Gateway| !gateway.ports.is_empty();
+    let mut shortcuts = topology.gateways.iter().filter(has_shortcuts).map(|gateway| &gateway.place);
+    if shortcuts.any(|at| at == place || *place == Place::Host) {
+        keys.insert(CONNTRACK_LIBERAL.to_owned());
     }
     if netfilter.contains_key(place) {
         keys.insert(ROUTE_LOCALNET.to_owned());

@@ -10,6 +10,7 @@ mod host;
 mod links;
 mod nat;
 mod rules;
+mod shortcut;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -44,6 +45,7 @@ pub fn plan(topology: &Topology, observed: &Observed) -> Result<Vec<Op>, Conflic
     planner.nat();
     planner.rules();
     planner.sysctls();
+    planner.sysctl_of_conntrack();
     planner.sysctls_of_netfilter();
     planner.routes();
     planner.end_rules();
@@ -61,6 +63,7 @@ pub fn translation(topology: &Topology, observed: &Observed) -> Vec<Op> {
     planner.retire_nat();
     planner.nat();
     planner.sysctls();
+    planner.sysctl_of_conntrack();
     planner.unload_nat();
     planner.ops
 }
