@@ -30,7 +30,8 @@ use crate::packet::{Endpoint, Packet};
 /// The uplink's index.
 pub const UPLINK_INDEX: u32 = 10;
 const UPLINK: &str = "wan0";
-const INSIDE_INDEX: u32 = 11;
+/// The index of the inside interface, which is a port, too.
+pub const INSIDE_INDEX: u32 = 11;
 const INSIDE: &str = "v-net-0";
 
 /// What can be run: a packet, or bytes that no packet has.
@@ -163,18 +164,25 @@ impl Nat {
     /// One run of a program in the calling thread's namespace, which has to be the gateway's: its verdict and the frame
     /// as it left it.
     pub fn test_run(&self, program: &str, ifindex: u32, frame: &[u8]) -> (i32, Vec<u8>) {
-        // struct __sk_buff (include/uapi/linux/bpf.h), up to `ifindex`.
-        let mut context = [0_u8; 44];
-        context[40..].copy_from_slice(&ifindex.to_ne_bytes());
+        self.test_run_with(program, &mut Context::at(ifindex), frame)
+    }
+
+    /// The same with more said about the packet, and what the program has left of that.
+    pub fn test_run_with(&self, program: &str, context: &mut Context, frame: &[u8]) -> (i32, Vec<u8>) {
         let mut out = vec![0; frame.len() + 256];
+        let (given, mut left) = (context.bytes(), context.bytes());
         let result = self.programs[program].test_run(TestRunOptions {
             data_in: Some(frame),
             data_out: Some(&mut out),
-            ctx_in: Some(&context),
+            ctx_in: Some(&given),
+            ctx_out: Some(&mut left),
             ..TestRunOptions::new()
         });
         let result = result.unwrap_or_else(|error| panic!("run {program}: {error:?}"));
         out.truncate(result.data_size_out as usize);
+        for (word, bytes) in context.0.iter_mut().zip(left.chunks_exact(4)) {
+            *word = u32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+        }
         (result.return_value.cast_signed(), out)
     }
 
@@ -211,6 +219,50 @@ impl Nat {
             let made_by = both.map(|half| (half.kind, half.rule, half.generation));
             assert_eq!(made_by[0], made_by[1], "one rule made both");
         }
+    }
+}
+
+/// What is known of a packet beside its bytes: `struct __sk_buff` (include/uapi/linux/bpf.h).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Context([u32; 48]);
+
+impl Context {
+    const MARK: usize = 2;
+    const IFINDEX: usize = 10;
+    const CB: std::ops::Range<usize> = 12..17;
+
+    /// Of a packet at an interface.
+    #[must_use]
+    pub fn at(ifindex: u32) -> Self {
+        let mut context = Self([0; 48]);
+        context.0[Self::IFINDEX] = ifindex;
+        context
+    }
+
+    /// With a mark.
+    #[must_use]
+    pub fn marked(mut self, mark: u32) -> Self {
+        self.0[Self::MARK] = mark;
+        self
+    }
+
+    /// With a control block.
+    #[must_use]
+    pub fn with_cb(mut self, cb: [u32; 5]) -> Self {
+        self.0[Self::CB].copy_from_slice(&cb);
+        self
+    }
+
+    /// The same packet at another interface: what it takes along.
+    #[must_use]
+    pub fn moved(&self, ifindex: u32) -> Self {
+        let mut moved = Self::at(ifindex).marked(self.0[Self::MARK]);
+        moved.0[Self::CB].copy_from_slice(&self.0[Self::CB]);
+        moved
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        self.0.iter().flat_map(|word| word.to_ne_bytes()).collect()
     }
 }
 

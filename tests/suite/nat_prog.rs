@@ -18,6 +18,7 @@ mod race;
 mod read_back;
 mod refused;
 mod segments;
+mod shortcut;
 mod sums;
 mod uplinks;
 mod verifier;

@@ -213,6 +213,15 @@ fn octets(address: IpAddr) -> Vec<u8> {
     }
 }
 
+/// Makes the checksum of an IPv4 header without options right again; of anything else it changes nothing.
+pub fn fill_header_checksum(frame: &mut [u8]) {
+    if frame[12..15] == [0x08, 0x00, 0x45] {
+        frame[24..26].fill(0);
+        let checksum = sum(&[&frame[14..34]]);
+        frame[24..26].copy_from_slice(&checksum.to_be_bytes());
+    }
+}
+
 /// The Internet checksum (RFC 1071) of several parts, each but the last of even length.
 #[must_use]
 pub fn sum(parts: &[&[u8]]) -> u16 {

@@ -25,7 +25,8 @@ use nix::{
 use super::{INSIDE, INSIDE_INDEX, Nat, UPLINK, UPLINK_INDEX};
 use crate::{lab::eventually, packet::GATEWAY_MAC};
 
-const PROGRAMS: [&str; 4] = ["uplink_egress", "uplink_ingress", "inside_ingress", "inside_egress"];
+const PROGRAMS: [&str; 6] =
+    ["uplink_egress", "uplink_ingress", "port_ingress", "port_egress", "inside_ingress", "inside_egress"];
 
 const ADDRESSES: [(u32, &str); 4] = [
     (UPLINK_INDEX, "203.0.113.1/24"),
