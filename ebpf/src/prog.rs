@@ -13,6 +13,7 @@ pub(crate) mod masquerade;
 pub(crate) mod parse;
 pub(crate) mod rewrite;
 pub(crate) mod shortcut;
+pub(crate) mod sweep;
 pub(crate) mod uplink;
 pub(crate) mod verify;
 

@@ -12,6 +12,7 @@ mod down;
 mod exec;
 mod explain;
 mod fault;
+mod flood;
 mod fragments;
 mod host;
 mod lab;

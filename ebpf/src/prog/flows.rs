@@ -23,7 +23,7 @@ use super::{
     Verdict, Work, binding, forward, kernel,
     maps::{self, ENDED, FLOWS, UNANSWERED},
     parse::{Packet, Transport},
-    verify,
+    sweep, verify,
 };
 
 pub(super) const EEXIST: i32 = -17;
@@ -385,38 +385,64 @@ fn keep_timer(half: *mut Half, work: &Work) {
     }
 }
 
-/// Does nothing where the timer is set already.
+/// Sets the flow's timer, or has the flow looked after in another way.
 #[inline(never)]
 fn start_timer(half: *mut Half, proto: u8) {
-    // SAFETY: the timer of a live entry of FLOWS, which has the kernel's layout.
-    unsafe {
-        let timer: *mut KernelTimer = (&raw mut (*half).timer).cast();
-        if bpf_timer_init(timer, (&raw const FLOWS).cast_mut().cast(), CLOCK_MONOTONIC) == 0 {
-            bpf_timer_set_callback(timer, expire as *mut c_void);
-            let lifetime = maps::timeouts().lifetime_ns(proto, (*half).tcp_seen, 0, false);
-            bpf_timer_start(timer, lifetime.min(flow::TICK_NS), 0);
-        }
+    sweep::prepare();
+    // SAFETY: a live entry of FLOWS.
+    let lifetime = maps::timeouts().lifetime_ns(proto, unsafe { (*half).tcp_seen }, 0, false);
+    if !set_timer(half, lifetime) {
+        sweep::within(lifetime);
     }
 }
 
-/// The timer of an original half: ends the flow when neither direction was used for its lifetime, else sleeps on.
+/// Sets the flow's timer to so many nanoseconds, unless it is set already; false if the kernel has no memory for it.
+#[inline(always)]
+pub(super) fn set_timer(half: *mut Half, patience_ns: u64) -> bool {
+    // SAFETY: the timer of a live entry of FLOWS, which has the kernel's layout.
+    unsafe {
+        if (*half).is_timed != 0 {
+            return true;
+        }
+        let timer: *mut KernelTimer = (&raw mut (*half).timer).cast();
+        if bpf_timer_init(timer, (&raw const FLOWS).cast_mut().cast(), CLOCK_MONOTONIC) != 0 {
+            return false;
+        }
+        (*half).is_timed = 1;
+        bpf_timer_set_callback(timer, expire as *mut c_void);
+        bpf_timer_start(timer, patience_ns.min(flow::TICK_NS), 0) == 0
+    }
+}
+
+/// The timer of an original half: ends the flow when it is over, else sleeps on.
 extern "C" fn expire(_map: *mut c_void, key: *mut FlowKey, half: *mut Half) -> i32 {
     // SAFETY: the kernel passes pointers to the entry's own key and value.
+    unsafe {
+        if let Some(left) = keep(&*key, half) {
+            bpf_timer_start((&raw mut (*half).timer).cast(), left.min(flow::TICK_NS), 0);
+        }
+    }
+    0
+}
+
+/// Ends the flow of an original half if neither direction was used for its lifetime; else how long that may yet last.
+#[inline(never)]
+pub(super) fn keep(key: &FlowKey, half: *const Half) -> Option<u64> {
+    // SAFETY: a live entry of FLOWS, as is its other half.
     unsafe {
         let other_key = (*half).to.reversed();
         let (reply_seen, reply_used_ns, answered) = match FLOWS.get_ptr(&other_key) {
             Some(other) => ((*other).tcp_seen, (*other).last_seen_ns, (*other).packets != 0),
             None => (tcp::flag::RST, 0, false),
         };
-        let lifetime = maps::timeouts().lifetime_ns((*key).proto, (*half).tcp_seen, reply_seen, answered);
+        let lifetime = maps::timeouts().lifetime_ns(key.proto, (*half).tcp_seen, reply_seen, answered);
         let deadline = (*half).last_seen_ns.max(reply_used_ns) + lifetime;
         let now = bpf_ktime_get_coarse_ns();
         if now >= deadline || !maps::is_live((*half).rule, (*half).generation) {
-            end(&*key, half, &other_key);
-        } else {
-            binding::keep(&*key, &*half);
-            bpf_timer_start((&raw mut (*half).timer).cast(), (deadline - now).min(flow::TICK_NS), 0);
+            end(key, half, &other_key);
+            return None;
         }
+        binding::keep(key, &*half);
+        Some(deadline - now)
     }
-    0
 }

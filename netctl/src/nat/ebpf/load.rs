@@ -27,8 +27,9 @@ use super::{Build, Error, Pins, make_parent, remove_tree};
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/netctl.bpf.o"));
 
 /// Every map of the object that outlives a build. What is not here, each build has of its own.
-const MAPS: [&str; 16] = [
+const MAPS: [&str; 17] = [
     "FLOWS",
+    "SWEEP",
     "UNANSWERED",
     "BINDINGS",
     "CONTACTS",

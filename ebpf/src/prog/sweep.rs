@@ -1,0 +1,123 @@
+//! Flows whose own timer could not be set: one timer looks after them all.
+//!
+//! The kernel allocates a flow's timer without waiting and may find no memory at that moment (`__bpf_async_init` in
+//! kernel/bpf/helpers.c); 6.18, which allocates it by `kmalloc_nolock`, refuses nine of ten when many flows begin at
+//! once. While there is any such flow, the whole table is gone through whenever one of them may be over.
+
+use core::ffi::c_void;
+
+use aya_ebpf::{
+    bindings::bpf_timer as KernelTimer,
+    btf_maps::Array,
+    helpers::generated::{
+        bpf_for_each_map_elem, bpf_ktime_get_coarse_ns, bpf_timer_init, bpf_timer_set_callback,
+        bpf_timer_start,
+    },
+    macros::btf_map,
+};
+use netctl_ebpf::{
+    config::SECOND_NS,
+    flow::{FlowKey, Half, TICK_NS, bpf_timer, direction},
+};
+
+use super::{
+    flows::{self, CLOCK_MONOTONIC},
+    maps::FLOWS,
+};
+
+/// How often the table is gone through at most: that takes milliseconds where it is large.
+const PAUSE_NS: u64 = SECOND_NS;
+
+/// The timer, and when it will fire.
+#[repr(C)]
+struct Sweep {
+    timer: bpf_timer,
+    /// `CLOCK_MONOTONIC`, nanoseconds; 0 while it is not set.
+    due_ns: u64,
+    /// Whether the kernel has found memory for it.
+    is_made: u64,
+}
+
+#[btf_map]
+static SWEEP: Array<Sweep, 1> = Array::new();
+
+/// Makes the timer if there is none yet. Where each new flow asks for it, there is one before any flow has to go without.
+#[inline(always)]
+pub(crate) fn prepare() {
+    let Some(sweep) = SWEEP.get_ptr_mut(0) else { return };
+    // SAFETY: the one element of SWEEP, which has the kernel's layout.
+    unsafe {
+        if (*sweep).is_made != 0 {
+            return;
+        }
+        let timer: *mut KernelTimer = (&raw mut (*sweep).timer).cast();
+        if bpf_timer_init(timer, (&raw const SWEEP).cast_mut().cast(), CLOCK_MONOTONIC) == 0 {
+            bpf_timer_set_callback(timer, sweep_flows as *mut c_void);
+            (*sweep).is_made = 1;
+        }
+    }
+}
+
+/// Has the table gone through in so many nanoseconds, or before.
+#[inline(always)]
+pub(crate) fn within(patience_ns: u64) {
+    let Some(sweep) = SWEEP.get_ptr_mut(0) else { return };
+    // SAFETY: as above. Of two CPUs that ask at once one may be heard late.
+    unsafe {
+        let (now, patience_ns) = (bpf_ktime_get_coarse_ns(), within_bounds(patience_ns));
+        let due = (*sweep).due_ns;
+        // What is long overdue was cut short, and does not count.
+        if due != 0 && due + TICK_NS > now && due <= now + patience_ns {
+            return;
+        }
+        if bpf_timer_start((&raw mut (*sweep).timer).cast(), patience_ns, 0) == 0 {
+            (*sweep).due_ns = now + patience_ns;
+        }
+    }
+}
+
+/// One way through the table.
+struct Round {
+    /// How long until the next of the flows without a timer may be over.
+    next_ns: u64,
+}
+
+extern "C" fn sweep_flows(_map: *mut c_void, _key: *mut u32, sweep: *mut Sweep) -> i32 {
+    let mut round = Round { next_ns: u64::MAX };
+    // SAFETY: the kernel passes a pointer to the element; `look_after` has the signature that the helper calls, and
+    // `round` outlives the call.
+    unsafe {
+        (*sweep).due_ns = 0;
+        let flows = (&raw const FLOWS).cast_mut().cast();
+        bpf_for_each_map_elem(flows, look_after as *mut c_void, (&raw mut round).cast(), 0);
+    }
+    if round.next_ns != u64::MAX {
+        let patience_ns = within_bounds(round.next_ns);
+        // SAFETY: as above.
+        unsafe {
+            (*sweep).due_ns = bpf_ktime_get_coarse_ns() + patience_ns;
+            bpf_timer_start((&raw mut (*sweep).timer).cast(), patience_ns, 0);
+        }
+    }
+    0
+}
+
+#[inline(always)]
+fn within_bounds(patience_ns: u64) -> u64 {
+    patience_ns.clamp(PAUSE_NS, TICK_NS)
+}
+
+/// Ends the flow if it is over, or else tries once more to give it a timer.
+extern "C" fn look_after(_map: *mut c_void, key: *mut FlowKey, half: *mut Half, round: *mut Round) -> i64 {
+    // SAFETY: the kernel passes pointers to an entry of FLOWS, and what `sweep_flows` gave it.
+    unsafe {
+        if (*half).direction == direction::ORIGINAL
+            && (*half).is_timed == 0
+            && let Some(left_ns) = flows::keep(&*key, half)
+            && !flows::set_timer(half, left_ns)
+        {
+            (*round).next_ns = (*round).next_ns.min(left_ns);
+        }
+    }
+    0
+}
