@@ -6,6 +6,8 @@ pub mod pinned;
 
 use std::{collections::BTreeMap, net::IpAddr, slice};
 
+use ipnet::IpNet;
+
 use self::ebpf::{
     Build, Pins, attach,
     load::{self, Constants},
@@ -18,6 +20,7 @@ use crate::{
     op::{At, Lookup as _, Op},
     place::{self, Places},
     state::Directories,
+    sysctl::{self, SysctlError},
 };
 
 /// Whether conntrack takes segments outside of the window that it knows for valid.
@@ -44,6 +47,12 @@ pub enum Error {
     /// Somebody else has ended the rule.
     #[error("the rule is not in force")]
     NotInForce,
+    /// A rule for IPv6, where there is none.
+    #[error("IPv6 is off at `{0}`, and {1} is of IPv6")]
+    NoIpv6(IfName, IpNet),
+    /// The gateway does not tell whether it has IPv6.
+    #[error(transparent)]
+    Sysctl(#[from] SysctlError),
 }
 
 impl Error {
@@ -53,6 +62,9 @@ impl Error {
         match self {
             Self::Ebpf(error) => error.hint(),
             Self::Classic(error) => error.hint(),
+            Self::NoIpv6(..) => {
+                Some("turn it on (sysctl `net.ipv6.conf.*.disable_ipv6`), or leave the rule out")
+            }
             _ => None,
         }
     }
@@ -166,6 +178,9 @@ fn change_masquerades(
     places: &mut Places,
 ) -> Result<(), Error> {
     places.refresh(place)?;
+    for rule in after {
+        check_family(rule, places.netns(place)?)?;
+    }
     let addresses = addr::dump(places.socket(place)?)?;
     let new = after.iter().map(|rule| new_masquerade(rule, place, places, &addresses));
     let new = new.collect::<Result<Vec<_>, _>>()?;
@@ -212,12 +227,30 @@ fn new_masquerade<'a>(
         places.index(place, out).ok_or_else(|| Error::Ebpf(ebpf::Error::NoInterface(out.clone())))
     };
     let uplinks = rule.out.iter().map(index).collect::<Result<Vec<u32>, _>>()?;
-    let fallback = addresses
-        .iter()
-        .filter(|address| uplinks.contains(&address.index) && is_outside(address))
-        .map(|address| address.address.addr())
-        .find(|address| address.is_ipv4() == rule.source.addr().is_ipv4());
+    let fallback = fallback(addresses, &uplinks, rule.source.addr().is_ipv4());
     Ok(NewMasquerade { rule, uplinks, fallback })
+}
+
+/// The address to translate to where the kernel is too old to be asked for each packet.
+fn fallback(addresses: &[addr::Address], uplinks: &[u32], is_v4: bool) -> Option<IpAddr> {
+    let candidates = addresses.iter().filter(|address| {
+        uplinks.contains(&address.index) && is_outside(address) && address.address.addr().is_ipv4() == is_v4
+    });
+    candidates.min_by_key(|address| address.is_second_choice()).map(|address| address.address.addr())
+}
+
+/// Refuses a rule for IPv6 at an uplink that has it turned off: nothing would ever be translated.
+fn check_family(rule: &Masquerade, netns: &Netns) -> Result<(), Error> {
+    if rule.source.addr().is_ipv4() {
+        return Ok(());
+    }
+    for out in &rule.out {
+        let key = format!("net.ipv6.conf.{}.disable_ipv6", out.as_str().replace('.', "/")).parse()?;
+        if sysctl::read(netns, &[key])? != [Some("0".to_owned())] {
+            return Err(Error::NoIpv6(out.clone(), rule.source));
+        }
+    }
+    Ok(())
 }
 
 /// An address that others can answer to.
@@ -239,4 +272,35 @@ fn own_build() -> Result<Build, ebpf::Error> {
 /// Runs `f` inside a gateway's namespace.
 fn inside<T: Send>(netns: &Netns, f: impl FnOnce() -> Result<T, ebpf::Error> + Send) -> Result<T, Error> {
     netns.run(|| f().map_err(Error::from))
+}
+
+#[cfg(test)]
+mod tests {
+    use neli::consts::rtnl::RtScope;
+
+    use super::*;
+
+    fn address(index: u32, address: &str, flags: u32) -> addr::Address {
+        let address = address.parse().unwrap();
+        addr::Address { index, address, peer: None, broadcast: None, scope: RtScope::Universe, flags }
+    }
+
+    #[test]
+    fn an_old_kernel_is_told_the_first_address_that_is_no_second_choice() {
+        let addresses = [
+            address(2, "fd00::1/64", 0),
+            address(3, "fe80::1/64", 0),
+            address(3, "2001:db8::1/64", libc::IFA_F_TEMPORARY),
+            address(3, "2001:db8::2/64", libc::IFA_F_PERMANENT | libc::IFA_F_DEPRECATED),
+            address(3, "203.0.113.1/24", libc::IFA_F_PERMANENT),
+            address(3, "2001:db8::3/64", libc::IFA_F_PERMANENT),
+            address(3, "2001:db8::4/64", libc::IFA_F_PERMANENT),
+        ];
+        let chosen =
+            |count: usize, is_v4| fallback(&addresses[..count], &[3], is_v4).map(|ip| ip.to_string());
+        assert_eq!(chosen(7, false).as_deref(), Some("2001:db8::3"));
+        assert_eq!(chosen(7, true).as_deref(), Some("203.0.113.1"));
+        assert_eq!(chosen(5, false).as_deref(), Some("2001:db8::1"), "better than none");
+        assert_eq!(chosen(2, false), None);
+    }
 }

@@ -138,12 +138,13 @@ impl Nat {
         self.netns.run(|| Ok::<_, NetnsError>(f())).unwrap()
     }
 
-    /// `ip ARGUMENTS` in the gateway's namespace.
-    pub fn ip(&self, arguments: &str) {
+    /// `ip ARGUMENTS` in the gateway's namespace, and what it says.
+    pub fn ip(&self, arguments: &str) -> String {
         let arguments = arguments.split(' ');
         let output =
             self.within(|| Command::new("ip").args(arguments).output()).expect("these tests need `ip`");
         assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
     }
 
     fn run(&self, program: &str, ifindex: u32, frame: &impl Frame) -> Outcome {
@@ -228,8 +229,10 @@ pub struct Context([u32; 48]);
 
 impl Context {
     const MARK: usize = 2;
+    const PRIORITY: usize = 8;
     const IFINDEX: usize = 10;
     const CB: std::ops::Range<usize> = 12..17;
+    const DEPARTURE: std::ops::Range<usize> = 38..40;
 
     /// Of a packet at an interface.
     #[must_use]
@@ -244,6 +247,21 @@ impl Context {
     pub fn marked(mut self, mark: u32) -> Self {
         self.0[Self::MARK] = mark;
         self
+    }
+
+    /// With a priority and a time of departure.
+    #[must_use]
+    pub fn queued(mut self, priority: u32, departure: [u32; 2]) -> Self {
+        self.0[Self::PRIORITY] = priority;
+        self.0[Self::DEPARTURE].copy_from_slice(&departure);
+        self
+    }
+
+    /// What others have said about the packet: mark, priority and both halves of the time of departure.
+    #[must_use]
+    pub fn words(&self) -> [u32; 4] {
+        let [early, late] = [0, 1].map(|half| self.0[Self::DEPARTURE][half]);
+        [self.0[Self::MARK], self.0[Self::PRIORITY], early, late]
     }
 
     /// With a control block.

@@ -11,6 +11,7 @@ mod differ;
 mod down;
 mod exec;
 mod explain;
+mod families;
 mod fault;
 mod flood;
 mod fragments;

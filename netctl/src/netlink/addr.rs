@@ -80,6 +80,15 @@ impl Address {
     pub fn is_tentative(&self) -> bool {
         self.flags & libc::IFA_F_TENTATIVE != 0
     }
+
+    /// Whether the kernel takes it for a source only where it has no other: an IPv4 address beside the first of its
+    /// subnet, an IPv6 address that is temporary (the same flag), deprecated, or not known to be its own.
+    #[must_use]
+    pub fn is_second_choice(&self) -> bool {
+        const FLAGS: u32 =
+            libc::IFA_F_TEMPORARY | libc::IFA_F_DEPRECATED | libc::IFA_F_TENTATIVE | libc::IFA_F_DADFAILED;
+        self.flags & FLAGS != 0
+    }
 }
 
 /// `ip addr show`: every IPv4 and IPv6 address of the socket's namespace.

@@ -1,10 +1,12 @@
 //! Source NAT: what leaves, and the answers' way back.
 
+use std::fs;
+
 use netctl_tests::{
     packet::{Packet, flag, ping, proto, tcp, udp},
     prog::{
         Change::{Dst, Src},
-        Nat, masquerade,
+        Context, Nat, UPLINK_INDEX, masquerade,
     },
 };
 
@@ -186,4 +188,52 @@ fn rows_128_129_what_is_no_answer_to_the_flow_does_not_reach_the_client() {
         nat.ingress(&request).assert_untouched();
     }
     nat.assert_flows(6);
+}
+
+/// Of whole packets and of parts, which take a new identification.
+#[test]
+fn row_11_mark_priority_and_departure_time_survive() {
+    let nat = Nat::masquerading();
+    let run = |program, packet: &Packet| {
+        let mut context = Context::at(UPLINK_INDEX).marked(0x00c0_ffee).queued(0x0001_000a, [5, 6]);
+        let before = context.words();
+        let (_, frame) = nat.within(|| nat.test_run_with(program, &mut context, &packet.frame()));
+        assert_eq!(context.words(), before, "{program} of {packet:?}");
+        assert_ne!(frame, packet.frame(), "{program} translates {packet:?}");
+    };
+    for family in &FAMILIES {
+        for packet in openings(family.red, 4321, family.server) {
+            run("uplink_egress", &packet);
+            run("uplink_egress", &packet.clone().fragment(0, true));
+            run("uplink_ingress", &packet.from((family.gateway, 4321)).answer());
+        }
+    }
+    nat.assert_flows(6);
+}
+
+/// RFC 6724 as the kernel has it. The address that is good shares the least with the peer's, so that nothing but its
+/// being good speaks for it.
+#[test]
+fn row_17_the_outside_address_is_global_and_not_tentative_deprecated_or_temporary() {
+    const GOOD: &str = "2001:db8:113:0:8000::1";
+    let nat = Nat::masquerading();
+    let set = |key: &str, value: &str| {
+        nat.within(|| fs::write(format!("/proc/sys/net/ipv6/{key}"), value).unwrap());
+    };
+    let sent = udp("[fd15::1]:4321", "[2001:db8:113::2]:53");
+    nat.egress(&sent).assert_only_changed(Src("[2001:db8:113::1]:4321"));
+
+    nat.ip("address delete 2001:db8:113::1/64 dev wan0");
+    // One that is being looked for stays so for as long as the test takes.
+    set("neigh/wan0/retrans_time_ms", "1000000");
+    nat.ip("address add 2001:db8:113::6/64 dev wan0");
+    nat.ip("address add 2001:db8:113::3/64 dev wan0 nodad preferred_lft 0");
+    // Makes a temporary one of the same subnet.
+    set("conf/wan0/use_tempaddr", "1");
+    nat.ip(&format!("address add {GOOD}/64 dev wan0 nodad mngtmpaddr"));
+    for which in ["tentative", "deprecated", "temporary"] {
+        assert_ne!(nat.ip(&format!("-6 address show dev wan0 scope global {which}")), "", "none is {which}");
+    }
+    let sent = sent.from("[fd15::1]:4322");
+    nat.egress(&sent).assert_only_changed(Src(format!("[{GOOD}]:4322").as_str()));
 }
