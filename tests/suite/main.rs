@@ -32,3 +32,4 @@ mod tutorials;
 mod udp;
 mod up;
 mod vlan;
+mod wire;
