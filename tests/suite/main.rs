@@ -1,6 +1,7 @@
 //! The tests that need a kernel and root.
 #![expect(clippy::unwrap_used, reason = "tests panic")]
 
+mod apart;
 mod backend;
 mod beside;
 mod bulk;
