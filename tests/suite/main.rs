@@ -29,6 +29,7 @@ mod refusal;
 mod reload;
 mod scattered;
 mod settings;
+mod shortcut;
 mod tutorials;
 mod udp;
 mod up;
