@@ -19,6 +19,7 @@ mod fragments;
 mod host;
 mod lab;
 mod leaks;
+mod made;
 mod nat_cli;
 mod nat_prog;
 mod offload;
