@@ -5,6 +5,7 @@ mod cells;
 mod down;
 mod exec;
 mod failure;
+mod graph;
 mod link;
 mod ls;
 mod namespace;
@@ -74,6 +75,9 @@ enum Verb {
     Ls,
     /// Show a topology in full: links, addresses, routes, neighbours, NAT
     Show(show::Args),
+    /// Draw a topology: in characters, as SVG, for Mermaid or Graphviz
+    #[command(after_help = graph::EXAMPLES)]
+    Graph(graph::Args),
     /// Ping from every namespace to every other, and try the forwarded ports; exit 3 if one fails that should not
     #[command(after_help = ping::EXAMPLES)]
     Ping(ping::Args),
@@ -115,6 +119,7 @@ impl Verb {
             Self::Down(_) => "down",
             Self::Ls => "ls",
             Self::Show(_) => "show",
+            Self::Graph(_) => "graph",
             Self::Ping(_) => "ping",
             Self::Schema => "schema",
             Self::Exec(_) => "exec",
@@ -188,6 +193,7 @@ fn run(cli: &Cli, printer: &mut Printer) -> Result<Exit, Failure> {
         Verb::Down(args) => down::run(args, &directories, printer),
         Verb::Ls => ls::run(&directories, printer),
         Verb::Show(args) => show::run(args, &directories, printer),
+        Verb::Graph(args) => graph::run(args, &directories, printer),
         Verb::Ping(args) => ping::run(args, &directories, printer),
         Verb::Schema => schema::run(printer),
         Verb::Exec(args) => exec::run(args),

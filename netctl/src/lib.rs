@@ -15,6 +15,7 @@ pub mod apply;
 pub mod down;
 mod fault;
 pub mod firewall;
+pub mod graph;
 pub mod holder;
 pub mod interrupt;
 pub mod model;

@@ -38,7 +38,7 @@ use std::{
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::address::is_link_local;
+pub(crate) use self::{address::is_link_local, words::Ports};
 pub use self::{
     backend::Backend,
     behaviour::{Filtering, Mapping},

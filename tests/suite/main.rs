@@ -16,6 +16,7 @@ mod families;
 mod fault;
 mod flood;
 mod fragments;
+mod graph;
 mod host;
 mod lab;
 mod leaks;

@@ -30,6 +30,23 @@ pub(super) fn topology(file: Option<&Path>) -> Result<Topology, Failure> {
     }
 }
 
+/// What an argument means: the topology in a file, as it should be, or one that is up.
+pub(super) enum Meant {
+    File(Box<Topology>),
+    Up(TopologyName),
+}
+
+/// A file, or the name of a topology that is up; without either the only one that is up, else what `up` would bring up.
+pub(super) fn meant(argument: Option<&str>, directories: &Directories) -> Result<Meant, Failure> {
+    let file = |file| topology(file).map(|topology| Meant::File(Box::new(topology)));
+    match (argument, directories.topologies()?.as_slice()) {
+        (Some(text), _) if is_file(text) => file(Some(Path::new(text))),
+        (None, [only]) => Ok(Meant::Up(only.clone())),
+        (None, _) => file(None),
+        (argument, _) => name(argument).map(Meant::Up),
+    }
+}
+
 /// The topology that is up and that an argument means; without one the only one that is.
 pub(super) fn up(argument: Option<&str>, directories: &Directories) -> Result<TopologyName, Failure> {
     match (argument, directories.topologies()?.as_slice()) {

@@ -5,7 +5,7 @@ use std::fmt;
 use super::{Filtering, Forward, Mapping, Masquerade};
 
 /// `8080`, `8000-8009`
-struct Ports((u16, u16));
+pub(crate) struct Ports(pub(crate) (u16, u16));
 
 impl fmt::Display for Ports {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -55,11 +55,15 @@ impl Forward {
         }
     }
 
+    /// The ports that its ports map to, first to last.
+    pub(crate) fn targets(&self) -> (u16, u16) {
+        (self.to_port, self.to_port.saturating_add(self.ports.1 - self.ports.0))
+    }
+
     /// Where it sends to, as the file's `to` has it: `192.168.15.2:80`.
     #[must_use]
     pub fn target(&self) -> String {
-        let last = self.to_port.saturating_add(self.ports.1 - self.ports.0);
-        let ports = Ports((self.to_port, last));
+        let ports = Ports(self.targets());
         if self.to.is_ipv6() { format!("[{}]:{ports}", self.to) } else { format!("{}:{ports}", self.to) }
     }
 }

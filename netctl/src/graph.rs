@@ -1,0 +1,236 @@
+//! A topology as a picture: its places as boxes, its cables as wires between their interfaces. What `netctl graph` draws.
+//!
+//! This is what there is to draw, from the topology and, if it is up, from how it is. How it looks is up to the modules
+//! below, one for each format. Pure.
+
+mod alike;
+pub mod dot;
+mod layout;
+pub mod mermaid;
+mod scene;
+pub mod svg;
+pub mod text;
+
+use serde::Serialize;
+
+use crate::{
+    model::Topology,
+    show::{Shown, ShownLink},
+};
+
+/// A picture's content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Graph {
+    /// The topology's name.
+    pub name: String,
+    /// Whether the states are known.
+    pub live: bool,
+    /// Boxes.
+    pub nodes: Vec<Node>,
+    /// Wires.
+    pub cables: Vec<Cable>,
+    /// Forwarded ports whose server is in the picture.
+    pub services: Vec<Service>,
+}
+
+/// A place, or several that are alike.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Node {
+    /// `host` or the namespace; of several, the first and the last.
+    pub name: String,
+    /// How many places it stands for.
+    pub count: usize,
+    /// What it is beside a namespace.
+    pub role: Role,
+    /// Whether it has gone.
+    pub missing: bool,
+    /// Its layer-3 interfaces.
+    pub links: Vec<Link>,
+    /// Its masquerade rules.
+    pub masquerades: Vec<String>,
+    /// Its forwards: where each listens and where it leads.
+    pub forwards: Vec<(String, String)>,
+}
+
+/// What a place is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// A namespace among others.
+    Namespace,
+    /// It translates addresses.
+    Gateway,
+    /// It sends on what is for others.
+    Router,
+}
+
+/// An interface.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Link {
+    /// Its name, as the file has it.
+    pub name: String,
+    /// Whether it is a bridge.
+    pub bridge: bool,
+    /// Whether what leaves by it gets another source.
+    pub masquerades: bool,
+    /// Its addresses; of several places, from the first to the last.
+    pub addresses: Vec<String>,
+    /// How it is.
+    pub state: State,
+}
+
+/// How an interface is, the best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// Nobody has looked.
+    Unknown,
+    /// Up.
+    Up,
+    /// Up, but its other end is not.
+    NoCarrier,
+    /// Down.
+    Down,
+    /// Gone.
+    Missing,
+}
+
+impl State {
+    /// What to say of it, if anything is wrong.
+    #[must_use]
+    pub fn complaint(self) -> Option<&'static str> {
+        match self {
+            Self::Unknown | Self::Up => None,
+            Self::NoCarrier => Some("no carrier"),
+            Self::Down => Some("down"),
+            Self::Missing => Some("missing"),
+        }
+    }
+
+    fn of(link: &ShownLink) -> Self {
+        match (link.up, link.carrier) {
+            (false, _) => Self::Down,
+            (true, false) => Self::NoCarrier,
+            (true, true) => Self::Up,
+        }
+    }
+}
+
+/// One end of a wire: an interface of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Plug {
+    /// Which node.
+    pub node: usize,
+    /// Which of its links.
+    pub link: usize,
+}
+
+/// A wire, from inside to outside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Cable {
+    /// The end further inside.
+    pub inner: Plug,
+    /// The end further outside.
+    pub outer: Plug,
+    /// The bridge's port that it is plugged into.
+    pub port: Option<String>,
+    /// The worse of its ends.
+    pub state: State,
+}
+
+/// A server behind a forwarded port.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Service {
+    /// The gateway.
+    pub gateway: usize,
+    /// Which of its forwards, if there are several the first.
+    pub rule: usize,
+    /// The server's interface.
+    pub server: Plug,
+    /// `8080/tcp`
+    pub listen: String,
+    /// `80`
+    pub to: String,
+}
+
+impl Node {
+    /// What to call it beside its name.
+    fn title(&self) -> Option<String> {
+        match self.role {
+            _ if self.count > 1 => Some(format!("{} namespaces", self.count)),
+            Role::Namespace => None,
+            Role::Gateway => Some("gateway".to_owned()),
+            Role::Router => Some("router".to_owned()),
+        }
+    }
+}
+
+impl Graph {
+    /// The picture of a topology, and of how it is.
+    #[must_use]
+    pub fn new(topology: &Topology, shown: Option<&Shown>) -> Self {
+        alike::merged(scene::graph(topology, shown))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::QUICKSTART;
+
+    pub(super) fn graph(text: &str) -> Graph {
+        let topology = Topology::parse(text, "f", "trial".parse().unwrap());
+        Graph::new(&topology.unwrap_or_else(|error| panic!("{error}\n{text}")), None)
+    }
+
+    /// `INNER LINK - OUTER LINK` of each cable.
+    fn wires(graph: &Graph) -> Vec<String> {
+        let plug = |plug: Plug| {
+            let node = &graph.nodes[plug.node];
+            format!("{} {}", node.name, node.links[plug.link].name)
+        };
+        graph.cables.iter().map(|cable| format!("{} - {}", plug(cable.inner), plug(cable.outer))).collect()
+    }
+
+    #[test]
+    fn wires_lead_from_inside_to_outside() {
+        let quickstart = graph(QUICKSTART);
+        let expected =
+            ["red eth0 - router v-net-0", "blue eth0 - router v-net-0", "router wan0 - internet eth0"];
+        assert_eq!(wires(&quickstart), expected);
+        let roles: Vec<Role> = quickstart.nodes.iter().map(|node| node.role).collect();
+        assert_eq!(roles, [Role::Namespace, Role::Namespace, Role::Gateway, Role::Namespace]);
+        let turned = "[namespaces.a]\n[namespaces.b]\n[[cables]]\n\
+                      a = { namespace = 'b', interface = 'x', addresses = ['10.0.0.1/24'] }\n\
+                      b = { namespace = 'a', interface = 'y', addresses = ['10.0.0.2/24'] }\n\
+                      [[routes]]\nnamespace = 'a'\nto = 'default'\nvia = '10.0.0.1'";
+        assert_eq!(wires(&graph(turned)), ["a y - b x"]);
+    }
+
+    #[test]
+    fn a_forward_of_both_families_leads_to_its_server_once() {
+        let services = graph(QUICKSTART).services;
+        let [Service { gateway: 2, rule: 0, server, listen, to }] = &services[..] else {
+            panic!("{services:?}")
+        };
+        assert_eq!((*server, listen.as_str(), to.as_str()), (Plug { node: 1, link: 0 }, "8080/tcp", "80"));
+    }
+
+    #[test]
+    fn places_that_are_alike_are_one_box() {
+        let text = |count: u32| {
+            format!(
+                "[namespaces.a]\n[namespaces.w]\ncount = {count}\n[bridges.lan]\nnamespace = 'a'\n\
+                 addresses = ['10.0.0.1/24']\nports.w = {{}}"
+            )
+        };
+        let few = graph(&text(3));
+        assert_eq!((few.nodes.len(), few.cables.len()), (4, 3));
+        let many = graph(&text(40));
+        assert_eq!(wires(&many), ["w-0 … w-39 eth0 - a lan"]);
+        assert_eq!(
+            (many.nodes[1].count, &many.nodes[1].links[0].addresses[0][..]),
+            (40, "10.0.0.2 … 10.0.0.41/24")
+        );
+    }
+}
