@@ -186,8 +186,8 @@ pub struct Half {
     pub lease: Lease,
     /// Whether the original half's timer is set: 0 or 1.
     pub is_timed: u32,
-    /// Zero.
-    pub _pad: u32,
+    /// A number by chance: both halves of a flow have the same.
+    pub serial: u32,
 }
 
 const _: () = assert!(

@@ -60,6 +60,8 @@ pub(crate) struct Work {
     pub(crate) to: FlowKey,
     /// The flow to make.
     pub(crate) plan: flows::Plan,
+    /// The flow's [`Half::serial`].
+    pub(crate) serial: u32,
     /// Room for the key of the other direction.
     pub(crate) other: FlowKey,
     /// The key of the datagram that it is a part of.

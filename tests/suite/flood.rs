@@ -1,7 +1,20 @@
 //! Floods through a running network: what is pushed out, what is refused, and what a look at the table shows meanwhile.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    collections::HashSet,
+    net::{IpAddr, Ipv4Addr},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    thread::{self, JoinHandle},
+};
 
+use aya::maps::{HashMap, Map, MapData};
+use netctl_ebpf::{
+    ABI_VERSION,
+    flow::{FlowKey, Half},
+};
 use netctl_tests::{
     differ::tap::Tap,
     lab::{Lab, Server, eventually},
@@ -84,6 +97,46 @@ impl Inlet {
         let mut frame = packet.frame();
         frame[..6].copy_from_slice(&self.gateway);
         self.tap.send(&frame);
+    }
+}
+
+/// SYNs and datagrams that go on until it is dropped, of so many flows in turn.
+struct Flood {
+    goes_on: Arc<AtomicBool>,
+    sent: Arc<AtomicUsize>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Flood {
+    fn start(lab: &Lab, flows: usize) -> Self {
+        let (goes_on, sent) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicUsize::new(0)));
+        let inlet = Inlet::new(lab);
+        let (while_it_does, counter) = (Arc::clone(&goes_on), Arc::clone(&sent));
+        let thread = thread::spawn(move || {
+            for number in (0..flows).cycle() {
+                if !while_it_does.load(Ordering::Relaxed) {
+                    return;
+                }
+                inlet.send(&syn(number));
+                inlet.send(&datagram(number));
+                counter.fetch_add(2, Ordering::Relaxed);
+            }
+        });
+        Self { goes_on, sent, thread: Some(thread) }
+    }
+
+    /// Some thousands more have been sent.
+    fn goes_on(&self) {
+        let before = self.sent.load(Ordering::Relaxed);
+        eventually("the flood goes on", || self.sent.load(Ordering::Relaxed) > before + 5000);
+    }
+}
+
+impl Drop for Flood {
+    fn drop(&mut self) {
+        self.goes_on.store(false, Ordering::Relaxed);
+        let ended = self.thread.take().map(JoinHandle::join);
+        assert!(thread::panicking() || ended.is_none_or(|ended| ended.is_ok()), "the flood broke off");
     }
 }
 
@@ -173,7 +226,8 @@ fn rows_141_142_idle_connections_outlive_floods_and_new_ones_get_through() {
     assert!(connects(&lab), "in the place of another");
     crowd.goes_on();
     let (flows, drops) = stats(&lab);
-    assert!((1000..=1024 + 110).contains(&flows) && drops.is_empty(), "{flows} {drops:?}");
+    // Half of the places where one CPU has carried all of the flood.
+    assert!((500..=1024 + 110).contains(&flows) && drops.is_empty(), "{flows} {drops:?}");
 
     // Every one is answered: the table fills, and what has no room is refused.
     const PINGS: u64 = 8000;
@@ -189,4 +243,87 @@ fn rows_141_142_idle_connections_outlive_floods_and_new_ones_get_through() {
     crowd.goes_on();
     eventually("only connections are left", || stats(&lab).0 <= 110);
     crowd.goes_on();
+}
+
+/// The flows that are listed; none is twice, by either of its tuples.
+fn listed(lab: &Lab) -> usize {
+    let flows = lab.netctl(["--json", "nat", "flows"]).success().json();
+    let flows = flows.as_array().unwrap();
+    for tuple in ["original", "translated"] {
+        let tuples = flows.iter().map(|flow| format!("{} {}", flow["protocol"], flow[tuple]));
+        let distinct: HashSet<String> = tuples.collect();
+        assert_eq!(distinct.len(), flows.len(), "by the {tuple} tuple");
+    }
+    flows.len()
+}
+
+#[test]
+fn row_144_a_flood_neither_confuses_a_listing_nor_a_flush_nor_a_new_table() {
+    let lab = office();
+    let mut crowd = Crowd::connect(&lab);
+    let flood = Flood::start(&lab, 51_200);
+    for state in ["unanswered", "opening", "closing"].into_iter().cycle().take(9) {
+        flood.goes_on();
+        assert!((100..=4096).contains(&listed(&lab)));
+        lab.netctl(["nat", "flush", "--state", state]).success();
+        crowd.goes_on();
+    }
+    // What forgets the connections as well.
+    drop(crowd);
+    for (room, words) in [(4096, "nat flush"), (2048, "up"), (2048, "nat flush"), (4096, "up")] {
+        flood.goes_on();
+        lab.file("netctl.toml", TOPOLOGY.replace("max-flows = 4096", &format!("max-flows = {room}")));
+        lab.netctl(words.split(' ')).success();
+        lab.netctl(["plan"]).success();
+        flood.goes_on();
+        let flows = listed(&lab);
+        // Those that came while the listing was made, beside those that they pushed out.
+        assert!((1..=room / 2).contains(&flows), "{flows} after `{words}`");
+    }
+    drop(flood);
+    eventually("the count is that of the listing, and falls to none", || {
+        let before = stats(&lab).0;
+        let flows = listed(&lab) as u64;
+        // What ends meanwhile may be in the one and not in the other.
+        assert!((stats(&lab).0..=before).contains(&flows), "{before} {flows}");
+        flows == 0
+    });
+}
+
+/// The router's flow table as the kernel has it.
+fn table(lab: &Lab) -> HashMap<MapData, FlowKey, Half> {
+    let pin = format!("/sys/fs/bpf/netctl/office/router/v{ABI_VERSION}/maps/FLOWS");
+    let flows = lab.host().enter(|| MapData::from_pin(pin)).unwrap();
+    HashMap::try_from(Map::HashMap(flows)).unwrap()
+}
+
+#[test]
+fn row_145_the_halves_of_a_flow_come_and_go_together() {
+    let lab = office();
+    let table = table(&lab);
+    let is_whole = |key: &FlowKey, half: &Half| {
+        table
+            .get(&half.to.reversed(), 0)
+            .is_ok_and(|other| other.to == key.reversed() && other.serial == half.serial)
+    };
+    // Of few enough flows that each begins again soon: on a connection that was reset, or after it was pushed out.
+    let floods = [Flood::start(&lab, 1500), Flood::start(&lab, 1500)];
+    let mut checked = 0;
+    for round in 0..20 {
+        floods.iter().for_each(Flood::goes_on);
+        // Entries are told one after the other: of a flow that comes or goes meanwhile, one may be missing.
+        let halves: Vec<(FlowKey, Half)> = table.iter().filter_map(Result::ok).collect();
+        for (key, half) in &halves {
+            eventually(&format!("{key:?} of {half:?} is whole or gone"), || {
+                table.get(key, 0).map_or(true, |half| is_whole(key, &half))
+            });
+        }
+        checked += halves.len();
+        if round % 4 == 3 {
+            lab.netctl(["nat", "flush"]).success();
+        }
+    }
+    assert!(checked > 20_000, "{checked} halves");
+    drop(floods);
+    eventually("the table is empty", || table.keys().next().is_none());
 }

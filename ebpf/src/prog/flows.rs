@@ -178,6 +178,8 @@ pub(crate) fn check_opens(packet: &Packet) -> Result<(), DropReason> {
 #[inline(never)]
 pub(crate) fn open(ctx: &TcContext, work: &mut Work) -> Result<(), DropReason> {
     check_opens(&work.packet)?;
+    // SAFETY: a helper without arguments.
+    work.serial = unsafe { bpf_get_prandom_u32() };
     // The IP layer, which would drop it, comes after ingress.
     if work.plan.hook == flow::hook::INGRESS && !verify::is_header_right(ctx, &work.packet) {
         return Err(DropReason::Malformed);
@@ -248,20 +250,31 @@ fn reap(key: &FlowKey) -> bool {
     if maps::is_live(half.rule, half.generation) {
         return false;
     }
-    let _ = FLOWS.remove(half.to.reversed());
+    end(key, half, &half.to.reversed());
+    // Of a flow that is only being made there is no more than this.
     let _ = FLOWS.remove(key);
     true
 }
 
 /// Ends a flow by either half, and adds what it carried to its rule's account.
+///
+/// Another CPU may do so at the same time, and a new flow may have the same keys by then. Who takes away the half of the
+/// answers ends the flow, and a half that has lost its other is left to its timer.
 #[inline(never)]
 fn end(key: &FlowKey, half: *const Half, other_key: &FlowKey) {
-    account(half);
-    if let Some(other) = FLOWS.get_ptr(other_key) {
-        account(other);
+    let Some(other) = FLOWS.get_ptr(other_key) else { return };
+    // SAFETY: as in `find`.
+    let (is_its_other, is_original) =
+        unsafe { ((*half).serial == (*other).serial, (*half).direction == direction::ORIGINAL) };
+    if !is_its_other {
+        return;
     }
-    let _ = FLOWS.remove(other_key);
-    let _ = FLOWS.remove(key);
+    account(half);
+    account(other);
+    let (original_key, reply_key) = if is_original { (key, other_key) } else { (other_key, key) };
+    if FLOWS.remove(reply_key).is_ok() {
+        let _ = FLOWS.remove(original_key);
+    }
 }
 
 #[inline(always)]
@@ -324,6 +337,7 @@ fn fill(work: &mut Work, direction: u8, tcp_seen: u8) {
         generation: work.plan.generation,
         ifindex: work.ifindex,
         place: flow::NOWHERE,
+        serial: work.serial,
         checked_s: if work.plan.is_rules_source { flow::NOT_ASKED } else { now_s() },
         // SAFETY: a helper without arguments.
         last_seen_ns: unsafe { bpf_ktime_get_coarse_ns() },
@@ -439,12 +453,13 @@ pub(super) fn keep(key: &FlowKey, half: *const Half) -> Option<u64> {
     // SAFETY: a live entry of FLOWS, as is its other half.
     unsafe {
         let other_key = (*half).to.reversed();
-        let (reply_seen, reply_used_ns, answered) = match FLOWS.get_ptr(&other_key) {
-            Some(other) => ((*other).tcp_seen, (*other).last_seen_ns, (*other).packets != 0),
-            None => (tcp::flag::RST, 0, false),
+        let Some(other) = FLOWS.get_ptr(&other_key) else {
+            let _ = FLOWS.remove(key);
+            return None;
         };
-        let lifetime = maps::timeouts().lifetime_ns(key.proto, (*half).tcp_seen, reply_seen, answered);
-        let deadline = (*half).last_seen_ns.max(reply_used_ns) + lifetime;
+        let (seen, answered) = ((*other).tcp_seen, (*other).packets != 0);
+        let lifetime = maps::timeouts().lifetime_ns(key.proto, (*half).tcp_seen, seen, answered);
+        let deadline = (*half).last_seen_ns.max((*other).last_seen_ns) + lifetime;
         let now = bpf_ktime_get_coarse_ns();
         if now >= deadline || !maps::is_live((*half).rule, (*half).generation) {
             end(key, half, &other_key);

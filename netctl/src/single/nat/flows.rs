@@ -120,7 +120,7 @@ fn list(gateway: &Gateway, flows: &[Flow], timeouts: &Timeouts, now_ns: u64) -> 
 
 /// How long a flow lives without another packet: as the timer that ends it reckons.
 fn left(flow: &Flow, timeouts: &Timeouts, now_ns: u64) -> Duration {
-    let (there, back) = (&flow.there, flow.back.unwrap_or_default());
+    let (there, back) = (&flow.there, &flow.back);
     let answered = back.packets != 0;
     let lifetime_ns = timeouts.lifetime_ns(flow.original.proto, there.tcp_seen, back.tcp_seen, answered);
     let deadline_ns = there.last_seen_ns.max(back.last_seen_ns).saturating_add(lifetime_ns);
@@ -150,7 +150,7 @@ mod tests {
 
     fn flow(kind: u8, original: FlowKey, translated: FlowKey) -> Flow {
         let half = Half { kind, packets: 1, last_seen_ns: 5 * SECOND_NS, ..Half::default() };
-        Flow { original, translated, there: half, back: Some(Half { packets: 0, ..half }) }
+        Flow { original, translated, there: half, back: Half { packets: 0, ..half } }
     }
 
     #[test]
@@ -174,7 +174,7 @@ mod tests {
         assert_eq!(left(&flow, 5), 120);
         assert_eq!(left(&flow, 60), 65);
         assert_eq!(left(&flow, 1000), 0);
-        flow.back = Some(Half { packets: 1, last_seen_ns: 50 * SECOND_NS, ..Half::default() });
+        flow.back = Half { packets: 1, last_seen_ns: 50 * SECOND_NS, ..Half::default() };
         assert_eq!(left(&flow, 60), 290);
     }
 }

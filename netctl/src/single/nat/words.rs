@@ -87,8 +87,7 @@ impl State {
 
     /// The state of a flow, as its lifetime has it.
     pub(super) fn of(flow: &Flow) -> Self {
-        let back = flow.back.unwrap_or_default();
-        let answered = back.packets != 0;
+        let (back, answered) = (&flow.back, flow.back.packets != 0);
         match flow.original.proto {
             proto::TCP if tcp::is_closed(flow.there.tcp_seen, back.tcp_seen) => Self::Closing,
             proto::TCP if tcp::is_established(flow.there.tcp_seen, answered) => Self::Established,
@@ -250,7 +249,7 @@ mod tests {
         let state = |proto, packets, there, back| {
             let half = |tcp_seen, packets| Half { tcp_seen, packets, ..Half::default() };
             let (original, translated) = (key(proto), key(proto));
-            State::of(&Flow { original, translated, there: half(there, 1), back: Some(half(back, packets)) })
+            State::of(&Flow { original, translated, there: half(there, 1), back: half(back, packets) })
         };
         assert_eq!(state(proto::TCP, 0, flag::SYN, 0), State::Opening);
         assert_eq!(state(proto::TCP, 1, flag::SYN, flag::SYN), State::Opening);

@@ -1,6 +1,9 @@
 //! The flow table: read, and made to forget.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    io,
+};
 
 use aya::maps::{IterableMap as _, MapError, PerCpuValues};
 use netctl_ebpf::{
@@ -20,8 +23,8 @@ pub struct Flow {
     pub translated: FlowKey,
     /// The half of the original direction.
     pub there: Half,
-    /// The half of the answers; `None` in the moment in which it is made or ended.
-    pub back: Option<Half>,
+    /// The half of the answers.
+    pub back: Half,
 }
 
 impl Flow {
@@ -31,13 +34,14 @@ impl Flow {
         if self.there.kind == kind::HAIRPIN_SOURCE {
             return Ended::default();
         }
-        let back = self.back.unwrap_or_default();
-        Ended { flows: 1, packets: [self.there.packets, back.packets], bytes: [self.there.bytes, back.bytes] }
+        let (there, back) = (&self.there, &self.back);
+        Ended { flows: 1, packets: [there.packets, back.packets], bytes: [there.bytes, back.bytes] }
     }
 }
 
 impl Tables {
-    /// The live flows, in no order. Flows that come and go meanwhile may be missing.
+    /// The live flows, in no order, each once, and no two with the same answers. The kernel tells of one entry after
+    /// another, so flows that come and go meanwhile may be missing; what is left of one is not taken for a flow.
     ///
     /// # Errors
     /// If the map cannot be read.
@@ -53,10 +57,10 @@ impl Tables {
         let originals =
             halves.iter().filter(|(_, half)| half.direction == direction::ORIGINAL && is_live(half));
         let flow = |(&original, &there): (&FlowKey, &Half)| {
-            let back = halves.get(&there.to.reversed()).copied();
-            Flow { original, translated: there.to, there, back }
+            let back = *halves.get(&there.to.reversed()).filter(|back| back.serial == there.serial)?;
+            Some(Flow { original, translated: there.to, there, back })
         };
-        Ok(originals.map(flow).collect())
+        Ok(originals.filter_map(flow).collect())
     }
 
     /// How many flows the table has room for.
@@ -85,14 +89,14 @@ impl Tables {
     pub fn forget(&mut self, flows: &[Flow]) -> Result<(), Error> {
         let mut carried: BTreeMap<u32, Ended> = BTreeMap::new();
         for flow in flows {
+            // One that has ended since it was listed may have begun anew, its answers at another port.
+            let there = present(self.flows.get(&flow.original, 0)).map_err(failed("FLOWS"))?;
+            if there.is_none_or(|there| there.serial != flow.there.serial) {
+                continue;
+            }
             // The answers' half first: a packet that comes in between finds its flow, or room for a new one.
             for key in [&flow.translated.reversed(), &flow.original] {
-                match self.flows.remove(key) {
-                    Ok(()) | Err(MapError::KeyNotFound) => {}
-                    Err(MapError::SyscallError(error))
-                        if error.io_error.kind() == std::io::ErrorKind::NotFound => {}
-                    Err(error) => return Err(failed("FLOWS")(error)),
-                }
+                present(self.flows.remove(key)).map_err(failed("FLOWS"))?;
             }
             let sum = carried.entry(flow.there.rule).or_default();
             *sum = sum.plus(&flow.carried());
@@ -102,14 +106,22 @@ impl Tables {
 
     fn add_to_account(&mut self, id: u32, carried: &Ended) -> Result<(), Error> {
         let failed = failed("ENDED");
-        let mut per_cpu = match self.ended.get(&id, 0) {
-            Err(MapError::KeyNotFound) => return Ok(()),
-            per_cpu => per_cpu.map_err(&failed)?.to_vec(),
-        };
+        let Some(per_cpu) = present(self.ended.get(&id, 0)).map_err(&failed)? else { return Ok(()) };
+        let mut per_cpu = per_cpu.to_vec();
         if let Some(first) = per_cpu.first_mut() {
             *first = first.plus(carried);
         }
         let per_cpu = PerCpuValues::try_from(per_cpu).map_err(|error| failed(MapError::IoError(error)))?;
         self.ended.insert(id, per_cpu, ANY).map_err(failed)
+    }
+}
+
+/// That an entry is not there is no error.
+fn present<T>(result: Result<T, MapError>) -> Result<Option<T>, MapError> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(MapError::KeyNotFound) => Ok(None),
+        Err(MapError::SyscallError(error)) if error.io_error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
     }
 }
