@@ -7,6 +7,8 @@ use clap::ValueEnum;
 pub(crate) enum Contender {
     /// netctl's own programs
     Netctl,
+    /// The same without shortcuts: every packet takes the kernel's own way
+    NetctlSlow,
     /// The same rules by the legacy iptables
     IptablesLegacy,
     /// The same rules by iptables on nf_tables
@@ -25,8 +27,9 @@ pub(crate) enum Contender {
 
 impl Contender {
     /// All but a peer, which takes a command.
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Netctl,
+        Self::NetctlSlow,
         Self::IptablesLegacy,
         Self::IptablesNft,
         Self::Nftables,
@@ -38,6 +41,7 @@ impl Contender {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Netctl => "netctl",
+            Self::NetctlSlow => "netctl-slow",
             Self::IptablesLegacy => "iptables-legacy",
             Self::IptablesNft => "iptables-nft",
             Self::Nftables => "nftables",
@@ -55,13 +59,13 @@ impl Contender {
 
     /// Whether netctl's own programs do it.
     pub(crate) const fn is_netctl(self) -> bool {
-        matches!(self, Self::Netctl)
+        matches!(self, Self::Netctl | Self::NetctlSlow)
     }
 
     /// netctl's word for the backend that makes its rules.
     pub(crate) const fn backend(self) -> Option<&'static str> {
         match self {
-            Self::Netctl => Some("ebpf"),
+            Self::Netctl | Self::NetctlSlow => Some("ebpf"),
             Self::IptablesLegacy | Self::IptablesNft => Some("iptables"),
             Self::Nftables => Some("nftables"),
             Self::Peer | Self::Routing | Self::Redirect | Self::Direct => None,

@@ -20,25 +20,18 @@ use nix::sys::{
     time::TimeVal,
 };
 
+pub(crate) use self::machine::settle;
 use self::{
     contender::{Contender, Phase, Stage},
     network::Network,
 };
-use crate::record::{Records, Unit};
+use crate::{
+    options::Options,
+    record::{Records, Unit},
+};
 
 /// From so many namespaces on, a network is built half as often.
 const LARGE: usize = 1000;
-
-/// What to measure.
-#[derive(clap::Args)]
-pub(crate) struct Args {
-    /// Numbers of namespaces
-    #[arg(long, value_delimiter = ',', default_values_t = [1, 10, 100, 1000], value_name = "N,..")]
-    sizes: Vec<usize>,
-    /// How often each network is built by each contender; half as often from 1000 namespaces on
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
-    rounds: u16,
-}
 
 /// What one command took.
 #[derive(Clone, Copy)]
@@ -50,20 +43,20 @@ struct Time {
 }
 
 /// Builds networks of each size by each contender.
-pub(crate) fn measure(args: &Args) -> Result<Records> {
+pub(crate) fn measure(options: &Options, records: &mut Records) -> Result<()> {
     let directory = tempfile::tempdir()?;
-    let mut records = Records::default();
-    for round in 1..=args.rounds {
-        for &namespaces in &args.sizes {
+    let rounds = options.rounds(5, 3);
+    for round in 1..=rounds {
+        for namespaces in options.namespaces() {
             let network = Network { namespaces };
-            let rounds = if namespaces < LARGE { args.rounds } else { args.rounds.div_ceil(2) };
+            let rounds = if namespaces < LARGE { rounds } else { rounds.div_ceil(2) };
             if round > rounds {
                 continue;
             }
             let stage =
                 Stage::set(network, &directory.path().join(namespaces.to_string()), Path::new(&netctl()))?;
             for contender in Contender::ALL {
-                eprintln!("{}: {namespaces} namespaces, round {round} of {rounds}", contender.name());
+                eprintln!("control: {namespaces} namespaces by {}, round {round}", contender.name());
                 let times = run_once(network, &stage, contender)
                     .with_context(|| format!("{} with {namespaces} namespaces", contender.name()))?;
                 for (phase, Time { wall, processor }) in times {
@@ -80,12 +73,12 @@ pub(crate) fn measure(args: &Args) -> Result<Records> {
             }
         }
     }
-    Ok(records)
+    Ok(())
 }
 
 /// Builds the network and takes it away again.
 fn run_once(network: Network, stage: &Stage, contender: Contender) -> Result<Vec<(Phase, Time)>> {
-    machine::settle()?;
+    settle()?;
     machine::on_a_machine(|| {
         let mut times = Vec::new();
         for &phase in contender.phases() {
@@ -95,7 +88,7 @@ fn run_once(network: Network, stage: &Stage, contender: Contender) -> Result<Vec
             match phase {
                 Phase::Up => check(network)?,
                 Phase::Down => {
-                    machine::settle()?;
+                    settle()?;
                     times.push((Phase::Gone, Time { wall: start.elapsed(), processor: time.processor }));
                 }
                 _ => {}

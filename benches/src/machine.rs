@@ -1,6 +1,10 @@
 //! The machine that is measured on: what it is, and what of it has to be held still.
 
-use std::{fs, path::Path, thread};
+use std::{
+    fs,
+    process::{Child, Command, Stdio},
+    thread,
+};
 
 use anyhow::{Context as _, Result};
 use nix::{
@@ -29,38 +33,38 @@ pub(crate) fn processors() -> String {
 }
 
 /// Room for many connections in conntrack, whose limits are the whole machine's; the old ones come back when this is
-/// dropped.
-pub(crate) struct Conntrack {
-    before: Vec<(&'static str, String)>,
-}
+/// dropped, and also if we are killed: a shell waits for the end of its standard input.
+pub(crate) struct Conntrack(Option<Child>);
 
 impl Conntrack {
     /// Two buckets a connection, which is more than distributions give: it should be at its best.
     pub(crate) fn with_room_for(connections: u32) -> Result<Self> {
-        const LIMITS: [(&str, u32); 2] = [("nf_conntrack_max", 1), ("nf_conntrack_buckets", 2)];
-        let mut room = Self { before: Vec::new() };
+        const LIMITS: [(&str, u32); 2] = [("nf_conntrack_buckets", 2), ("nf_conntrack_max", 1)];
+        let mut restore = String::new();
         for (name, each) in LIMITS {
-            // Where conntrack is not loaded yet, nobody needs room either.
-            let Ok(now) = fs::read_to_string(path(name)) else { continue };
+            let path = format!("/proc/sys/net/netfilter/{name}");
+            // Where conntrack is not loaded, nobody needs room either.
+            let Ok(now) = fs::read_to_string(&path) else { continue };
             let wanted = connections.saturating_mul(each);
-            if now.trim().parse().is_ok_and(|now: u32| now >= wanted) {
-                continue;
+            if now.trim().parse().is_ok_and(|now: u32| now < wanted) {
+                fs::write(&path, wanted.to_string()).with_context(|| format!("setting {name}"))?;
+                restore += &format!("echo {} > {path}\n", now.trim());
             }
-            fs::write(path(name), wanted.to_string()).with_context(|| format!("setting {name}"))?;
-            room.before.push((name, now));
         }
-        Ok(room)
+        if restore.is_empty() {
+            return Ok(Self(None));
+        }
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("trap '' INT TERM\ncat > /dev/null\n{restore}")]).stdin(Stdio::piped());
+        Ok(Self(Some(shell.spawn().context("starting a shell")?)))
     }
 }
 
 impl Drop for Conntrack {
     fn drop(&mut self) {
-        for (name, value) in &self.before {
-            let _ = fs::write(path(name), value);
+        if let Some(shell) = &mut self.0 {
+            // Closes its input first.
+            let _ = shell.wait();
         }
     }
-}
-
-fn path(name: &str) -> impl AsRef<Path> {
-    Path::new("/proc/sys/net/netfilter").join(name)
 }

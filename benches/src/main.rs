@@ -4,44 +4,34 @@
 //! [`report`] shows.
 #![expect(clippy::print_stderr, reason = "a benchmark tells how far it is")]
 
+mod connections;
 mod contender;
 mod control;
+mod load;
 mod machine;
+mod memory;
+mod options;
 mod packet_rate;
 mod programs;
 mod record;
+mod rules;
 mod site;
 mod spread;
+mod stream;
 mod table;
 
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
-use clap::Parser;
+use anyhow::{Context as _, Result, bail};
+use clap::{Parser as _, ValueEnum as _};
 
-use crate::site::Wanted;
-
-/// Measures netctl beside what else there is.
-#[derive(Parser)]
-#[command(bin_name = "cargo xtask bench")]
-struct Cli {
-    #[command(subcommand)]
-    suite: Suite,
-    /// Print tables in Markdown
-    #[arg(long, global = true)]
-    markdown: bool,
-}
-
-#[derive(clap::Subcommand)]
-enum Suite {
-    /// Nanoseconds a packet, by a generator and a sink in the kernel
-    PacketRate(packet_rate::Args),
-    /// Networks built by netctl, by a script of `ip` commands and by `ip -batch`
-    Control(control::Args),
-}
+use crate::{
+    options::{Options, Suite},
+    record::Records,
+};
 
 fn main() -> ExitCode {
-    match run(&Cli::parse()) {
+    match run(&Options::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -50,13 +40,24 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: &Cli) -> Result<()> {
+fn run(options: &Options) -> Result<()> {
     if !nix::unistd::geteuid().is_root() {
         bail!("namespaces take root: run this with sudo");
     }
-    let records = match &cli.suite {
-        Suite::PacketRate(args) => packet_rate::measure(args, &Wanted::default())?,
-        Suite::Control(args) => control::measure(args)?,
-    };
-    records.print(cli.markdown)
+    options.check()?;
+    let mut records = Records::default();
+    for suite in options.suites() {
+        let measure = match suite {
+            Suite::PacketRate => packet_rate::measure,
+            Suite::Stream => stream::measure,
+            Suite::Connections => connections::measure,
+            Suite::Rules => rules::measure,
+            Suite::Memory => memory::measure,
+            Suite::Load => load::measure,
+            Suite::Control => control::measure,
+        };
+        let name = suite.to_possible_value().context("a suite without a name")?;
+        measure(options, &mut records).with_context(|| name.get_name().to_owned())?;
+    }
+    records.print(options.markdown)
 }

@@ -11,13 +11,26 @@ use crate::{machine, spread::Spread, table::Table};
 pub(crate) enum Unit {
     NanosecondsPerPacket,
     Milliseconds,
+    Microseconds,
+    MegabitsPerSecond,
+    PerSecond,
+    BytesPerFlow,
 }
 
 impl Unit {
+    /// Whether more is better.
+    pub(crate) const fn is_rate(self) -> bool {
+        matches!(self, Self::MegabitsPerSecond | Self::PerSecond)
+    }
+
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::NanosecondsPerPacket => "ns a packet",
             Self::Milliseconds => "ms",
+            Self::Microseconds => "µs",
+            Self::MegabitsPerSecond => "Mbit/s",
+            Self::PerSecond => "1/s",
+            Self::BytesPerFlow => "bytes a flow",
         }
     }
 }
@@ -65,9 +78,7 @@ impl Records {
     pub(crate) fn print(&self, markdown: bool) -> Result<()> {
         let mut out = io::stdout().lock();
         writeln!(out, "Linux {}, {}\n", machine::kernel(), machine::processors())?;
-        let mut suites: Vec<&str> = self.all.iter().map(|record| record.suite).collect();
-        suites.dedup();
-        for suite in suites {
+        for suite in distinct(self.all.iter().map(|record| record.suite)) {
             let table = self.table(suite);
             writeln!(out, "{}", if markdown { table.markdown() } else { table.to_string() })?;
         }
@@ -75,39 +86,44 @@ impl Records {
         Ok(())
     }
 
+    /// A row for each case, a column for each contender. Behind the others' values stands how many times as good netctl
+    /// is.
     fn table(&self, suite: &str) -> Table {
         let records = || self.all.iter().filter(|record| record.suite == suite);
-        let mut cases: Vec<&str> = Vec::new();
-        let mut contenders: Vec<&str> = Vec::new();
-        for record in records() {
-            if !cases.contains(&record.case.as_str()) {
-                cases.push(&record.case);
-            }
-            if !contenders.contains(&record.contender.as_str()) {
-                contenders.push(&record.contender);
-            }
-        }
-        let unit = records().next().map_or("", |record| record.unit.name());
-        let mut table = Table::new(&[&[&*format!("{suite}, {unit}")], contenders.as_slice()].concat());
+        let cases = distinct(records().map(|record| record.case.as_str()));
+        let contenders = distinct(records().map(|record| record.contender.as_str()));
+        let mut table = Table::new(&[&[suite, ""], contenders.as_slice()].concat());
         for case in cases {
-            let spread = |contender: &str| {
+            let of = |contender: &str| {
                 let record = records().find(|record| record.case == case && record.contender == contender)?;
-                Spread::of(&record.values)
+                Some((record.unit, Spread::of(&record.values)?))
             };
-            let own = spread("netctl");
-            let cell = |contender: &&str| {
-                let Some(spread) = spread(contender) else { return String::new() };
-                match own {
-                    Some(own) if *contender != "netctl" => {
-                        format!("{spread} ×{:.2}", spread.median / own.median)
-                    }
-                    _ => spread.to_string(),
+            let own = of("netctl");
+            let cell = |contender: &&str| match (of(contender), own) {
+                (None, _) => String::new(),
+                (Some((unit, spread)), Some((_, own))) if *contender != "netctl" => {
+                    let times = spread.median / own.median;
+                    format!("{spread} ×{:.2}", if unit.is_rate() { 1.0 / times } else { times })
                 }
+                (Some((_, spread)), _) => spread.to_string(),
             };
-            table.row([case.to_owned()].into_iter().chain(contenders.iter().map(cell)).collect());
+            let unit = records().find(|record| record.case == case).map_or("", |record| record.unit.name());
+            let row = [case, unit].into_iter().map(str::to_owned);
+            table.row(row.chain(contenders.iter().map(cell)).collect());
         }
         table
     }
+}
+
+/// Each once, in the order in which they come.
+pub(crate) fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut distinct = Vec::new();
+    for name in names {
+        if !distinct.contains(&name) {
+            distinct.push(name);
+        }
+    }
+    distinct
 }
 
 #[cfg(test)]
@@ -117,16 +133,20 @@ mod tests {
     #[test]
     fn a_row_is_a_case_and_others_are_compared_with_netctl() {
         let mut records = Records::default();
-        for (case, contender, value) in [
-            ("out", "netctl", 10.0),
-            ("out", "routing", 14.0),
-            ("out", "netctl", 12.0),
-            ("in", "routing", 8.0),
+        for (case, contender, unit, value) in [
+            ("out", "netctl", Unit::Milliseconds, 10.0),
+            ("out", "routing", Unit::Milliseconds, 14.0),
+            ("out", "netctl", Unit::Milliseconds, 12.0),
+            ("in", "routing", Unit::Milliseconds, 8.0),
+            ("rate", "netctl", Unit::PerSecond, 8.0),
+            ("rate", "routing", Unit::PerSecond, 4.0),
         ] {
-            records.add("rate", case, contender, Unit::Milliseconds, value);
+            records.add("suite", case, contender, unit, value);
         }
-        let expected = "| rate, ms | netctl | routing |\n| --- | ---: | ---: |\n\
-                        | out | 11.0 (10.0–12.0) | 14.0 (14.0–14.0) ×1.27 |\n| in |  | 8.00 (8.00–8.00) |\n";
-        assert_eq!(records.table("rate").markdown(), expected);
+        let expected = "| suite |  | netctl | routing |\n| --- | --- | ---: | ---: |\n\
+                        | out | ms | 11.0 (10.0–12.0) | 14.0 (14.0–14.0) ×1.27 |\n\
+                        | in | ms |  | 8.00 (8.00–8.00) |\n\
+                        | rate | 1/s | 8.00 (8.00–8.00) | 4.00 (4.00–4.00) ×2.00 |\n";
+        assert_eq!(records.table("suite").markdown(), expected);
     }
 }

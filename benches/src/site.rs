@@ -4,12 +4,13 @@
 //! client eth0 ── veth-client-br, port of br0 [gateway] wan0 ── eth0 outside
 //! ```
 
-use std::{fmt::Write as _, net::IpAddr, os::unix::fs::symlink};
+use std::{fmt::Write as _, net::IpAddr, os::unix::fs::symlink, path::Path};
 
 use anyhow::{Context as _, Result, bail};
+use netctl_benches_ebpf::Target;
 use netctl_tests::lab::{Lab, Ns, eventually, netctl};
 
-use crate::contender::Contender;
+use crate::{contender::Contender, programs::Redirect};
 
 /// The gateway's interfaces: the client's port, the bridge that it is a port of, and the uplink.
 pub(crate) const PORT: &str = "veth-client-br";
@@ -61,19 +62,34 @@ pub(crate) struct Wanted {
 /// The network.
 pub(crate) struct Site {
     pub(crate) contender: Contender,
+    middle: Option<Middle>,
+    redirects: Vec<Redirect>,
     lab: Lab,
+}
+
+/// The gateway's interfaces.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Middle {
+    /// The client's port.
+    pub(crate) port: Interface,
+    /// What it is a port of.
+    pub(crate) bridge: Interface,
+    pub(crate) uplink: Interface,
 }
 
 impl Site {
     /// Builds it, and sees that the client reaches the server.
     pub(crate) fn build(contender: Contender, wanted: &Wanted) -> Result<Self> {
-        let site = Self { contender, lab: Lab::new() };
-        site.lab.file("bench.toml", topology(contender, wanted));
+        let mut site = Self { contender, middle: None, redirects: Vec::new(), lab: Lab::new() };
+        site.file("bench.toml", &topology(contender, &wanted.settings, &wanted.rules));
         site.netctl(&["up", "bench.toml"])?;
         if contender == Contender::Peer {
             let command = wanted.peer.as_deref().context("the peer takes a command: --peer 'CMD'")?;
             // It ends with the lab; whether it goes on beside us or sets something up and ends is its own affair.
             site.gateway().run("sh", ["-c", &format!("({command}) > peer.log 2>&1 &")]).success();
+        }
+        if contender != Contender::Direct {
+            site.settle()?;
         }
         for is_v6 in [false, true].into_iter().filter(|is_v6| !is_v6 || contender != Contender::Peer) {
             let server = addresses(is_v6).server.to_string();
@@ -82,6 +98,40 @@ impl Site {
             });
         }
         Ok(site)
+    }
+
+    /// Makes the neighbours static, so that nobody has to ask while packets are counted, and where the gateway is to
+    /// redirect lets it.
+    fn settle(&mut self) -> Result<()> {
+        let (client, server) = (interface(self.client(), ETH0)?, interface(self.outside(), ETH0)?);
+        let [port, bridge, uplink] = [PORT, BRIDGE, UPLINK].map(|name| interface(self.gateway(), name));
+        let middle = Middle { port: port?, bridge: bridge?, uplink: uplink? };
+        for all in [false, true].map(addresses) {
+            neighbour(self.gateway(), all.client, client, BRIDGE);
+            neighbour(self.gateway(), all.server, server, UPLINK);
+            neighbour(self.client(), all.gateway, middle.bridge, ETH0);
+            neighbour(self.outside(), all.uplink, middle.uplink, ETH0);
+        }
+        if self.contender == Contender::Redirect {
+            let to = |interface: Interface, to_peer, macs: [[u8; 6]; 2]| Target {
+                macs: macs.concat().try_into().unwrap_or_default(),
+                ifindex: interface.index,
+                to_peer,
+            };
+            let outwards = to(middle.uplink, 0, [server.mac, middle.uplink.mac]);
+            let inwards = to(middle.port, 1, [client.mac, middle.bridge.mac]);
+            self.redirects = [(PORT, outwards), (UPLINK, inwards)]
+                .iter()
+                .map(|(interface, target)| Redirect::attach(self.gateway(), interface, target))
+                .collect::<Result<_>>()?;
+        }
+        self.middle = Some(middle);
+        Ok(())
+    }
+
+    /// None where a cable is all there is.
+    pub(crate) fn middle(&self) -> Option<Middle> {
+        self.middle
     }
 
     /// Runs netctl, for iptables with the programs that are meant before any others.
@@ -114,6 +164,21 @@ impl Site {
         Ok(format!("PATH={}:{path}", directory.display()))
     }
 
+    /// A file where the network's programs are started.
+    pub(crate) fn file(&self, name: &str, content: &str) {
+        self.lab.file(name, content);
+    }
+
+    /// That directory.
+    pub(crate) fn directory(&self) -> &Path {
+        self.lab.directory()
+    }
+
+    /// The machine that the others are on.
+    pub(crate) fn host(&self) -> Ns<'_> {
+        self.lab.host()
+    }
+
     pub(crate) fn client(&self) -> Ns<'_> {
         self.lab.ns("client")
     }
@@ -135,6 +200,11 @@ pub(crate) struct Interface {
     pub(crate) mac: [u8; 6],
 }
 
+fn neighbour(ns: Ns<'_>, address: IpAddr, interface: Interface, device: &str) {
+    let mac = interface.mac.map(|byte| format!("{byte:02x}")).join(":");
+    ns.run("ip", ["neigh", "replace", &address.to_string(), "lladdr", &mac, "dev", device]).success();
+}
+
 /// Asks `ip`.
 pub(crate) fn interface(ns: Ns<'_>, name: &str) -> Result<Interface> {
     let output = ns.run("ip", ["-j", "link", "show", "dev", name]).success().json();
@@ -146,14 +216,16 @@ pub(crate) fn interface(ns: Ns<'_>, name: &str) -> Result<Interface> {
     Ok(Interface { index: index.context("no index")?, mac: mac.context("no MAC")? })
 }
 
-fn topology(contender: Contender, wanted: &Wanted) -> String {
+/// The network as a file, with these lines for `[nat]` where netctl is the NAT, and these rules where anyone is whom netctl
+/// makes rules for.
+pub(crate) fn topology(contender: Contender, settings: &str, rules: &str) -> String {
     let [v4, v6] = [false, true].map(addresses);
     let both = |of: fn(&Addresses) -> IpAddr| {
         format!("[\"{}/{}\", \"{}/{}\"]", of(&v4), v4.prefix, of(&v6), v6.prefix)
     };
     let (uplink, server) = (both(|all| all.uplink), both(|all| all.server));
     let mut file = format!(
-        "[namespaces.client]\n[namespaces.outside]\n[[cables]]\nb = {{ namespace = \"outside\", interface = \"{ETH0}\", addresses = {server} }}\n"
+        "name = \"bench\"\n[namespaces.client]\n[namespaces.outside]\n[[cables]]\nb = {{ namespace = \"outside\", interface = \"{ETH0}\", addresses = {server} }}\n"
     );
     let mut write = |line: std::fmt::Arguments<'_>| {
         // Writing to a string cannot fail.
@@ -173,14 +245,16 @@ fn topology(contender: Contender, wanted: &Wanted) -> String {
     let networks = [v4, v6].map(|all| format!("{}/{}", all.network, all.prefix));
     match contender.backend() {
         Some(backend) => {
-            let settings = if contender.is_netctl() { wanted.settings.as_str() } else { "" };
-            write(format_args!("[nat]\nbackend = \"{backend}\"\n{settings}"));
+            write(format_args!("[nat]\nbackend = \"{backend}\""));
+            if contender.is_netctl() {
+                write(format_args!("shortcut = {}\n{settings}", contender == Contender::Netctl));
+            }
             for source in networks {
                 write(format_args!(
                     "[[nat.masquerade]]\nnamespace = \"gateway\"\nsource = \"{source}\"\nout = \"{UPLINK}\""
                 ));
             }
-            write(format_args!("{}", wanted.rules));
+            write(format_args!("{rules}"));
         }
         // Where nobody translates, the server has to know the way back.
         None if contender != Contender::Peer => {
@@ -194,4 +268,22 @@ fn topology(contender: Contender, wanted: &Wanted) -> String {
         None => {}
     }
     file
+}
+
+/// So many forwards to a port of the client, for a topology file.
+pub(crate) fn forwards(number: u16, port: u16) -> String {
+    let all = addresses(false);
+    let forward = |n| {
+        let listen = format!("{}:{}/tcp", all.uplink, listens(n));
+        format!(
+            "[[nat.forward]]\nnamespace = \"gateway\"\nlisten = \"{listen}\"\nto = \"{}:{port}\"\n",
+            all.client
+        )
+    };
+    (1..=number).map(forward).collect()
+}
+
+/// Where the forward of that number listens.
+pub(crate) const fn listens(number: u16) -> u16 {
+    10_000 + number
 }

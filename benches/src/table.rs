@@ -18,14 +18,14 @@ impl Table {
         self.rows.push(cells);
     }
 
-    /// The same in Markdown: the first column to the left, the others to the right.
+    /// The same in Markdown: two columns to the left, the others to the right.
     pub(crate) fn markdown(&self) -> String {
         let mut text = String::new();
         for (index, row) in self.rows.iter().enumerate() {
             // Writing to a String cannot fail.
             let _ = writeln!(text, "| {} |", row.join(" | "));
             if index == 0 {
-                let rule = (0..row.len()).map(|column| if column < 1 { "---" } else { "---:" });
+                let rule = (0..row.len()).map(|column| if column < 2 { "---" } else { "---:" });
                 let _ = writeln!(text, "| {} |", rule.collect::<Vec<_>>().join(" | "));
             }
         }
@@ -69,7 +69,7 @@ mod tests {
     #[test]
     fn markdown_has_a_rule_below_its_heading() {
         let expected =
-            "| phase | of | time |\n| --- | ---: | ---: |\n| up | 100 | 1–2 ms |\n| no-op up | 1 | - |\n";
+            "| phase | of | time |\n| --- | --- | ---: |\n| up | 100 | 1–2 ms |\n| no-op up | 1 | - |\n";
         assert_eq!(table().markdown(), expected);
     }
 }

@@ -1,7 +1,6 @@
 //! The tests that need a kernel and root.
 #![expect(clippy::unwrap_used, reason = "tests panic")]
 
-mod apart;
 mod backend;
 mod beside;
 mod bulk;
@@ -20,7 +19,6 @@ mod graph;
 mod host;
 mod lab;
 mod leaks;
-mod made;
 mod nat_cli;
 mod nat_prog;
 mod offload;
@@ -31,7 +29,6 @@ mod refusal;
 mod reload;
 mod scattered;
 mod settings;
-mod shortcut;
 mod tutorials;
 mod udp;
 mod up;

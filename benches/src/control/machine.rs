@@ -36,7 +36,7 @@ pub(super) fn on_a_machine<T: Send>(f: impl FnOnce() -> Result<T> + Send) -> Res
 ///
 /// It frees them in the order in which they ended, batch by batch (`cleanup_net`, net/core/net_namespace.c). So one more
 /// is made and ended here, with a cable that leads out of it: when the cable is gone, it and all before it are.
-pub(super) fn settle() -> Result<()> {
+pub(crate) fn settle() -> Result<()> {
     const WITNESS: &str = "witness";
     on_a_thread(|| {
         unshare(CloneFlags::CLONE_NEWNET).context("making a namespace")?;

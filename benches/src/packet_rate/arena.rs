@@ -3,21 +3,19 @@
 use std::net::IpAddr;
 
 use anyhow::{Result, bail};
-use netctl_benches_ebpf::Target;
-use netctl_tests::lab::Ns;
 
-use super::Way;
 use crate::{
     contender::Contender,
-    programs::{Burst, Programs, Redirect, Traffic},
-    site::{Addresses, BRIDGE, ETH0, Interface, PORT, Site, UPLINK, Wanted, addresses, interface},
+    options::Way,
+    programs::{Burst, Programs, Traffic},
+    site::{Addresses, ETH0, Interface, Middle, Site, Wanted, addresses, interface},
 };
 
 /// So many flows are opened and then answered: a NAT keeps few of which it does not know whether anyone is there.
 const OPENED_AT_ONCE: u32 = 4096;
 
 /// The network.
-pub(super) struct Arena {
+pub(crate) struct Arena {
     site: Site,
     /// Where frames from the client come in, and whom they are for.
     near: (Interface, [u8; 6]),
@@ -25,48 +23,28 @@ pub(super) struct Arena {
     far: Interface,
     client: Interface,
     server: Interface,
-    _floor: Vec<Redirect>,
 }
 
 impl Arena {
-    /// Builds it. Neighbours are static: nobody is there to answer.
-    pub(super) fn build(contender: Contender, wanted: &Wanted, programs: &mut Programs) -> Result<Self> {
+    /// Builds it.
+    pub(crate) fn build(contender: Contender, wanted: &Wanted, programs: &mut Programs) -> Result<Self> {
         let site = Site::build(contender, wanted)?;
         let (client, server) = (interface(site.client(), ETH0)?, interface(site.outside(), ETH0)?);
-        let mut floor = Vec::new();
-        let (near, far) = if contender == Contender::Direct {
-            ((server, server.mac), client)
-        } else {
-            let [port, bridge, uplink] = [PORT, BRIDGE, UPLINK].map(|name| interface(site.gateway(), name));
-            let (port, bridge, uplink) = (port?, bridge?, uplink?);
-            for all in [false, true].map(addresses) {
-                neighbour(site.gateway(), all.client, client, BRIDGE);
-                neighbour(site.gateway(), all.server, server, UPLINK);
-            }
-            if contender == Contender::Redirect {
-                let to = |index, to_peer, macs: [[u8; 6]; 2]| Target {
-                    macs: macs.concat().try_into().unwrap_or_default(),
-                    ifindex: index,
-                    to_peer,
-                };
-                let outwards = to(uplink.index, 0, [server.mac, uplink.mac]);
-                let inwards = to(port.index, 1, [client.mac, bridge.mac]);
-                floor.push(Redirect::attach(site.gateway(), PORT, &outwards)?);
-                floor.push(Redirect::attach(site.gateway(), UPLINK, &inwards)?);
-            }
-            ((port, bridge.mac), uplink)
-        };
         programs.sink(site.outside(), ETH0)?;
         programs.sink(site.client(), ETH0)?;
-        Ok(Self { site, near, far, client, server, _floor: floor })
+        let (near, far) = match site.middle() {
+            Some(Middle { port, bridge, uplink }) => ((port, bridge.mac), uplink),
+            None => ((server, server.mac), client),
+        };
+        Ok(Self { site, near, far, client, server })
     }
 
-    pub(super) fn name(&self) -> &'static str {
+    pub(crate) fn name(&self) -> &'static str {
         self.site.contender.name()
     }
 
     /// Lets every flow have a packet and an answer.
-    pub(super) fn open(&mut self, programs: &mut Programs, is_v6: bool, flows: u32) -> Result<()> {
+    pub(crate) fn open(&mut self, programs: &mut Programs, is_v6: bool, flows: u32) -> Result<()> {
         for first in (0..flows).step_by(OPENED_AT_ONCE as usize) {
             let some = first..flows.min(first + OPENED_AT_ONCE);
             for way in [Way::Out, Way::In] {
@@ -81,7 +59,7 @@ impl Arena {
     }
 
     /// A burst that is measured, after one either way that is not.
-    pub(super) fn burst(
+    pub(crate) fn burst(
         &mut self,
         programs: &mut Programs,
         is_v6: bool,
@@ -90,8 +68,10 @@ impl Arena {
         size: usize,
         packets: u32,
     ) -> Result<Burst> {
-        for way in [Way::Out, Way::In] {
-            self.send(programs, is_v6, 0..flows, way, size, flows)?;
+        if self.site.contender.translates() {
+            for way in [Way::Out, Way::In] {
+                self.send(programs, is_v6, 0..flows, way, size, flows)?;
+            }
         }
         self.send(programs, is_v6, 0..flows, way, size, packets.max(flows))
     }
@@ -139,9 +119,4 @@ impl Arena {
     fn client_address(&self, all: &Addresses) -> IpAddr {
         if self.site.contender == Contender::Direct { all.uplink } else { all.client }
     }
-}
-
-fn neighbour(ns: Ns<'_>, address: IpAddr, interface: Interface, device: &str) {
-    let mac = interface.mac.map(|byte| format!("{byte:02x}")).join(":");
-    ns.run("ip", ["neigh", "replace", &address.to_string(), "lladdr", &mac, "dev", device]).success();
 }
