@@ -12,6 +12,7 @@ use serde_json::Value;
 /// How long each measurement takes, unless `NETCTL_TEST_SECONDS` says otherwise.
 const SECONDS: &str = "2";
 
+const OFFLOADS: [&str; 5] = ["tx", "tso", "gso", "gro", "rx"];
 const ENDS: [(&str, &str); 2] = [("red", "eth0"), ("internet", "eth0")];
 const GATEWAY: [(&str, &str); 3] =
     [("router", "veth-red-br"), ("router", "veth-blue-br"), ("router", "wan0")];
@@ -20,7 +21,7 @@ const GATEWAY: [(&str, &str); 3] =
 fn quickstart_without_offloads(interfaces: &[(&str, &str)]) -> Lab {
     let lab = Lab::quickstart();
     for (place, interface) in interfaces {
-        for offload in ["tx", "tso", "gso", "gro", "rx"] {
+        for offload in OFFLOADS {
             lab.ns(place).run("ethtool", ["-K", interface, offload, "off"]).success();
         }
         let features = lab.ns(place).run("ethtool", ["-k", interface]).success();
@@ -57,6 +58,11 @@ fn iperf3_runs_clean(lab: &Lab) {
     ] {
         measure(lab, server, words);
     }
+    assert_no_wrong_checksums(lab);
+}
+
+#[track_caller]
+fn assert_no_wrong_checksums(lab: &Lab) {
     for (place, _) in ENDS {
         let counters = lab.ns(place).run("nstat", ["-asz"]).success();
         let wrong = |line: &&str| line.contains("InCsumErrors");
@@ -82,6 +88,64 @@ fn measure(lab: &Lab, server: &str, words: &[&str]) {
         assert!(number("/end/sum/bytes") > 0.0 && number("/end/sum/lost_percent") < 100.0, "{measured}");
     } else {
         assert!(number("/end/sum_received/bytes") > 0.0, "{measured}");
+    }
+}
+
+/// Sends everything back: of TCP what comes, of UDP each datagram.
+const ECHO: &str = "
+import socket, threading
+def tcp():
+    listener = socket.create_server(('::', 7000), family=socket.AF_INET6, dualstack_ipv6=True)
+    while True:
+        s, _ = listener.accept()
+        s.sendall(s.makefile('rb').read())
+        s.close()
+threading.Thread(target=tcp, daemon=True).start()
+s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+s.bind(('::', 7000))
+while True: s.sendto(*s.recvfrom(65535))
+";
+
+/// A megabyte there and back; datagrams of all lengths, the last ones cut from one large one.
+const TALK: &str = "
+import os, socket, sys
+for to in sys.argv[1:]:
+    said = os.urandom(1 << 20)
+    s = socket.create_connection((to, 7000), 15)
+    s.sendall(said)
+    s.shutdown(socket.SHUT_WR)
+    assert s.makefile('rb').read() == said, f'{to}: damaged'
+    s = socket.socket(socket.AF_INET if '.' in to else socket.AF_INET6, socket.SOCK_DGRAM)
+    s.settimeout(15)
+    s.connect((to, 7000))
+    for length in 0, 1, 999, 1400, 9000:
+        said = os.urandom(length)
+        s.send(said)
+        assert s.recv(65535) == said, f'{to}: damaged'
+    said = os.urandom(5 * 1001)
+    s.setsockopt(socket.IPPROTO_UDP, 103, 1001)
+    s.send(said)
+    assert b''.join(s.recv(65535) for _ in range(5)) == said, f'{to}: damaged'
+";
+
+#[test]
+fn row_99_every_offload_by_itself_is_off_at_every_place_by_itself() {
+    let lab = Lab::quickstart();
+    let _server = lab.ns("internet").serve(7000, "python3", ["-c", ECHO]);
+    let turn = |interfaces: &[(&str, &str)], offload: &str, state: &str| {
+        for (place, interface) in interfaces {
+            lab.ns(place).run("ethtool", ["-K", interface, offload, state]).success();
+        }
+    };
+    for interfaces in [&ENDS[..1], &ENDS[1..], &GATEWAY] {
+        for offload in OFFLOADS {
+            turn(interfaces, offload, "off");
+            let talk = ["-c", TALK, "203.0.113.2", "2001:db8:113::2"];
+            let talk = lab.ns("red").run("python3", talk);
+            assert_eq!(talk.code(), Some(0), "{offload} is off at {interfaces:?}: {talk}");
+            assert_no_wrong_checksums(&lab);
+            turn(interfaces, offload, "on");
+        }
     }
 }
 
