@@ -79,10 +79,16 @@ impl Lab {
         self.host().start(&netctl(), arguments)
     }
 
-    /// A file in the lab's own directory, which is also where its programs are started. It goes with the lab.
+    /// A file in the lab's own directory, which is also where its programs are started. It goes with the lab. A topology's
+    /// is made one without shortcuts where `NETCTL_SHORTCUT` is `off`.
     pub fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.files.path().join(name);
-        fs::write(&path, content).unwrap();
+        let is_off = std::env::var_os("NETCTL_SHORTCUT").is_some_and(|value| value == "off");
+        match std::str::from_utf8(content.as_ref()) {
+            Ok(text) if is_off && name.ends_with(".toml") => fs::write(&path, without_shortcuts(text)),
+            _ => fs::write(&path, content),
+        }
+        .unwrap();
         path
     }
 
@@ -245,6 +251,19 @@ fn hold() -> Child {
     let mut shell = Command::new("sh");
     shell.args(["-c", SETUP]).stdin(Stdio::piped()).stdout(Stdio::piped());
     shell.spawn().unwrap_or_else(|error| missing("sh", &error))
+}
+
+/// The same topology, all of whose packets take the kernel's way.
+fn without_shortcuts(topology: &str) -> String {
+    const TABLE: &str = "[nat]\n";
+    const OFF: &str = "[nat]\nshortcut = false\n";
+    if !topology.contains("nat") || topology.contains("backend =") {
+        topology.to_owned()
+    } else if topology.contains(TABLE) {
+        topology.replacen(TABLE, OFF, 1)
+    } else {
+        format!("{topology}\n{OFF}")
+    }
 }
 
 /// The netctl under test.

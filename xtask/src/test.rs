@@ -54,9 +54,33 @@ pub(crate) fn test(workspace: &Workspace, args: &Args) -> Result<ExitCode> {
 pub(crate) fn test_with(workspace: &Workspace, way: Way, args: &Args) -> Result<ExitCode> {
     build_ebpf::build(workspace, way)?;
     let profile = if args.release { Profile::Release } else { Profile::Dev };
-    let (has_succeeded, results) = build_and_run(workspace, profile, &SUITES, &args.args)?;
+    let (mut has_succeeded, mut results) = build_and_run(workspace, profile, &SUITES, &args.args)?;
+    if args.args.is_empty() {
+        eprintln!("once more without shortcuts, what carries traffic");
+        let again =
+            run_once(workspace, profile, &["netctl-tests"], &TRAFFIC.map(OsString::from), Some("off"))?;
+        has_succeeded &= again.0;
+        results.add(again.1);
+    }
     tell(workspace, results, has_succeeded)
 }
+
+/// Tests with connections through a gateway whose topology is in a file.
+const TRAFFIC: [&str; 13] = [
+    "bulk::",
+    "change::",
+    "contention::",
+    "differ::",
+    "families::",
+    "flood::",
+    "fragments::",
+    "leaks::",
+    "offload::",
+    "path::",
+    "reload::",
+    "scattered::",
+    "udp::",
+];
 
 /// Builds netctl and the suites of some packages, around the object that is there, and runs them with these arguments.
 pub(crate) fn build_and_run(
@@ -65,19 +89,25 @@ pub(crate) fn build_and_run(
     packages: &[&str],
     args: &[OsString],
 ) -> Result<(bool, Results)> {
-    let cargo = |verb: &str| {
-        let mut cargo = workspace.cargo(verb);
-        cargo.args((profile == Profile::Release).then_some("--release"));
-        cargo
-    };
-    let packages = || packages.iter().flat_map(|package| ["--package", package]);
-    run(cargo("build").args(["--package", "netctl"]).args(FEATURES))?;
+    run(workspace.cargo("build").args(profile.flag()).args(["--package", "netctl"]).args(FEATURES))?;
     // Built on its own, a suite that does not compile is told from one that does not end.
-    run(cargo("test").args(packages()).args(FEATURES).arg("--no-run"))?;
+    run(workspace.cargo("test").args(profile.flag()).args(of(packages)).args(FEATURES).arg("--no-run"))?;
+    run_once(workspace, profile, packages, args, None)
+}
 
-    let mut command = cargo("test");
+/// Runs suites that are built, with what `NETCTL_SHORTCUT` is to be.
+fn run_once(
+    workspace: &Workspace,
+    profile: Profile,
+    packages: &[&str],
+    args: &[OsString],
+    shortcut: Option<&str>,
+) -> Result<(bool, Results)> {
+    let mut command = workspace.cargo("test");
+    command.args(profile.flag());
     command.env("NETCTL_BIN", workspace.netctl(profile));
-    command.args(packages()).args(FEATURES).arg("--no-fail-fast");
+    command.envs(shortcut.map(|value| ("NETCTL_SHORTCUT", value)));
+    command.args(of(packages)).args(FEATURES).arg("--no-fail-fast");
     if !is_root() {
         if find_program("sudo").is_none() {
             bail!("the tests make namespaces and load programs: run this as root (there is no sudo)");
@@ -87,6 +117,10 @@ pub(crate) fn build_and_run(
     }
     let (status, results) = run_suites(command.arg("--").args(args), &workspace.target.join("skips"))?;
     Ok((status.success(), results))
+}
+
+fn of<'a>(packages: &'a [&'a str]) -> impl Iterator<Item = &'a str> {
+    packages.iter().flat_map(|package| ["--package", package])
 }
 
 /// Prints how the tests and the rows came out.

@@ -26,6 +26,13 @@ pub(crate) enum Profile {
     Release,
 }
 
+impl Profile {
+    /// What cargo is told.
+    pub(crate) fn flag(self) -> Option<&'static str> {
+        (self == Self::Release).then_some("--release")
+    }
+}
+
 impl Workspace {
     /// Finds the checkout from what cargo tells the program that it runs.
     pub(crate) fn locate() -> Result<Self> {

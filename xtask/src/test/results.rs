@@ -56,6 +56,18 @@ impl Results {
         }
     }
 
+    /// Adds those of another run: a test that failed in either has failed.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped.extend(other.skipped);
+        for (name, outcome) in other.tests {
+            if outcome == Outcome::Failed || !self.tests.contains_key(&name) {
+                self.tests.insert(name, outcome);
+            }
+        }
+    }
+
     /// The names of the tests that were run.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.tests.keys().map(String::as_str)
@@ -117,6 +129,16 @@ mod tests {
             "test result: ok. 0 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s",
         ];
         assert_eq!(results(&lines).to_string(), "13 passed, 2 failed");
+    }
+
+    #[test]
+    fn what_failed_in_one_of_two_runs_has_failed() {
+        let (well, ill) = (["test a ... ok", "test result: ok. 1 passed; 0 failed;"], ["test a ... FAILED"]);
+        for (first, then) in [(&well[..], &ill[..]), (&ill, &well)] {
+            let mut both = results(first);
+            both.add(results(then));
+            assert_eq!((both.of("a"), both.passed), (Some(&Outcome::Failed), 1));
+        }
     }
 
     #[test]
