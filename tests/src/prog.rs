@@ -59,6 +59,8 @@ pub struct Nat {
     netns: Netns,
     flows: aya::maps::HashMap<MapData, FlowKey, Half>,
     programs: HashMap<&'static str, SchedClassifier>,
+    /// The kernel cancels the timers of a map that nobody holds.
+    _timed: [MapData; 2],
 }
 
 impl Nat {

@@ -20,6 +20,7 @@ mod refused;
 mod segments;
 mod shortcut;
 mod sums;
+mod timeouts;
 mod uplinks;
 mod verifier;
 

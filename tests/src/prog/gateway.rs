@@ -65,8 +65,8 @@ fn make_here(max_flows: u32) -> Nat {
             )
         });
 
-    let flows = bpffs.join(format!("netctl/lab/host/v{ABI_VERSION}/maps/FLOWS"));
-    let flows = MapData::from_pin(flows).unwrap();
+    let maps = bpffs.join(format!("netctl/lab/host/v{ABI_VERSION}/maps"));
+    let map = |name: &str| MapData::from_pin(maps.join(name)).unwrap();
     let program = |name| SchedClassifier::from_pin(pins.programs(build).join(name)).unwrap();
     let mut tables = Tables::open(&pins).unwrap();
     tables
@@ -75,8 +75,9 @@ fn make_here(max_flows: u32) -> Nat {
     Nat {
         tables,
         netns: Netns::current().unwrap(),
-        flows: HashMap::try_from(Map::HashMap(flows)).unwrap(),
+        flows: HashMap::try_from(Map::HashMap(map("FLOWS"))).unwrap(),
         programs: PROGRAMS.into_iter().map(|name| (name, program(name))).collect(),
+        _timed: ["SWEEP", "BINDINGS"].map(map),
     }
 }
 
