@@ -2,6 +2,7 @@
 
 mod addr;
 mod cells;
+mod doctor;
 mod down;
 mod exec;
 mod failure;
@@ -81,6 +82,9 @@ enum Verb {
     /// Ping from every namespace to every other, and try the forwarded ports; exit 3 if one fails that should not
     #[command(after_help = ping::EXAMPLES)]
     Ping(ping::Args),
+    /// Say what this machine can and cannot do, what is in the way of what is up, and what to do about it
+    #[command(after_help = doctor::EXAMPLES)]
+    Doctor(doctor::Args),
     /// Print the JSON Schema of the topology file, for editors
     #[command(after_help = schema::EXAMPLES)]
     Schema,
@@ -121,6 +125,7 @@ impl Verb {
             Self::Show(_) => "show",
             Self::Graph(_) => "graph",
             Self::Ping(_) => "ping",
+            Self::Doctor(_) => "doctor",
             Self::Schema => "schema",
             Self::Exec(_) => "exec",
             Self::Ns(_) => "ns",
@@ -195,6 +200,7 @@ fn run(cli: &Cli, printer: &mut Printer) -> Result<Exit, Failure> {
         Verb::Show(args) => show::run(args, &directories, printer),
         Verb::Graph(args) => graph::run(args, &directories, printer),
         Verb::Ping(args) => ping::run(args, &directories, printer),
+        Verb::Doctor(args) => doctor::run(args, &directories, printer),
         Verb::Schema => schema::run(printer),
         Verb::Exec(args) => exec::run(args),
         Verb::Ns(args) => ns::run(args, &directories, printer),

@@ -88,6 +88,8 @@ pub struct DropsForwarded {
     pub table: String,
     /// Its name.
     pub chain: String,
+    /// Whether it has rules, which may accept what a gateway forwards.
+    pub has_rules: bool,
 }
 
 impl fmt::Display for DropsForwarded {
@@ -169,7 +171,8 @@ fn nftables() -> Result<Vec<DropsForwarded>, Error> {
     let drops = chains.into_iter().filter(|chain| (chain.hook, chain.policy) == (nft::FORWARD, nft::DROP));
     let told = drops.filter_map(|chain| {
         let family = Family::of(chain.family)?;
-        Some(DropsForwarded { kind: Kind::Nftables, family, table: chain.table, chain: chain.name })
+        let (table, has_rules) = (chain.table, chain.rules > 0);
+        Some(DropsForwarded { kind: Kind::Nftables, family, table, chain: chain.name, has_rules })
     });
     Ok(told.collect())
 }
@@ -196,6 +199,7 @@ mod tests {
             family,
             table: table.to_owned(),
             chain: chain.to_owned(),
+            has_rules: false,
         };
         let router = Place::Netns("router".parse().unwrap());
         for (drops, place, words, remedy) in [

@@ -12,6 +12,7 @@
 //! The library never prints: the binary's `cli` does.
 
 pub mod apply;
+pub mod doctor;
 pub mod down;
 mod fault;
 pub mod firewall;

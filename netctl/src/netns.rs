@@ -223,6 +223,21 @@ impl Netns {
         })
     }
 
+    /// Runs `f` on a new thread inside a namespace that has no name and ends with it.
+    ///
+    /// # Errors
+    /// What `f` returns, and a failing `unshare`.
+    pub fn in_a_new_one<T, E>(f: impl FnOnce() -> Result<T, E> + Send) -> Result<T, E>
+    where
+        T: Send,
+        E: From<NetnsError> + Send,
+    {
+        on_a_thread(|| {
+            unshare(CloneFlags::CLONE_NEWNET).map_err(thread_error("unshare the network namespace"))?;
+            f()
+        })
+    }
+
     /// Moves the calling thread, which must not live on, into this namespace.
     fn enter(&self) -> Result<(), NetnsError> {
         setns(&self.fd, CloneFlags::CLONE_NEWNET).map_err(thread_error("enter a network namespace"))

@@ -8,6 +8,7 @@ mod change;
 mod cli;
 mod contention;
 mod differ;
+mod doctor;
 mod down;
 mod exec;
 mod explain;

@@ -1,6 +1,6 @@
 //! Programs and rules that are replaced while they are in use.
 
-mod foreign;
+pub(crate) mod foreign;
 mod traffic;
 
 use std::{collections::BTreeSet, net::IpAddr};

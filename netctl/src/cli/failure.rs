@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use netctl::{down, model, netns::NetnsError, ping, show, single, state, up};
+use netctl::{doctor, down, model, netns::NetnsError, ping, show, single, state, up};
 
 use super::{Exit, words};
 
@@ -27,6 +27,8 @@ pub(super) enum Failure {
     Show(#[from] show::Error),
     #[error(transparent)]
     Ping(#[from] ping::Error),
+    #[error(transparent)]
+    Doctor(#[from] doctor::Error),
     #[error(transparent)]
     State(#[from] state::Error),
     #[error(transparent)]
@@ -54,7 +56,9 @@ impl Failure {
             | Self::Down(down::Error::Up(error)) => error.hint(),
             Self::Single(error) => error.hint(),
             Self::Words(error) => error.hint(),
-            Self::Show(show::Error::NotUp(_)) | Self::Ping(ping::Error::NotUp(_)) => {
+            Self::Show(show::Error::NotUp(_))
+            | Self::Ping(ping::Error::NotUp(_))
+            | Self::Doctor(doctor::Error::NotUp(_)) => {
                 Some("`netctl ls` lists the topologies that are up".to_owned())
             }
             Self::Netns(NetnsError::NotFound { .. }) => {

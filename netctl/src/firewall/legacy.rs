@@ -68,9 +68,16 @@ const GET_ENTRIES: c_int = 65;
 pub(super) fn drops_forwarded() -> io::Result<Vec<DropsForwarded>> {
     let mut drops = Vec::new();
     for tables in &ALL {
-        if tables.is_loaded() && tables.policy()? == Some(DROP) {
+        let policy = if tables.is_loaded() { tables.policy()? } else { None };
+        if let Some((DROP, has_rules)) = policy {
             let (table, chain) = (TABLE.to_owned(), "FORWARD".to_owned());
-            drops.push(DropsForwarded { kind: Kind::Iptables, family: tables.family, table, chain });
+            drops.push(DropsForwarded {
+                kind: Kind::Iptables,
+                family: tables.family,
+                table,
+                chain,
+                has_rules,
+            });
         }
     }
     Ok(drops)
@@ -81,12 +88,13 @@ impl Tables {
         fs::read_to_string(self.names).is_ok_and(|names| names.lines().any(|name| name == TABLE))
     }
 
-    /// The verdict of the policy; `None` if the table has no such chain, or the bytes make no sense.
-    fn policy(&self) -> io::Result<Option<i32>> {
+    /// The verdict of the policy, and whether there are rules before it; `None` if the table has no such chain, or the bytes make no sense.
+    fn policy(&self) -> io::Result<Option<(i32, bool)>> {
         let socket = socket(self.domain, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
         let mut info = vec![0; INFO];
         name(&mut info);
         self.get(&socket, GET_INFO, &mut info)?;
+        let begin = u32_at(&info, NAME + 4 + 4 * FORWARD);
         let (Some(at), Some(size)) = (u32_at(&info, NAME + 4 + 20 + 4 * FORWARD), u32_at(&info, INFO - 4))
         else {
             return Ok(None);
@@ -95,7 +103,8 @@ impl Tables {
         name(&mut entries);
         entries[NAME..NAME + 4].copy_from_slice(&size.to_ne_bytes());
         self.get(&socket, GET_ENTRIES, &mut entries)?;
-        Ok(self.verdict(entries.get(ENTRIES..).unwrap_or_default(), at as usize))
+        let verdict = self.verdict(entries.get(ENTRIES..).unwrap_or_default(), at as usize);
+        Ok(verdict.map(|verdict| (verdict, begin != Some(at))))
     }
 
     /// The verdict of the rule at `at`.

@@ -22,6 +22,7 @@ mod nfta {
     pub(super) const NAME: u16 = 3;
     pub(super) const HOOK: u16 = 4;
     pub(super) const POLICY: u16 = 5;
+    pub(super) const USE: u16 = 6;
     pub(super) const HOOK_NUMBER: u16 = 1;
 }
 
@@ -43,6 +44,8 @@ pub struct BaseChain {
     pub hook: u32,
     /// The verdict on what no rule decides.
     pub policy: u32,
+    /// How many rules it has.
+    pub rules: u32,
 }
 
 /// `nft list chains`: the base chains of the socket's namespace.
@@ -60,7 +63,8 @@ pub fn parse(message: &Message<'_>) -> Result<Option<BaseChain>, Malformed> {
         return Ok(None);
     }
     let (&[family, ..], rest) = message.body::<4>()?;
-    let (mut table, mut name, mut hook, mut policy) = (String::new(), String::new(), None, None);
+    let (mut table, mut name, mut hook, mut policy, mut rules) =
+        (String::new(), String::new(), None, None, 0);
     for attribute in attributes(rest) {
         let attribute = attribute?;
         match attribute.kind {
@@ -68,10 +72,12 @@ pub fn parse(message: &Message<'_>) -> Result<Option<BaseChain>, Malformed> {
             nfta::NAME => name = attribute.text(),
             nfta::HOOK => hook = hook_number(&attribute)?,
             nfta::POLICY => policy = Some(number(&attribute)?),
+            // Nothing else uses a base chain: no rule jumps to one.
+            nfta::USE => rules = number(&attribute)?,
             _ => {}
         }
     }
-    let base = |(hook, policy)| BaseChain { family, table, name, hook, policy };
+    let base = |(hook, policy)| BaseChain { family, table, name, hook, policy, rules };
     Ok(hook.zip(policy).map(base))
 }
 
@@ -108,6 +114,7 @@ mod tests {
         }
         if let Some(policy) = policy {
             request.attribute(nfta::POLICY, &policy.to_be_bytes());
+            request.attribute(nfta::USE, &3_u32.to_be_bytes());
         }
         request
     }
@@ -118,7 +125,7 @@ mod tests {
         let (family, table, name) = (2, "filter".to_owned(), "FORWARD".to_owned());
         assert_eq!(
             read(chain(Some(FORWARD), Some(DROP))),
-            Some(BaseChain { family, table, name, hook: FORWARD, policy: DROP })
+            Some(BaseChain { family, table, name, hook: FORWARD, policy: DROP, rules: 3 })
         );
         assert_eq!(read(chain(None, None)), None);
         assert_eq!(read(Request::new(GET_CHAIN, NlmF::empty(), &[0; 4])), None);

@@ -8,7 +8,7 @@ use netctl_tests::lab::Lab;
 pub(super) const HOOKS: [TcAttachType; 2] = [TcAttachType::Ingress, TcAttachType::Egress];
 
 /// Attaches a program that does nothing before and after those at each hook of an interface.
-pub(super) fn surround(lab: &Lab, place: &str, interface: &str) {
+pub(crate) fn surround(lab: &Lab, place: &str, interface: &str) {
     lab.ns(place).enter(|| {
         for (hook, attach_type) in HOOKS.into_iter().enumerate() {
             for (name, order) in [("first", LinkOrder::first()), ("last", LinkOrder::last())] {

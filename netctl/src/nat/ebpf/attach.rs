@@ -73,6 +73,41 @@ fn is_unknown_to_kernel(error: &Error) -> bool {
     matches!(&**source, ProgramError::SyscallError(error) if error.io_error.raw_os_error() == Some(libc::EINVAL))
 }
 
+/// Whether the kernel attaches programs by TCX links. Asks about the loopback of the calling thread's network namespace.
+///
+/// # Errors
+/// If the kernel does not tell.
+pub fn has_tcx() -> Result<bool, Error> {
+    match SchedClassifier::query_tcx("lo", TcAttachType::Ingress).map_err(Error::program("lo")) {
+        Ok(_) => Ok(true),
+        Err(error) if is_unknown_to_kernel(&error) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// The programs of others that TCX runs at an interface of the calling thread's network namespace: at which hook, and
+/// their names. None on kernels without TCX.
+///
+/// # Errors
+/// If the kernel does not tell.
+pub fn others(interface: &IfName) -> Result<Vec<(&'static str, String)>, Error> {
+    /// `BPF_OBJ_NAME_LEN` without the NUL: as much as the kernel keeps of a program's name.
+    const NAME: usize = 15;
+    let own: BTreeSet<String> = programs().map(|name| name.chars().take(NAME).collect()).collect();
+    let mut others = Vec::new();
+    for (hook, attach_type, _) in HOOKS {
+        let failed = Error::program(hook);
+        let programs = match SchedClassifier::query_tcx(interface.as_str(), attach_type).map_err(failed) {
+            Ok((_, programs)) => programs,
+            Err(error) if is_unknown_to_kernel(&error) => continue,
+            Err(error) => return Err(error),
+        };
+        let names = programs.iter().map(|info| info.name_as_str().unwrap_or("?").to_owned());
+        others.extend(names.filter(|name| !own.contains(name)).map(|name| (hook, name)));
+    }
+    Ok(others)
+}
+
 /// Detaches the programs of `side` from `interface` of the calling thread's network namespace. None there is no error.
 ///
 /// # Errors
@@ -103,6 +138,14 @@ pub fn attach_local(pins: &Pins, build: Build) -> Result<(), Error> {
         let _ = detach_local(pins);
     }
     result
+}
+
+/// Makes sure that there is a cgroup v2 hierarchy.
+///
+/// # Errors
+/// If there is none.
+pub fn has_cgroups() -> io::Result<()> {
+    root_cgroup().map(drop)
 }
 
 /// The names of all programs.

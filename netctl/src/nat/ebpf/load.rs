@@ -96,16 +96,24 @@ fn netns_cookie() -> io::Result<u64> {
     if result == 0 { Ok(cookie) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Whether a bpffs is mounted at `bpffs`.
+///
+/// # Errors
+/// If it is not, and one mounted now would go with this process: below the fresh `/sys` of `ip netns exec`.
+pub fn has_bpffs(bpffs: &Path) -> Result<bool, Error> {
+    if statfs(bpffs).is_ok_and(|fs| fs.filesystem_type() == BPF_FS_MAGIC) {
+        return Ok(true);
+    }
+    if has_lasting_mounts() { Ok(false) } else { Err(Error::PassingMount { path: bpffs.to_owned() }) }
+}
+
 /// Makes sure that a bpffs is mounted at `bpffs`, as systemd does at boot.
 ///
 /// # Errors
-/// If it is not and cannot be, or would go with this process: below the fresh `/sys` of `ip netns exec`.
+/// If it is not and cannot be, or those of [`has_bpffs`].
 pub fn mount_bpffs(bpffs: &Path) -> Result<(), Error> {
-    if statfs(bpffs).is_ok_and(|fs| fs.filesystem_type() == BPF_FS_MAGIC) {
+    if has_bpffs(bpffs)? {
         return Ok(());
-    }
-    if !has_lasting_mounts() {
-        return Err(Error::PassingMount { path: bpffs.to_owned() });
     }
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     mount(Some("bpf"), bpffs, Some("bpf"), flags, Some("mode=0700"))
@@ -122,7 +130,7 @@ fn has_lasting_mounts() -> bool {
 }
 
 /// Parses the object and creates its maps, or takes those that are pinned; programs are not loaded yet.
-fn open(constants: Constants, max_flows: u32, config: &Config, pins: &Pins) -> Result<Ebpf, Error> {
+fn open(constants: Constants, max_flows: u32, config: &Config, pins: Option<&Pins>) -> Result<Ebpf, Error> {
     if OBJECT.is_empty() {
         return Err(Error::NoObject);
     }
@@ -131,7 +139,7 @@ fn open(constants: Constants, max_flows: u32, config: &Config, pins: &Pins) -> R
     loader.override_global("LOCAL_PORTS", &constants.local_ports, true);
     loader.map_max_entries("FLOWS", max_flows.saturating_mul(2));
     loader.map_max_entries("UNANSWERED", config.unanswered);
-    if pins.exist() {
+    if let Some(pins) = pins.filter(|pins| pins.exist()) {
         for name in MAPS {
             loader.map_pin_path(name, pins.map(name));
         }
@@ -152,7 +160,7 @@ pub fn load(pins: &Pins, constants: Constants, max_flows: u32) -> Result<Build, 
     remove_tree(&stage)?;
     let cpus = nr_cpus().map_err(|(path, source)| Error::io("read", Path::new(path))(source))?;
     let config = Config::of(max_flows, cpus as u32, token()?);
-    let mut ebpf = open(constants, max_flows, &config, pins)?;
+    let mut ebpf = open(constants, max_flows, &config, Some(pins))?;
     let pinned = if has_maps {
         pin_programs(&stage, &mut ebpf)
     } else {
@@ -199,20 +207,46 @@ fn pin_programs(directory: &Path, ebpf: &mut Ebpf) -> Result<(), Error> {
     for (name, program) in ebpf.programs_mut() {
         let path = directory.join(name);
         make_parent(&path)?;
-        let failed = Error::program(name);
-        match program {
-            Program::SchedClassifier(tc) => {
-                patiently(|| tc.load()).map_err(failed)?;
-                tc.pin(&path).map_err(Error::pin(&path))?;
-            }
-            Program::CgroupSockAddr(hook) => {
-                patiently(|| hook.load()).map_err(failed)?;
-                hook.pin(&path).map_err(Error::pin(&path))?;
-            }
-            _ => return Err(Error::Missing(name.to_owned())),
-        }
+        load_one(name, program)?;
+        program.pin(&path).map_err(Error::pin(&path))?;
     }
     Ok(())
+}
+
+fn load_one(name: &str, program: &mut Program) -> Result<(), Error> {
+    match program {
+        Program::SchedClassifier(tc) => patiently(|| tc.load()).map_err(Error::program(name)),
+        Program::CgroupSockAddr(hook) => patiently(|| hook.load()).map_err(Error::program(name)),
+        _ => Err(Error::Missing(name.to_owned())),
+    }
+}
+
+/// How many programs the kernel takes, and how many of them it compiles to machine code.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Rehearsed {
+    /// All of them.
+    pub programs: usize,
+    /// Those that are not interpreted.
+    pub compiled: usize,
+}
+
+/// Loads the programs as for a gateway in the calling thread's network namespace, and lets go of them.
+///
+/// # Errors
+/// If the kernel refuses a map or a program.
+pub fn rehearse() -> Result<Rehearsed, Error> {
+    /// Flows that there is room for: as few as will do.
+    const FLOWS: u32 = 64;
+    let config = Config::of(FLOWS, 1, 0);
+    let mut ebpf = open(Constants::of_this_namespace()?, FLOWS, &config, None)?;
+    let mut rehearsed = Rehearsed::default();
+    for (name, program) in ebpf.programs_mut() {
+        load_one(name, program)?;
+        let info = program.info().map_err(Error::program(name))?;
+        rehearsed.programs += 1;
+        rehearsed.compiled += usize::from(info.size_jitted() > 0);
+    }
+    Ok(rehearsed)
 }
 
 /// How often a program is offered to the verifier.

@@ -1,0 +1,137 @@
+//! What this kernel, this user and the gateways that are up can and cannot do, and what to do about it: what `netctl
+//! doctor` tells. Everything is tried or read, nothing is guessed from version numbers, and nothing is left changed.
+
+mod gateway;
+mod kernel;
+mod topology;
+mod user;
+
+use serde::Serialize;
+
+use crate::{
+    model::{Topology, TopologyName},
+    state::{self, Directories},
+};
+
+/// Why nothing could be looked at.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The record could not be read.
+    #[error(transparent)]
+    State(#[from] state::Error),
+    /// It is not up.
+    #[error("there is no topology `{0}`")]
+    NotUp(TopologyName),
+}
+
+/// What was found, by what it is about.
+#[derive(Debug, Default, Serialize)]
+pub struct Report {
+    /// In the order in which it was looked at.
+    pub sections: Vec<Section>,
+}
+
+/// What was found about one thing.
+#[derive(Debug, Serialize)]
+pub struct Section {
+    /// `user`, `kernel`, or a topology.
+    pub about: String,
+    /// Each by itself.
+    pub findings: Vec<Finding>,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// What it comes to.
+    pub verdict: Verdict,
+    /// What was found.
+    pub text: String,
+    /// What to do about it: a command, or a phrase.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fix: Option<String>,
+}
+
+/// What a finding comes to, the best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// As it should be.
+    Ok,
+    /// It works, and not as well as it might, or not for everything.
+    Warning,
+    /// It does not work.
+    Problem,
+}
+
+impl Finding {
+    fn ok(text: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Ok, text: text.into(), fix: None }
+    }
+
+    fn warning(text: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Warning, text: text.into(), fix: Some(fix.into()) }
+    }
+
+    fn problem(text: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Problem, text: text.into(), fix: Some(fix.into()) }
+    }
+
+    /// What could not be looked at.
+    fn unknown(what: &str, error: &dyn std::error::Error) -> Self {
+        Self { verdict: Verdict::Warning, text: format!("{what} could not be looked at: {error}"), fix: None }
+    }
+}
+
+impl Report {
+    /// The worst of all.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        let all = self.sections.iter().flat_map(|section| &section.findings);
+        all.map(|finding| finding.verdict).max().unwrap_or(Verdict::Ok)
+    }
+
+    fn add(&mut self, about: impl Into<String>, findings: Vec<Finding>) {
+        self.sections.push(Section { about: about.into(), findings });
+    }
+}
+
+/// Which topologies to look at.
+#[derive(Debug, Clone, Copy)]
+pub enum About<'a> {
+    /// All that are up.
+    Everything,
+    /// One that is up.
+    Up(&'a TopologyName),
+    /// One that may yet be brought up.
+    File(&'a Topology),
+}
+
+/// Looks at everything.
+///
+/// # Errors
+/// If it cannot be told which topologies are up.
+pub fn examine(about: About<'_>, directories: &Directories) -> Result<Report, Error> {
+    let mut report = Report::default();
+    let (user, may_try) = user::examine(&directories.bpffs);
+    report.add("user", user);
+    report.add("kernel", kernel::examine(may_try));
+    if !may_try {
+        return Ok(report);
+    }
+    match about {
+        About::File(topology) => report.add(topology.name.as_str(), topology::foresee(topology, directories)),
+        About::Up(name) => {
+            let record = directories.record(name)?.ok_or_else(|| Error::NotUp(name.clone()))?;
+            report.add(name.as_str(), topology::examine(&record, directories));
+        }
+        About::Everything => {
+            for name in directories.topologies()? {
+                if let Some(record) = directories.record(&name)? {
+                    report.add(name.as_str(), topology::examine(&record, directories));
+                }
+            }
+        }
+    }
+    Ok(report)
+}

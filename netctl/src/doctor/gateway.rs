@@ -1,0 +1,223 @@
+//! A gateway: what of its namespace, and of others' doing there, keeps it from translating.
+
+use std::net::IpAddr;
+
+use super::Finding;
+use crate::{
+    firewall::{self, DropsForwarded},
+    holder,
+    model::{Backend, Gateway, IfName, Place, Topology},
+    nat::ebpf::{self, attach},
+    netns::{Netns, NetnsError},
+    single,
+    state::Directories,
+    sysctl::{self, Key, SysctlError},
+};
+
+/// Reasons for drops that somebody can do something about, and what.
+const REMEDIES: [(&str, &str); 4] = [
+    ("no-port", "a wider `ports` of the rule, or another `address` beside it"),
+    ("no-address", "an address of that family at the uplink"),
+    ("table-full", "`[nat] max-flows`, or shorter `[nat.timeouts]`"),
+    ("rewrite", "tell us, with the kernel's version"),
+];
+
+pub(super) fn examine(gateway: &Gateway, topology: &Topology, directories: &Directories) -> Vec<Finding> {
+    let place = &gateway.place;
+    let netns = match place {
+        Place::Host => Netns::current(),
+        Place::Netns(name) => Netns::open(name),
+    };
+    let netns = match netns {
+        Ok(netns) => netns,
+        Err(error) => return vec![Finding::unknown(&format!("`{place}`"), &error)],
+    };
+    let mut findings = Vec::new();
+    findings.extend(reverse_paths(gateway, &netns));
+    findings.extend(filters(gateway, &netns));
+    findings.extend(gateway_ports(gateway, &netns));
+    if gateway.backend == Backend::Ebpf {
+        findings.extend(others(gateway, &netns));
+        findings.extend(drops(gateway, topology, directories));
+    }
+    if findings.is_empty() {
+        findings.push(Finding::ok(format!("`{place}` translates, and nothing is in its way")));
+    }
+    findings
+}
+
+/// The command that sets a sysctl of a place.
+fn set(place: &Place, key: &str, value: &str) -> String {
+    match place {
+        Place::Host => format!("netctl sysctl set {key}={value}"),
+        Place::Netns(name) => format!("netctl -n {name} sysctl set {key}={value}"),
+    }
+}
+
+fn read(netns: &Netns, keys: impl IntoIterator<Item = String>) -> Result<Vec<Option<String>>, SysctlError> {
+    let keys: Vec<Key> = keys.into_iter().map(|key| key.parse()).collect::<Result<_, _>>()?;
+    sysctl::read(netns, &keys)
+}
+
+/// The reverse path filter of an interface is the stricter of its own and that of all (`IN_DEV_MAXCONF` in
+/// include/linux/inetdevice.h, by which 2, loose, wins over 1, strict).
+fn reverse_paths(gateway: &Gateway, netns: &Netns) -> Option<Finding> {
+    let links: Vec<&IfName> = gateway.uplinks.iter().chain(&gateway.insides).collect();
+    let names = links.iter().map(|link| link.as_str().replace('.', "/"));
+    let keys =
+        ["all".to_owned()].into_iter().chain(names).map(|name| format!("net.ipv4.conf.{name}.rp_filter"));
+    let values = match read(netns, keys) {
+        Ok(values) => values,
+        Err(error) => return Some(Finding::unknown("rp_filter", &error)),
+    };
+    let number = |value: &Option<String>| value.as_ref().and_then(|value| value.parse().ok()).unwrap_or(0);
+    let (all, own) = values.split_first()?;
+    let strict = strict(number(all), &links.iter().copied().zip(own.iter().map(number)).collect::<Vec<_>>());
+    if strict.is_empty() {
+        return None;
+    }
+    let place = &gateway.place;
+    let text = format!(
+        "{} of `{place}`: strict reverse path filter, which drops IPv4 that comes by another interface than its answer \
+         leaves by",
+        strict.iter().map(|link| format!("`{link}`")).collect::<Vec<_>>().join(", ")
+    );
+    Some(Finding::warning(text, set(place, "net.ipv4.conf.all.rp_filter", "2")))
+}
+
+/// Those interfaces whose filter is strict.
+fn strict<'a>(all: u8, own: &[(&'a IfName, u8)]) -> Vec<&'a IfName> {
+    own.iter().filter(|(_, own)| all.max(*own) == 1).map(|(link, _)| *link).collect()
+}
+
+/// Filters of others that drop what it forwards; where netfilter sees bridged packets, also what goes from one port of a
+/// bridge to another.
+fn filters(gateway: &Gateway, netns: &Netns) -> Vec<Finding> {
+    let sources = gateway.masquerades.iter().map(|rule| rule.source.addr());
+    let addresses: Vec<IpAddr> = sources.chain(gateway.forwards.iter().map(|rule| rule.to)).collect();
+    let filters = match firewall::drops_forwarded(netns) {
+        Ok(filters) => filters,
+        Err(error) => return vec![Finding::unknown("packet filters", &error)],
+    };
+    let sees = |chain: &&DropsForwarded| addresses.iter().any(|address| chain.family.sees(address.is_ipv4()));
+    let mut findings = Vec::new();
+    for chain in filters.iter().filter(sees) {
+        findings.push(filter(chain, &gateway.place));
+        let key = if chain.family.sees(true) { "iptables" } else { "ip6tables" };
+        let key = format!("net.bridge.bridge-nf-call-{key}");
+        let sees_bridged = read(netns, [key.clone()]).is_ok_and(|values| values == [Some("1".to_owned())]);
+        if sees_bridged {
+            let text = format!("{chain} sees what bridges of `{}` carry, too: {key} is 1", gateway.place);
+            findings.push(Finding::warning(text, set(&gateway.place, &key, "0")));
+        }
+    }
+    findings
+}
+
+fn filter(chain: &DropsForwarded, place: &Place) -> Finding {
+    if chain.has_rules {
+        let text = format!("`{place}` forwards nothing that no rule accepts: {chain} drops it");
+        return Finding::warning(text, format!("if no rule accepts it yet: {}", chain.remedy(place)));
+    }
+    let text = format!("`{place}` forwards nothing: {chain} drops it, and has no rule that accepts any");
+    Finding::problem(text, chain.remedy(place))
+}
+
+/// A process that has a port which a forward takes the packets of.
+fn gateway_ports(gateway: &Gateway, netns: &Netns) -> Option<Finding> {
+    let place = &gateway.place;
+    match holder::of_port(netns, &gateway.forwards) {
+        Ok(None) => None,
+        Ok(Some(held)) => Some(Finding::warning(
+            format!("{held}, and gets nothing from outside while `{place}` forwards the port"),
+            "another port for the one or the other",
+        )),
+        Err(error) => Some(Finding::unknown("listening sockets", &error)),
+    }
+}
+
+/// Programs of others at the interfaces of the gateway.
+fn others(gateway: &Gateway, netns: &Netns) -> Vec<Finding> {
+    let look = |link: &IfName| netns.run(|| Ok::<_, NetnsError>(attach::others(link)));
+    let mut findings = Vec::new();
+    for link in gateway.uplinks.iter().chain(&gateway.insides) {
+        match look(link) {
+            Ok(Ok(others)) => findings.extend(others.into_iter().map(|(hook, name)| {
+                let text = format!(
+                    "program `{name}` of somebody else at the {hook} of `{link}` of `{}`",
+                    gateway.place
+                );
+                Finding::warning(text, "if packets are lost, look at what it does with them: `bpftool net`")
+            })),
+            Ok(Err(ebpf::Error::NoInterface(_))) => {}
+            Ok(Err(error)) => findings.push(Finding::unknown(&format!("programs at `{link}`"), &error)),
+            Err(error) => findings.push(Finding::unknown(&format!("programs at `{link}`"), &error)),
+        }
+    }
+    findings
+}
+
+/// A table that is nearly full, and drops that somebody can do something about.
+fn drops(gateway: &Gateway, topology: &Topology, directories: &Directories) -> Vec<Finding> {
+    let place = &gateway.place;
+    let all = match single::nat::stats(Some(place), directories) {
+        Ok(all) => all,
+        Err(error) => return vec![Finding::unknown(&format!("the counters of `{place}`"), &error)],
+    };
+    let mut findings = Vec::new();
+    for stats in all.iter().filter(|stats| stats.topology.as_ref() == Some(&topology.name)) {
+        let table = stats.table;
+        if is_nearly_full(table.flows, table.max) {
+            let text = format!("`{place}` has {} of {} flows that there is room for", table.flows, table.max);
+            findings.push(Finding::warning(text, "`[nat] max-flows`, or shorter `[nat.timeouts]`"));
+        }
+        for drop in &stats.drops {
+            if let Some((_, remedy)) = REMEDIES.iter().find(|(reason, _)| *reason == drop.reason) {
+                let text = format!("`{place}` has dropped {} packets: {}", drop.packets, drop.text);
+                findings.push(Finding::warning(text, *remedy));
+            }
+        }
+    }
+    findings
+}
+
+/// From four fifths on.
+fn is_nearly_full(flows: u64, max: u64) -> bool {
+    flows.saturating_mul(5) >= max.saturating_mul(4)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::Verdict, *};
+    use crate::firewall::{Family, Kind};
+
+    #[test]
+    fn a_filter_is_strict_if_neither_it_nor_that_of_all_is_loose() {
+        let (wan, lan): (IfName, IfName) = ("wan0".parse().unwrap(), "lan".parse().unwrap());
+        let names = |all, own: [u8; 2]| strict(all, &[(&wan, own[0]), (&lan, own[1])]).len();
+        assert_eq!([names(0, [0, 0]), names(0, [1, 0]), names(0, [1, 1]), names(1, [0, 0])], [0, 1, 2, 2]);
+        assert_eq!([names(2, [1, 1]), names(1, [2, 0]), names(0, [2, 2])], [0, 1, 0]);
+    }
+
+    #[test]
+    fn a_dropping_policy_without_rules_is_a_problem_and_with_some_perhaps() {
+        let chain = |has_rules| DropsForwarded {
+            kind: Kind::Nftables,
+            family: Family::Ip,
+            table: "filter".to_owned(),
+            chain: "FORWARD".to_owned(),
+            has_rules,
+        };
+        let found = filter(&chain(false), &Place::Host);
+        assert_eq!(
+            (found.verdict, found.fix.as_deref()),
+            (Verdict::Problem, Some("iptables -P FORWARD ACCEPT"))
+        );
+        assert_eq!(filter(&chain(true), &Place::Host).verdict, Verdict::Warning);
+    }
+
+    #[test]
+    fn a_table_is_nearly_full_from_four_fifths_on() {
+        assert!(!is_nearly_full(79, 100) && is_nearly_full(80, 100));
+    }
+}
