@@ -4,7 +4,7 @@
 //! tuple that they leave it with, and is written by its own direction only. The other half is found by turning that
 //! tuple round, so neither can point at a stranger. The original half owns the timer that takes both down.
 
-use crate::{addr::Addr, lease::Lease, pod};
+use crate::{addr::Addr, lease::Lease, pod, words::join};
 
 /// A packet's tuple. For an ICMP query the identifier stands as the port of the side that asked (RFC 5508 section 3.1).
 #[repr(C, align(8))]
@@ -41,6 +41,43 @@ impl FlowKey {
         }
     }
 
+    /// Writes an IPv4 packet's tuple, its addresses and ports in the words in which frames are read.
+    #[inline(always)]
+    pub const fn fill_v4(&mut self, src: [u16; 2], dst: [u16; 2], ports: [u16; 2], proto: u8) {
+        let (src, dst) = (join([0, 0xffff, src[0], src[1]]), join([0, 0xffff, dst[0], dst[1]]));
+        *self.words_mut() = [0, src, 0, dst, last(ports, proto)];
+    }
+
+    /// The same of IPv6.
+    #[inline(always)]
+    pub const fn fill_v6(&mut self, addresses: &[[u16; 8]; 2], ports: [u16; 2], proto: u8) {
+        let [[a, b, c, d, e, f, g, h], [i, j, k, l, m, n, o, p]] = *addresses;
+        let (src, dst) = ([join([a, b, c, d]), join([e, f, g, h])], [join([i, j, k, l]), join([m, n, o, p])]);
+        *self.words_mut() = [src[0], src[1], dst[0], dst[1], last(ports, proto)];
+    }
+
+    /// All of it, eight bytes at a time.
+    #[inline(always)]
+    #[must_use]
+    pub const fn words(&self) -> &[u64; 5] {
+        // SAFETY: 40 bytes, aligned to 8, without padding.
+        unsafe { &*core::ptr::from_ref(self).cast() }
+    }
+
+    /// Whether this is that one. The BPF back end has no comparison of so many bytes at once.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is(&self, that: &Self) -> bool {
+        let ([a, b, c, d, e], [f, g, h, i, j]) = (*self.words(), *that.words());
+        a == f && b == g && c == h && d == i && e == j
+    }
+
+    #[inline(always)]
+    const fn words_mut(&mut self) -> &mut [u64; 5] {
+        // SAFETY: as above; any bytes are a value.
+        unsafe { &mut *core::ptr::from_mut(self).cast() }
+    }
+
     /// This tuple from another source.
     #[inline(always)]
     #[must_use]
@@ -54,6 +91,12 @@ impl FlowKey {
     pub const fn to_destination(&self, dst: Addr, dst_port: [u8; 2]) -> Self {
         Self { dst, dst_port, ..*self }
     }
+}
+
+/// The last eight bytes of a key.
+#[inline(always)]
+const fn last([src_port, dst_port]: [u16; 2], proto: u8) -> u64 {
+    join([src_port, dst_port, u16::from_ne_bytes([proto, 0]), 0])
 }
 
 /// Room for the kernel's `struct bpf_timer`, which its BTF finds by this name (include/uapi/linux/bpf.h).
@@ -171,6 +214,25 @@ mod tests {
             proto: proto::TCP,
             _pad: [0; 3],
         }
+    }
+
+    #[test]
+    fn a_key_in_words_is_the_one_in_bytes() {
+        let words = |bytes: [u8; 4]| [[bytes[0], bytes[1]], [bytes[2], bytes[3]]].map(u16::from_ne_bytes);
+        let expected = key();
+        let (src, dst) = (words([192, 168, 15, 1]), words([203, 0, 113, 2]));
+        let ports = [4321_u16, 80].map(u16::to_be);
+        let mut found = FlowKey { _pad: [9; 3], ..FlowKey::default() };
+        found.fill_v4(src, dst, ports, proto::TCP);
+        assert_eq!(found, expected);
+
+        let address = |first: u8| std::array::from_fn(|i| first + i as u8);
+        let expected = FlowKey { src: address(1), dst: address(101), ..expected };
+        let words =
+            |address: Addr| std::array::from_fn(|i| u16::from_ne_bytes([address[2 * i], address[2 * i + 1]]));
+        found.fill_v6(&[words(address(1)), words(address(101))], ports, proto::TCP);
+        assert_eq!(found, expected);
+        assert_eq!(found.words(), expected.words());
     }
 
     #[test]

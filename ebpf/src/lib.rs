@@ -19,6 +19,7 @@ pub mod ports;
 pub mod reason;
 pub mod rule;
 pub mod tcp;
+pub mod words;
 
 /// Version of everything two netctl binaries could disagree about in a pinned map: raise it with every change to a
 /// shared type's layout or meaning. Pins of another version are not used but replaced.

@@ -33,7 +33,7 @@ pub fn uplink_egress(ctx: TcContext) -> i32 {
 /// TC ingress of an uplink.
 #[classifier]
 pub fn uplink_ingress(ctx: TcContext) -> i32 {
-    match shortcut::take(&ctx, hook::INGRESS) {
+    match shortcut::take_inwards(&ctx) {
         TC_ACT_UNSPEC => run(&ctx, hook::INGRESS, uplink::ingress, uplink::awaits_inwards),
         taken => taken,
     }

@@ -1,6 +1,7 @@
 //! The tests that need a kernel and root.
 #![expect(clippy::unwrap_used, reason = "tests panic")]
 
+mod apart;
 mod backend;
 mod beside;
 mod bulk;
@@ -20,6 +21,7 @@ mod graph;
 mod host;
 mod lab;
 mod leaks;
+mod made;
 mod nat_cli;
 mod nat_prog;
 mod offload;
@@ -30,6 +32,7 @@ mod refusal;
 mod reload;
 mod scattered;
 mod settings;
+mod shortcut;
 mod tutorials;
 mod udp;
 mod up;

@@ -120,14 +120,22 @@ fn now_s() -> u32 {
 
 /// Notes in `half` that a packet with these TCP flags passed.
 #[inline(always)]
-pub(crate) fn touch(ctx: &TcContext, half: *mut Half, tcp_flags: u8) {
-    let flags = tcp::remembered(tcp_flags);
+fn touch(ctx: &TcContext, half: *mut Half, tcp_flags: u8) {
+    // SAFETY: a live entry; a helper without arguments.
+    unsafe {
+        (*half).tcp_seen |= tcp::remembered(tcp_flags);
+        count(ctx, half, bpf_ktime_get_coarse_ns());
+    }
+}
+
+/// Notes in `half` that a packet passed at this time which opens and closes nothing.
+#[inline(always)]
+pub(crate) fn count(ctx: &TcContext, half: *mut Half, now_ns: u64) {
     // SAFETY: a live entry; a direction that runs on two CPUs at once may lose a count, nothing else.
     unsafe {
-        (*half).last_seen_ns = bpf_ktime_get_coarse_ns();
+        (*half).last_seen_ns = now_ns;
         (*half).packets += 1;
         (*half).bytes += u64::from(ctx.len());
-        (*half).tcp_seen |= flags;
     }
 }
 

@@ -13,8 +13,6 @@ use aya_ebpf::{
     programs::TcContext,
 };
 use netctl_ebpf::{
-    addr,
-    config::Config,
     count::Path,
     flow::{FlowKey, Half, hook, kind},
     lease::{LEASE_NS, Lease},
@@ -38,36 +36,39 @@ pub(crate) struct Passage {
     is_under_way: u32,
     /// What it comes out with.
     comes_out: FlowKey,
-    /// How it comes out.
-    out: Front,
 }
 
 /// Sends a packet of a half that `hook` translates the short way, if it has a lease: the action of the program is then
 /// another one than `TC_ACT_UNSPEC`. If it has none, it is looked for where it leaves.
-#[inline(never)]
+#[inline(always)]
 pub(crate) fn take(ctx: &TcContext, hook: u8) -> i32 {
     let Some(passage) = maps::passage() else { return TC_ACT_UNSPEC };
     passage.is_under_way = 0;
-    if !front::read(ctx, &mut passage.key, &mut passage.front) {
-        return TC_ACT_UNSPEC;
-    }
+    let Some(front) = front::read(ctx, &mut passage.key) else { return TC_ACT_UNSPEC };
     let Some(half_ptr) = FLOWS.get_ptr_mut(&passage.key) else { return TC_ACT_UNSPEC };
     // SAFETY: the verifier has checked the pointer, and RCU keeps the entry until this program ends.
     let half = unsafe { &*half_ptr };
     if half.hook != hook || !maps::is_live(half.rule, half.generation) {
         return TC_ACT_UNSPEC;
     }
-    if !half.lease.admits(&passage.front.frame, now_ns()) {
+    let now_ns = now_ns();
+    if !half.lease.admits(&front.frame, now_ns) {
+        passage.front = front;
         passage.is_under_way = u32::from(may_be_short(half));
         return TC_ACT_UNSPEC;
     }
-    let Some(config) = maps::config() else { return TC_ACT_UNSPEC };
-    flows::touch(ctx, half_ptr, 0);
-    if !straight::packet(ctx, &passage.key, half) {
+    flows::count(ctx, half_ptr, now_ns);
+    if !straight::packet(ctx, front.is_v4, passage.key.proto, half) {
         return TC_ACT_SHOT;
     }
     maps::count_path(Path::Short);
-    send(ctx, hook, half.lease.to, config)
+    send(ctx, hook, half.lease.to)
+}
+
+/// The same of what comes in by an uplink: a function of its own, since its program has more on its stack.
+#[inline(never)]
+pub(crate) fn take_inwards(ctx: &TcContext) -> i32 {
+    take(ctx, hook::INGRESS)
 }
 
 /// Only a translation that one hook does alone: others pass two of netctl's, or none.
@@ -77,11 +78,12 @@ fn may_be_short(half: &Half) -> bool {
 }
 
 #[inline(always)]
-fn send(ctx: &TcContext, hook: u8, to: u32, config: &Config) -> i32 {
+fn send(ctx: &TcContext, hook: u8, to: u32) -> i32 {
     if hook == hook::INGRESS {
         // SAFETY: a helper that takes plain numbers; a lease of this hook is only given where a veth's end is.
         return unsafe { bpf_redirect_peer(to, 0) } as i32;
     }
+    let Some(config) = maps::config() else { return TC_ACT_SHOT };
     let [low, high] = halves(config.token);
     // SAFETY: the context is valid for the whole run of the program; the helper takes plain numbers.
     unsafe {
@@ -116,23 +118,22 @@ pub(crate) fn grant(ctx: &TcContext) {
         return;
     }
     passage.is_under_way = 0;
-    if !front::read(ctx, &mut passage.comes_out, &mut passage.out)
-        || !passage.front.comes_out_as(&passage.out)
-    {
+    let Some(out) = front::read(ctx, &mut passage.comes_out) else { return };
+    if !passage.front.comes_out_as(&out) {
         return;
     }
     let Some(half) = FLOWS.get_ptr_mut(&passage.key) else { return };
     // SAFETY: as in `take`.
     let half = unsafe { &mut *half };
-    if !is_same(&half.to, &passage.comes_out) {
+    if !half.to.is(&passage.comes_out) {
         return;
     }
     passage.comes_out = half.to.reversed();
     // SAFETY: as in `take`.
     let is_answered = FLOWS.get_ptr(&passage.comes_out).is_some_and(|other| unsafe { (*other).packets } != 0);
     if is_answered {
-        renew(&mut half.lease, &passage.front, &passage.out);
         sum_up(half, &passage.key);
+        renew(&mut half.lease, &passage.front, &out);
     }
 }
 
@@ -152,15 +153,6 @@ fn renew(lease: &mut Lease, came: &Front, left: &Front) {
 #[inline(never)]
 fn sum_up(half: &mut Half, key: &FlowKey) {
     half.lease.sum_up(key, &half.to);
-}
-
-#[inline(always)]
-fn is_same(a: &FlowKey, b: &FlowKey) -> bool {
-    addr::eq(&a.src, &b.src)
-        && addr::eq(&a.dst, &b.dst)
-        && a.src_port == b.src_port
-        && a.dst_port == b.dst_port
-        && a.proto == b.proto
 }
 
 #[inline(always)]

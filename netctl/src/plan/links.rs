@@ -231,7 +231,27 @@ impl Planner<'_> {
             }
             self.ops.push(Op::SetUp { place, interface });
         }
+        self.bridges_own_mtus();
         Ok(())
+    }
+
+    /// A bridge takes the smallest MTU of its ports whenever one comes, until it is once given another
+    /// (`br_mtu_auto_adjust` in net/bridge/br_if.c; the one that it is created with does not count).
+    fn bridges_own_mtus(&mut self) {
+        for bridge in &self.given.topology.bridges {
+            let cables = self.given.topology.cables.iter();
+            let ports: Vec<&End> = cables
+                .flat_map(|cable| [&cable.a, &cable.b])
+                .filter(|end| end.place == bridge.place && end.master.as_ref() == Some(&bridge.name))
+                .collect();
+            let is_fresh = |port: &&End| self.fresh.contains(&(port.place.clone(), port.interface.clone()));
+            let (Some(mtu), true) = (bridge.mtu, ports.iter().any(is_fresh)) else { continue };
+            let smallest = ports.iter().filter_map(|port| port.mtu).min();
+            if let Some(before) = smallest.filter(|&smallest| smallest != mtu) {
+                let (place, interface) = (bridge.place.clone(), bridge.name.clone());
+                self.ops.push(Op::SetMtu { place, interface, mtu, before });
+            }
+        }
     }
 
     /// Changes what differs on a link that stays.

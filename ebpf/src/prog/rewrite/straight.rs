@@ -3,11 +3,11 @@
 
 use aya_ebpf::{bindings::BPF_F_PSEUDO_HDR, helpers::generated::bpf_csum_update, programs::TcContext};
 use netctl_ebpf::{
-    addr::{self, Addr},
     csum,
     flow::{FlowKey, Half},
-    lease::Lease,
+    lease::{Lease, Mac},
     proto,
+    words::split,
 };
 
 use super::{BPF_F_IPV6, zero_rule};
@@ -15,20 +15,13 @@ use crate::prog::shortcut::front::{ETH_HLEN, FrameV4, FrameV6, V4_HLEN, V6_HLEN,
 
 /// Gives the packet the half's tuple, the lease's MACs, and one hop less to live; false if the kernel refuses.
 #[inline(always)]
-pub(crate) fn packet(ctx: &TcContext, key: &FlowKey, half: &Half) -> bool {
+pub(crate) fn packet(ctx: &TcContext, is_v4: bool, proto: u8, half: &Half) -> bool {
     let (to, lease) = (&half.to, &half.lease);
-    let (off, flags) = if addr::is_v4(&key.src) {
-        if !v4(ctx, to, lease) {
-            return false;
-        }
-        (ETH_HLEN + V4_HLEN, 0)
+    if is_v4 {
+        v4(ctx, to, lease) && checksum(ctx, ETH_HLEN + V4_HLEN, proto, lease, 0).is_ok()
     } else {
-        if !v6(ctx, to, lease) {
-            return false;
-        }
-        (ETH_HLEN + V6_HLEN, BPF_F_IPV6)
-    };
-    checksum(ctx, off, key.proto, lease, flags).is_ok()
+        v6(ctx, to, lease) && checksum(ctx, ETH_HLEN + V6_HLEN, proto, lease, BPF_F_IPV6).is_ok()
+    }
 }
 
 #[inline(always)]
@@ -36,17 +29,16 @@ fn v4(ctx: &TcContext, to: &FlowKey, lease: &Lease) -> bool {
     let Some(frame) = at::<FrameV4>(ctx, 0) else { return false };
     // SAFETY: `at` has checked that it is there; nobody else has the packet.
     let frame = unsafe { &mut *frame };
-    frame.macs = lease.leaves;
+    let [_, src, _, dst, last] = to.words().map(split);
+    lead(&mut frame.macs, lease);
     let old = frame.ip[4].to_ne_bytes();
     let new = [old[0] - 1, old[1]];
     frame.ip[4] = u16::from_ne_bytes(new);
     let difference = csum::add(lease.addresses, csum::word_difference(old, new));
     frame.ip[5] = u16::from_ne_bytes(csum::update(frame.ip[5].to_ne_bytes(), difference));
-    let [a, b, c, d] = addr::to_v4(&to.src);
-    (frame.ip[6], frame.ip[7]) = (u16::from_ne_bytes([a, b]), u16::from_ne_bytes([c, d]));
-    let [a, b, c, d] = addr::to_v4(&to.dst);
-    (frame.ip[8], frame.ip[9]) = (u16::from_ne_bytes([a, b]), u16::from_ne_bytes([c, d]));
-    frame.ports = [u16::from_ne_bytes(to.src_port), u16::from_ne_bytes(to.dst_port)];
+    (frame.ip[6], frame.ip[7]) = (src[2], src[3]);
+    (frame.ip[8], frame.ip[9]) = (dst[2], dst[3]);
+    (frame.ports[0], frame.ports[1]) = (last[0], last[1]);
     true
 }
 
@@ -55,16 +47,29 @@ fn v6(ctx: &TcContext, to: &FlowKey, lease: &Lease) -> bool {
     let Some(frame) = at::<FrameV6>(ctx, 0) else { return false };
     // SAFETY: as in `v4`.
     let frame = unsafe { &mut *frame };
-    frame.macs = lease.leaves;
+    let [a, b, c, d, last] = to.words().map(split);
+    lead(&mut frame.macs, lease);
     let old = frame.ip[3].to_ne_bytes();
     let new = [old[0], old[1] - 1];
     frame.ip[3] = u16::from_ne_bytes(new);
-    frame.addresses = [words(&to.src), words(&to.dst)];
-    frame.ports = [u16::from_ne_bytes(to.src_port), u16::from_ne_bytes(to.dst_port)];
+    for (i, words) in [a, b, c, d].into_iter().enumerate() {
+        for (j, word) in words.into_iter().enumerate() {
+            frame.addresses[i / 2][i % 2 * 4 + j] = word;
+        }
+    }
+    (frame.ports[0], frame.ports[1]) = (last[0], last[1]);
     // IPv6 has no checksum of its own that would make up for it, in the sum that a network card has taken of it all.
     // SAFETY: the context is valid for the whole run of the program; refused where the card has taken none.
     unsafe { bpf_csum_update(ctx.skb.skb, csum::word_difference(old, new)) };
     true
+}
+
+/// Word by word: the compiler would call a function to copy twelve bytes.
+#[inline(always)]
+fn lead(macs: &mut [Mac; 2], lease: &Lease) {
+    for (mac, leaves) in macs.iter_mut().zip(&lease.leaves) {
+        (mac[0], mac[1], mac[2]) = (leaves[0], leaves[1], leaves[2]);
+    }
 }
 
 /// One call for both addresses, another one where a port changes.
@@ -81,10 +86,4 @@ fn checksum(ctx: &TcContext, off: u32, proto: u8, lease: &Lease, family: u64) ->
         done = done.and_then(|()| ctx.l4_csum_replace(field, 0, u64::from(lease.ports), zero));
     }
     done
-}
-
-#[inline(always)]
-fn words(addr: &Addr) -> [u16; 8] {
-    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = *addr;
-    [[a, b], [c, d], [e, f], [g, h], [i, j], [k, l], [m, n], [o, p]].map(u16::from_ne_bytes)
 }

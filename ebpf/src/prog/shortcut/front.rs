@@ -2,7 +2,7 @@
 
 use aya_ebpf::programs::TcContext;
 use netctl_ebpf::{
-    addr,
+    csum,
     flow::FlowKey,
     lease::{Frame, Mac},
     proto,
@@ -16,8 +16,10 @@ pub(crate) struct Front {
     pub(crate) frame: Frame,
     /// Who sent the frame.
     pub(crate) from: Mac,
+    /// Of IPv4; else of IPv6.
+    pub(crate) is_v4: bool,
     /// Type of service or traffic class.
-    pub(crate) class: u16,
+    pub(crate) class: u8,
     /// Time to live or hop limit.
     pub(crate) ttl: u32,
     /// The mark that the machine's own rules have put on it.
@@ -25,6 +27,12 @@ pub(crate) struct Front {
 }
 
 impl Front {
+    #[inline(always)]
+    fn of((to, from): (Mac, Mac), is_v4: bool, class: u8, ttl: u8) -> Self {
+        let frame = Frame { to, ..Frame::default() };
+        Self { frame, from, is_v4, class, ttl: u32::from(ttl), mark: 0 }
+    }
+
     /// Whether a packet that comes in with this leaves with `out` if only routing is between: one hop less to live, in
     /// one piece, and nothing done to it that the shortcut does not do.
     #[inline(always)]
@@ -76,30 +84,29 @@ pub(crate) fn at<T>(ctx: &TcContext, off: u32) -> Option<*mut T> {
     if start + size_of::<T>() > ctx.data_end() { None } else { Some(start as *mut T) }
 }
 
-/// Reads a packet that a shortcut can carry; false if none can carry it.
+/// Reads a packet that a shortcut can carry; `None` if none can carry it.
 #[inline(always)]
-pub(crate) fn read(ctx: &TcContext, key: &mut FlowKey, front: &mut Front) -> bool {
+pub(crate) fn read(ctx: &TcContext, key: &mut FlowKey) -> Option<Front> {
     // SAFETY: the context is valid for the whole run of the program.
     let skb = unsafe { &*ctx.skb.skb };
     if skb.vlan_present != 0 {
-        return false;
+        return None;
     }
+    let (mut front, header_len) = match skb.protocol {
+        ETH_P_IP => v4(ctx, key)?,
+        ETH_P_IPV6 => v6(ctx, key)?,
+        _ => return None,
+    };
     front.frame.ifindex = skb.ifindex;
     front.mark = skb.mark;
-    let header_len = match skb.protocol {
-        ETH_P_IP => v4(ctx, key, front),
-        ETH_P_IPV6 => v6(ctx, key, front),
-        _ => None,
-    };
-    let Some(header_len) = header_len else { return false };
     let (gso, whole) = (skb.gso_size, skb.len - ETH_HLEN);
     front.frame.length = if gso == 0 { whole } else { header_len + gso };
-    true
+    Some(front)
 }
 
-/// How long all headers from IP on are.
+/// What the headers say, and how long all of them are from IP on.
 #[inline(always)]
-fn v4(ctx: &TcContext, key: &mut FlowKey, front: &mut Front) -> Option<u32> {
+fn v4(ctx: &TcContext, key: &mut FlowKey) -> Option<(Front, u32)> {
     // SAFETY: `at` has checked that it is there.
     let frame = unsafe { &*at::<FrameV4>(ctx, 0)? };
     let ip = &frame.ip;
@@ -114,22 +121,18 @@ fn v4(ctx: &TcContext, key: &mut FlowKey, front: &mut Front) -> Option<u32> {
     for word in ip {
         sum += u32::from(*word);
     }
-    if !netctl_ebpf::csum::is_complete(sum) {
+    if !csum::is_complete(sum) {
         return None; // The IP layer drops it.
     }
     let payload = length.checked_sub(V4_HLEN)?;
     let transport = transport(ctx, ETH_HLEN + V4_HLEN, proto, payload, frame.rest)?;
-    note(front, frame.macs, u16::from(class), ttl);
-    let [a, b] = [ip[6].to_ne_bytes(), ip[7].to_ne_bytes()];
-    key.src = addr::from_v4([a[0], a[1], b[0], b[1]]);
-    let [a, b] = [ip[8].to_ne_bytes(), ip[9].to_ne_bytes()];
-    key.dst = addr::from_v4([a[0], a[1], b[0], b[1]]);
-    name(key, frame.ports, proto);
-    Some(V4_HLEN + transport)
+    key.fill_v4([ip[6], ip[7]], [ip[8], ip[9]], frame.ports, proto);
+    let to_and_from = (frame.macs[0], frame.macs[1]);
+    Some((Front::of(to_and_from, true, class, ttl), V4_HLEN + transport))
 }
 
 #[inline(always)]
-fn v6(ctx: &TcContext, key: &mut FlowKey, front: &mut Front) -> Option<u32> {
+fn v6(ctx: &TcContext, key: &mut FlowKey) -> Option<(Front, u32)> {
     // SAFETY: `at` has checked that it is there.
     let frame = unsafe { &*at::<FrameV6>(ctx, 0)? };
     let ip = &frame.ip;
@@ -140,11 +143,9 @@ fn v6(ctx: &TcContext, key: &mut FlowKey, front: &mut Front) -> Option<u32> {
         return None;
     }
     let transport = transport(ctx, ETH_HLEN + V6_HLEN, proto, payload, frame.rest)?;
-    note(front, frame.macs, (first >> 4) & 0xff, ttl);
-    key.src = bytes(&frame.addresses[0]);
-    key.dst = bytes(&frame.addresses[1]);
-    name(key, frame.ports, proto);
-    Some(V6_HLEN + transport)
+    key.fill_v6(&frame.addresses, frame.ports, proto);
+    let to_and_from = (frame.macs[0], frame.macs[1]);
+    Some((Front::of(to_and_from, false, (first >> 4) as u8, ttl), V6_HLEN + transport))
 }
 
 /// How long the transport header is, if it is whole, fits `payload`, and belongs to a connection that goes on. `rest` is
@@ -166,26 +167,4 @@ fn transport(ctx: &TcContext, off: u32, proto: u8, payload: u32, rest: Words<2>)
         }
         _ => None,
     }
-}
-
-#[inline(always)]
-fn note(front: &mut Front, macs: [Mac; 2], class: u16, ttl: u8) {
-    front.frame.to = macs[0];
-    front.from = macs[1];
-    front.class = class;
-    front.ttl = u32::from(ttl);
-}
-
-#[inline(always)]
-fn name(key: &mut FlowKey, ports: [u16; 2], proto: u8) {
-    key.src_port = ports[0].to_ne_bytes();
-    key.dst_port = ports[1].to_ne_bytes();
-    key.proto = proto;
-    key._pad = [0; 3];
-}
-
-#[inline(always)]
-fn bytes(words: &Words<8>) -> addr::Addr {
-    let [a, b, c, d, e, f, g, h] = words.map(u16::to_ne_bytes);
-    [a[0], a[1], b[0], b[1], c[0], c[1], d[0], d[1], e[0], e[1], f[0], f[1], g[0], g[1], h[0], h[1]]
 }
