@@ -1,7 +1,7 @@
 //! `netctl-bench`: netctl beside what else there is, on networks of its own. `cargo xtask bench` builds and runs it.
 //!
-//! A suite measures one thing for every contender, in turns, several times over; what it finds are [`Record`]s, which
-//! [`report`] shows.
+//! A suite measures one thing for every contender, in turns, several times over, and adds what it finds to the
+//! [`Records`], of which [`report`] makes something to look at.
 #![expect(clippy::print_stderr, reason = "a benchmark tells how far it is")]
 
 mod connections;
@@ -14,6 +14,7 @@ mod options;
 mod packet_rate;
 mod programs;
 mod record;
+mod report;
 mod rules;
 mod site;
 mod spread;
@@ -22,17 +23,19 @@ mod table;
 
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, bail};
-use clap::{Parser as _, ValueEnum as _};
+use anyhow::{Result, bail};
+use clap::Parser as _;
 
 use crate::{
     options::{Options, Suite},
     record::Records,
+    report::Report,
 };
 
 fn main() -> ExitCode {
     match run(&Options::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(3),
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
@@ -40,12 +43,16 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(options: &Options) -> Result<()> {
+/// Tells whether nothing has become slower, if that was asked for.
+fn run(options: &Options) -> Result<bool> {
     if !nix::unistd::geteuid().is_root() {
         bail!("namespaces take root: run this with sudo");
     }
     options.check()?;
+    // Before an hour is spent on what it is to be compared with.
+    let base = options.compare.as_deref().map(Report::read).transpose()?;
     let mut records = Records::default();
+    let mut failed = Vec::new();
     for suite in options.suites() {
         let measure = match suite {
             Suite::PacketRate => packet_rate::measure,
@@ -56,8 +63,18 @@ fn run(options: &Options) -> Result<()> {
             Suite::Load => load::measure,
             Suite::Control => control::measure,
         };
-        let name = suite.to_possible_value().context("a suite without a name")?;
-        measure(options, &mut records).with_context(|| name.get_name().to_owned())?;
+        // What the others found is not lost.
+        if let Err(error) = measure(options, &mut records) {
+            failed.push(format!("{suite:?}: {error:#}"));
+        }
     }
-    records.print(options.markdown)
+    let report = Report::new(records);
+    report.print(options.markdown)?;
+    if let Some(directory) = &options.report {
+        report.write(directory)?;
+    }
+    if !failed.is_empty() {
+        bail!("{}", failed.join("; "));
+    }
+    base.map_or(Ok(true), |base| report.compare(&base))
 }

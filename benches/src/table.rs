@@ -33,6 +33,25 @@ impl Table {
     }
 }
 
+impl Table {
+    /// The same for a page.
+    pub(crate) fn html(&self) -> String {
+        let mut html = String::from("<table>\n");
+        for (index, row) in self.rows.iter().enumerate() {
+            let tag = if index == 0 { "th" } else { "td" };
+            let cells: String = row.iter().map(|cell| format!("<{tag}>{}</{tag}>", escape(cell))).collect();
+            // Writing to a String cannot fail.
+            let _ = writeln!(html, "<tr>{cells}</tr>");
+        }
+        html + "</table>"
+    }
+}
+
+/// Text for a page or a picture.
+pub(crate) fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);

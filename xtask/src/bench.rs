@@ -1,6 +1,6 @@
 //! `bench`: builds netctl and the benchmark as users would run them, and hands everything on to the benchmark.
 
-use std::ffi::OsString;
+use std::{ffi::OsString, process::Command};
 
 use anyhow::Result;
 
@@ -15,29 +15,30 @@ use crate::{
 #[derive(clap::Args)]
 #[command(disable_help_flag = true)]
 pub(crate) struct Args {
-    /// A suite and its options: `--help` names them; `criterion` and a filter for the small ones
+    /// Suites and options, which `--help` names; or `criterion` and a filter, for the small ones; default: all of both
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARG")]
     args: Vec<OsString>,
 }
 
 /// Runs it.
-pub(crate) fn bench(workspace: &Workspace, args: &Args) -> Result<()> {
+pub(crate) fn bench(workspace: &Workspace, Args { args }: &Args) -> Result<()> {
     build_ebpf::build(workspace, setup::toolchain_and_test_programs(workspace)?)?;
-    if let [first, rest @ ..] = args.args.as_slice()
-        && first == "criterion"
-    {
-        return run(workspace.cargo("bench").args(["--package", "netctl-benches", "--"]).args(rest));
+    match args.as_slice() {
+        [] => criterion(workspace, &[])?,
+        [first, filter @ ..] if first == "criterion" => return criterion(workspace, filter),
+        _ => {}
     }
-    run(workspace.cargo("build").args([
-        "--release",
-        "--package",
-        "netctl",
-        "--package",
-        "netctl-benches",
-        "--bins",
-    ]))?;
+    let packages = ["--package", "netctl", "--package", "netctl-benches"];
+    run(workspace.cargo("build").args(["--release", "--bins"]).args(packages))?;
     let netctl = workspace.netctl(Profile::Release);
-    let mut bench = std::process::Command::new(netctl.with_file_name("netctl-bench"));
-    bench.args(&args.args).env("NETCTL_BIN", netctl).env("NETCTL_BENCH_OBJECT", workspace.bench_object());
+    let mut bench = Command::new(netctl.with_file_name("netctl-bench"));
+    if !args.iter().any(|arg| arg == "--report") {
+        bench.arg("--report").arg(workspace.target.join("bench"));
+    }
+    bench.args(args).env("NETCTL_BIN", netctl).env("NETCTL_BENCH_OBJECT", workspace.bench_object());
     replace(&mut bench)
+}
+
+fn criterion(workspace: &Workspace, filter: &[OsString]) -> Result<()> {
+    run(workspace.cargo("bench").args(["--package", "netctl-benches", "--"]).args(filter))
 }
