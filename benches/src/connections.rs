@@ -37,7 +37,7 @@ pub(crate) fn measure(options: &Options, records: &mut Records) -> Result<()> {
             Site::build(contender, &wanted)
         });
         let sites = sites.collect::<Result<Vec<_>>>()?;
-        for round in 1..=options.rounds(5, 3) {
+        for round in 1..=options.rounds(5, 2) {
             eprintln!("connections: {number} forwards, round {round}");
             for site in &sites {
                 let name = site.contender.name();

@@ -4,7 +4,10 @@
 //! the objects in conntrack's own slab and in those of `kmalloc`, where BPF maps have their entries and conntrack its
 //! extensions. They are the whole machine's: an idle one measures best.
 
-use std::fs;
+use std::{
+    fs, thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result};
 
@@ -32,6 +35,7 @@ pub(crate) fn measure(options: &Options, records: &mut Records) -> Result<()> {
     for round in 1..=options.rounds(3, 1) {
         eprintln!("memory: round {round}");
         settle()?;
+        wait_until_nothing_falls()?;
         let arenas = contenders.iter().map(|&contender| Arena::build(contender, &wanted, &mut programs));
         for arena in &mut arenas.collect::<Result<Vec<_>>>()? {
             let before = taken()?;
@@ -40,6 +44,21 @@ pub(crate) fn measure(options: &Options, records: &mut Records) -> Result<()> {
             let case = format!("flows: {FLOWS}");
             records.add("memory", &case, arena.name(), Unit::BytesPerFlow, grown);
         }
+    }
+    Ok(())
+}
+
+/// What networks before these have left is freed behind our back, maps later than namespaces.
+fn wait_until_nothing_falls() -> Result<()> {
+    const STEP: Duration = Duration::from_millis(100);
+    const STEPS_AT_REST: u32 = 10;
+    let deadline = Instant::now() + Duration::from_secs(15);
+    let (mut least, mut at_rest) = (taken()?, 0);
+    while at_rest < STEPS_AT_REST && Instant::now() < deadline {
+        thread::sleep(STEP);
+        let now = taken()?;
+        at_rest = if now < least - 100_000 { 0 } else { at_rest + 1 };
+        least = least.min(now);
     }
     Ok(())
 }

@@ -17,7 +17,7 @@ pub(crate) struct Options {
     /// A small part of all suites, in less than two minutes
     #[arg(long)]
     pub(crate) quick: bool,
-    /// Whom to measure; default: everyone
+    /// Whom to measure; default: everyone, with --quick all but netctl-slow
     #[arg(long, value_enum, value_delimiter = ',', value_name = "NAME,..")]
     contenders: Vec<Contender>,
     /// Another NAT: a command that makes the gateway, in whose namespace it runs, masquerade 10.0.0.0/24 out of wan0
@@ -118,8 +118,9 @@ impl Options {
     }
 
     pub(crate) fn contenders(&self) -> Vec<Contender> {
-        let mut contenders =
-            if self.contenders.is_empty() { Contender::ALL.to_vec() } else { self.contenders.clone() };
+        let not_slow: Vec<_> =
+            Contender::ALL.into_iter().filter(|all| *all != Contender::NetctlSlow).collect();
+        let mut contenders = self.choose(&self.contenders, &Contender::ALL, &not_slow);
         if self.peer.is_some() && !contenders.contains(&Contender::Peer) {
             contenders.push(Contender::Peer);
         }

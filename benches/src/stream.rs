@@ -23,11 +23,11 @@ pub(crate) fn measure(options: &Options, records: &mut Records) -> Result<()> {
     let wanted = Wanted { peer: options.peer.clone(), ..Wanted::default() };
     let sites = options.contenders().into_iter().map(|contender| Site::build(contender, &wanted));
     let sites = sites.collect::<Result<Vec<_>>>()?;
-    let seconds = if options.quick { "1" } else { "2" };
+    let (kinds, seconds) = if options.quick { (&KINDS[..1], "1") } else { (&KINDS[..], "2") };
     for round in 1..=options.rounds(5, 1) {
         for version in options.versions() {
             eprintln!("stream: IPv{version}, round {round}");
-            for (kind, words) in KINDS {
+            for &(kind, words) in kinds {
                 for way in options.ways() {
                     let case = format!("{kind}, {}, IPv{version}", way.name());
                     for site in sites.iter().filter(|site| version == 4 || site.contender != Contender::Peer)
