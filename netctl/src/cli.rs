@@ -2,6 +2,7 @@
 
 mod addr;
 mod cells;
+mod completions;
 mod doctor;
 mod down;
 mod exec;
@@ -9,6 +10,7 @@ mod failure;
 mod graph;
 mod link;
 mod ls;
+mod man;
 mod namespace;
 mod nat;
 mod neigh;
@@ -88,6 +90,12 @@ enum Verb {
     /// Print the JSON Schema of the topology file, for editors
     #[command(after_help = schema::EXAMPLES)]
     Schema,
+    /// Print the script that has a shell complete netctl's words
+    #[command(after_help = completions::EXAMPLES)]
+    Completions(completions::Args),
+    /// Write the manual's pages
+    #[command(hide = true)]
+    Man(man::Args),
     /// Run a command in a namespace
     #[command(after_help = exec::EXAMPLES)]
     Exec(exec::Args),
@@ -127,6 +135,8 @@ impl Verb {
             Self::Ping(_) => "ping",
             Self::Doctor(_) => "doctor",
             Self::Schema => "schema",
+            Self::Completions(_) => "completions",
+            Self::Man(_) => "man",
             Self::Exec(_) => "exec",
             Self::Ns(_) => "ns",
             Self::Link(_)
@@ -168,6 +178,7 @@ impl From<Exit> for ExitCode {
 
 /// Runs the command line and says what failed.
 pub(crate) fn main() -> impl Into<ExitCode> {
+    completions::answer();
     let cli = Cli::parse();
     let mut printer = Printer::new(cli.global.json, cli.global.quiet, cli.global.color);
     trace(&cli.global);
@@ -202,6 +213,8 @@ fn run(cli: &Cli, printer: &mut Printer) -> Result<Exit, Failure> {
         Verb::Ping(args) => ping::run(args, &directories, printer),
         Verb::Doctor(args) => doctor::run(args, &directories, printer),
         Verb::Schema => schema::run(printer),
+        Verb::Completions(args) => completions::run(args, printer),
+        Verb::Man(args) => man::run(args),
         Verb::Exec(args) => exec::run(args),
         Verb::Ns(args) => ns::run(args, &directories, printer),
         Verb::Link(args) => link::run(args, place, &directories, printer),

@@ -7,6 +7,7 @@ mod beside;
 mod bulk;
 mod change;
 mod cli;
+mod completions;
 mod contention;
 mod differ;
 mod doctor;

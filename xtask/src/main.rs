@@ -8,6 +8,7 @@ mod bench;
 mod build_ebpf;
 mod ci;
 mod fuzz_nat;
+mod man;
 mod mutants;
 mod rows;
 mod run;
@@ -48,6 +49,8 @@ enum Verb {
     FuzzNat(fuzz_nat::Args),
     /// Build the eBPF object alone
     BuildEbpf,
+    /// Write the manual's pages
+    Man(man::Args),
     /// Run everything that has to hold before a change goes in
     Ci,
     /// Run the benchmarks
@@ -74,6 +77,7 @@ fn dispatch(verb: Verb) -> Result<ExitCode> {
         Verb::Rows(args) => rows::rows(&workspace, &args)?,
         Verb::FuzzNat(args) => return fuzz_nat::fuzz_nat(&workspace, &args),
         Verb::BuildEbpf => build_ebpf::build(&workspace, setup::toolchain(&workspace)?)?,
+        Verb::Man(args) => man::man(&workspace, &args)?,
         Verb::Ci => return ci::ci(&workspace),
         Verb::Bench(args) => bench::bench(&workspace, &args)?,
     }

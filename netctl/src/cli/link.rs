@@ -1,6 +1,6 @@
 //! `netctl link`: links, one at a time.
 
-mod parse;
+pub(super) mod parse;
 
 use netctl::{
     model::{IfName, Place},

@@ -2,7 +2,7 @@
 
 use std::{
     env, io,
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -172,10 +172,15 @@ fn forwarded_server(topology: &Topology) -> Option<[String; 2]> {
 
 /// How this program was called: by its name if the shell finds it so, else by its path.
 fn invocation() -> String {
-    let Ok(this) = env::current_exe() else { return "netctl".to_owned() };
-    let on_path =
-        env::var_os("PATH").is_some_and(|path| env::split_paths(&path).any(|dir| dir.join("netctl") == this));
+    let this = env::current_exe().ok().filter(|_| !is_on_path());
+    let Some(this) = this else { return "netctl".to_owned() };
     let here = env::current_dir().ok();
-    let shown = here.as_deref().and_then(|here| this.strip_prefix(here).ok()).map_or(&*this, Path::new);
-    if on_path { "netctl".to_owned() } else { shown.display().to_string() }
+    let shown = here.as_deref().and_then(|here| this.strip_prefix(here).ok()).unwrap_or(&this);
+    shown.display().to_string()
+}
+
+/// Whether the shell finds this program by its name.
+pub(super) fn is_on_path() -> bool {
+    let Ok(this) = env::current_exe() else { return false };
+    env::var_os("PATH").is_some_and(|path| env::split_paths(&path).any(|dir| dir.join("netctl") == this))
 }

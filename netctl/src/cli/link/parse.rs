@@ -13,7 +13,7 @@ use super::super::{
 };
 
 /// What `link set` knows.
-const KNOWN: &[&str] = &["up", "down", "netns", "master", "nomaster", "name", "mtu"];
+pub(in crate::cli) const KNOWN: &[&str] = &["up", "down", "netns", "master", "nomaster", "name", "mtu"];
 
 /// Reads `[dev] IF CHANGE ..`.
 pub(super) fn changes(interface: &str, rest: &[String]) -> Result<(IfName, Changes), words::Error> {
