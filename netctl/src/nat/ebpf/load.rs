@@ -3,7 +3,9 @@
 use std::{
     fs, io,
     os::{fd::AsRawFd as _, unix::fs::MetadataExt as _},
+    panic::resume_unwind,
     path::Path,
+    thread,
 };
 
 use aya::{
@@ -203,14 +205,21 @@ fn pin_maps(directory: &Path, ebpf: &Ebpf) -> Result<(), Error> {
     Ok(())
 }
 
+/// Has every program verified at once, as long as there are processors: that is nearly all of the time that loading takes.
 fn pin_programs(directory: &Path, ebpf: &mut Ebpf) -> Result<(), Error> {
-    for (name, program) in ebpf.programs_mut() {
-        let path = directory.join(name);
-        make_parent(&path)?;
-        load_one(name, program)?;
-        program.pin(&path).map_err(Error::pin(&path))?;
-    }
-    Ok(())
+    thread::scope(|scope| {
+        let load = |(name, program)| scope.spawn(move || pin_program(&directory.join(name), name, program));
+        let loads: Vec<_> = ebpf.programs_mut().map(load).collect();
+        let join =
+            |load: thread::ScopedJoinHandle<'_, _>| load.join().unwrap_or_else(|panic| resume_unwind(panic));
+        loads.into_iter().map(join).collect()
+    })
+}
+
+fn pin_program(path: &Path, name: &str, program: &mut Program) -> Result<(), Error> {
+    make_parent(path)?;
+    load_one(name, program)?;
+    program.pin(path).map_err(Error::pin(path))
 }
 
 fn load_one(name: &str, program: &mut Program) -> Result<(), Error> {
