@@ -190,9 +190,7 @@ fn restore_sysctls(record: &Record, lock: &state::Lock, directories: &Directorie
     let others = report.note(other_records(record, directories)).unwrap_or_default();
     let mut by_hand = report.note(directories.by_hand(&Place::Host)).flatten();
     for (key, value) in &record.host_sysctls {
-        let wants =
-            |other: &&Record| other.topology.sysctls.get(&Place::Host).is_some_and(|s| s.contains_key(key));
-        if let Some(other) = others.iter().find(wants) {
+        if let Some(other) = others.iter().find(|other| other.topology.sets_on_host(key)) {
             let mut other = other.clone();
             other.host_sysctls.entry(key.clone()).or_insert_with(|| value.clone());
             report.note(lock.save(directories, &other));

@@ -50,6 +50,9 @@ pub use self::{
     timeout::{Seconds, Timeout, Timeouts},
 };
 
+/// Whether conntrack takes segments outside of the window that it knows for valid.
+pub(crate) const CONNTRACK_LIBERAL: &str = "net.netfilter.nf_conntrack_tcp_be_liberal";
+
 /// A network as the user means it, complete and consistent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Topology {
@@ -89,6 +92,21 @@ impl Topology {
         let bridges = self.bridges.iter().map(|bridge| &bridge.place);
         let gateways = self.gateways.iter().map(|gateway| &gateway.place);
         ends.chain(bridges).chain(gateways).any(|place| *place == Place::Host)
+    }
+
+    /// Whether a place has shortcuts, beside which conntrack has to be liberal ([`CONNTRACK_LIBERAL`]).
+    #[must_use]
+    pub fn has_shortcuts(&self, place: &Place) -> bool {
+        self.gateways.iter().any(|gateway| gateway.place == *place && !gateway.ports.is_empty())
+    }
+
+    /// Whether it is this topology's business what a sysctl of the host is.
+    #[must_use]
+    pub(crate) fn sets_on_host(&self, key: &str) -> bool {
+        let is_listed = self.sysctls.get(&Place::Host).is_some_and(|sysctls| sysctls.contains_key(key));
+        is_listed
+            || key == CONNTRACK_LIBERAL && self.has_shortcuts(&Place::Host)
+            || key.ends_with(".accept_ra") && self.forwards(&Place::Host, false)
     }
 
     /// Whether it has a place forward packets of IPv4, or of IPv6.

@@ -23,9 +23,6 @@ use crate::{
     sysctl::{self, SysctlError},
 };
 
-/// Whether conntrack takes segments outside of the window that it knows for valid.
-pub(crate) const CONNTRACK_LIBERAL: &str = "net.netfilter.nf_conntrack_tcp_be_liberal";
-
 /// Why translation could not be set up or read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

@@ -12,11 +12,10 @@ use ipnet::IpNet;
 
 use crate::{
     model::{
-        Forward, Gateway, IfName, Masquerade, NetnsName, Place, Route, Timeouts, Topology, TopologyName,
-        backend::ROUTE_LOCALNET,
+        CONNTRACK_LIBERAL, Forward, Gateway, IfName, Masquerade, NetnsName, Place, Route, Timeouts, Topology,
+        TopologyName, backend::ROUTE_LOCALNET,
     },
     nat::{
-        CONNTRACK_LIBERAL,
         classic::{self, Rules, Tool},
         ebpf::{self, Build, Pins, Side, attach, load::Constants, maps::Tables},
     },
@@ -287,9 +286,8 @@ fn sysctls_to_read(
     if *place == Place::Host && wanted.is_some() {
         keys.extend(host_routes.iter().filter_map(HostRoute::accept_ra));
     }
-    let has_shortcuts = |gateway: &&Gateway| !gateway.ports.is_empty();
-    let mut shortcuts = topology.gateways.iter().filter(has_shortcuts).map(|gateway| &gateway.place);
-    if shortcuts.any(|at| at == place || *place == Place::Host) {
+    let has_shortcuts = |gateway: &Gateway| !gateway.ports.is_empty();
+    if topology.has_shortcuts(place) || *place == Place::Host && topology.gateways.iter().any(has_shortcuts) {
         keys.insert(CONNTRACK_LIBERAL.to_owned());
     }
     if netfilter.contains_key(place) {

@@ -214,12 +214,9 @@ fn settle_host_sysctls(
             found.entry(key.clone()).or_insert_with(|| before.clone());
         }
     }
-    let none = BTreeMap::new();
-    let wanted = topology.sysctls.get(&Place::Host).unwrap_or(&none);
     let seen = observed.places.get(&Place::Host).map(|host| &host.sysctls);
     found.retain(|key, value| {
-        let keeps_routes = topology.forwards(&Place::Host, false) && key.ends_with(".accept_ra");
-        let stays = wanted.contains_key(key) || keeps_routes;
+        let stays = topology.sets_on_host(key);
         if !stays {
             ops.push(Op::SetSysctl {
                 place: Place::Host,

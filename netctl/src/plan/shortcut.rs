@@ -1,7 +1,10 @@
 //! What shortcuts need of the rest of the machine.
 
 use super::Planner;
-use crate::{model::Place, nat::CONNTRACK_LIBERAL, op::Op};
+use crate::{
+    model::{CONNTRACK_LIBERAL, Place},
+    op::Op,
+};
 
 impl Planner<'_> {
     /// Conntrack, where a firewall uses it, sees few segments of a connection that takes a shortcut, and is not to take
