@@ -187,13 +187,12 @@ fn host_links(topology: &TopologyName) -> Result<(Places, Vec<link::Link>, u32),
 /// Puts the host's sysctls back, but for those that another topology wants too, or a gateway made by hand: that one
 /// takes over how they were found.
 fn restore_sysctls(record: &Record, lock: &state::Lock, directories: &Directories, report: &mut Report) {
-    let others = report.note(other_records(record, directories)).unwrap_or_default();
+    let mut others = report.note(other_records(record, directories)).unwrap_or_default();
     let mut by_hand = report.note(directories.by_hand(&Place::Host)).flatten();
     for (key, value) in &record.host_sysctls {
-        if let Some(other) = others.iter().find(|other| other.topology.sets_on_host(key)) {
-            let mut other = other.clone();
+        if let Some(other) = others.iter_mut().find(|other| other.topology.sets_on_host(key)) {
             other.host_sysctls.entry(key.clone()).or_insert_with(|| value.clone());
-            report.note(lock.save(directories, &other));
+            report.note(lock.save(directories, other));
         } else if let Some(gateway) = &mut by_hand {
             gateway.sysctls.entry(key.clone()).or_insert_with(|| value.clone());
             report.note(lock.save_by_hand(directories, gateway));

@@ -18,17 +18,17 @@ fn show_tells_why_nothing_passes_and_what_lets_it() {
     for (blocks, told, remedy) in [
         (
             "iptables -P FORWARD DROP",
-            json!({ "kind": "nftables", "family": "ip", "table": "filter", "chain": "FORWARD" }),
+            json!({ "kind": "nftables", "family": "ip", "table": "filter", "chain": "FORWARD", "has_rules": false }),
             "netctl exec router -- iptables -P FORWARD ACCEPT",
         ),
         (
             "iptables-legacy -P FORWARD DROP",
-            json!({ "kind": "iptables", "family": "ip", "table": "filter", "chain": "FORWARD" }),
+            json!({ "kind": "iptables", "family": "ip", "table": "filter", "chain": "FORWARD", "has_rules": false }),
             "netctl exec router -- iptables-legacy -P FORWARD ACCEPT",
         ),
         (
             "nft add table inet fw ; nft add chain inet fw out '{ type filter hook forward priority 0; policy drop; }'",
-            json!({ "kind": "nftables", "family": "inet", "table": "fw", "chain": "out" }),
+            json!({ "kind": "nftables", "family": "inet", "table": "fw", "chain": "out", "has_rules": false }),
             "netctl exec router -- nft 'chain inet fw out { policy accept; }'",
         ),
     ] {

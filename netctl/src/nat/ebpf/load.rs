@@ -212,7 +212,7 @@ fn pin_programs(directory: &Path, ebpf: &mut Ebpf) -> Result<(), Error> {
         let loads: Vec<_> = ebpf.programs_mut().map(load).collect();
         let join =
             |load: thread::ScopedJoinHandle<'_, _>| load.join().unwrap_or_else(|panic| resume_unwind(panic));
-        loads.into_iter().map(join).collect()
+        loads.into_iter().try_for_each(join)
     })
 }
 

@@ -297,9 +297,8 @@ impl Scene {
         if self.place == Place::Host {
             for name in session.directories.topologies()? {
                 let Some(mut record) = session.directories.record(&name)? else { continue };
-                let none = BTreeMap::new();
-                let wanted = record.topology.sysctls.get(&Place::Host).unwrap_or(&none);
-                let shared: Vec<_> = sysctls.extract_if(.., |key, _| wanted.contains_key(key)).collect();
+                let topology = &record.topology;
+                let shared: Vec<_> = sysctls.extract_if(.., |key, _| topology.sets_on_host(key)).collect();
                 if !shared.is_empty() {
                     for (key, found) in shared {
                         record.host_sysctls.entry(key).or_insert(found);
