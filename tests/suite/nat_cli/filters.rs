@@ -13,22 +13,31 @@ fn filters(lab: &Lab) -> Value {
     places.iter().find(|place| place["name"] == "router").unwrap()["nat"]["filters"].clone()
 }
 
+/// What is told of a chain, with or without rules.
+fn with(mut told: Value, has_rules: bool) -> Value {
+    told["has_rules"] = has_rules.into();
+    told
+}
+
 #[test]
 fn show_tells_why_nothing_passes_and_what_lets_it() {
-    for (blocks, told, remedy) in [
+    for (blocks, told, exception, remedy) in [
         (
             "iptables -P FORWARD DROP",
-            json!({ "kind": "nftables", "family": "ip", "table": "filter", "chain": "FORWARD", "has_rules": false }),
+            json!({ "kind": "nftables", "family": "ip", "table": "filter", "chain": "FORWARD" }),
+            "iptables -A FORWARD -j ACCEPT",
             "netctl exec router -- iptables -P FORWARD ACCEPT",
         ),
         (
             "iptables-legacy -P FORWARD DROP",
-            json!({ "kind": "iptables", "family": "ip", "table": "filter", "chain": "FORWARD", "has_rules": false }),
+            json!({ "kind": "iptables", "family": "ip", "table": "filter", "chain": "FORWARD" }),
+            "iptables-legacy -A FORWARD -j ACCEPT",
             "netctl exec router -- iptables-legacy -P FORWARD ACCEPT",
         ),
         (
             "nft add table inet fw ; nft add chain inet fw out '{ type filter hook forward priority 0; policy drop; }'",
-            json!({ "kind": "nftables", "family": "inet", "table": "fw", "chain": "out", "has_rules": false }),
+            json!({ "kind": "nftables", "family": "inet", "table": "fw", "chain": "out" }),
+            "nft add rule inet fw out accept",
             "netctl exec router -- nft 'chain inet fw out { policy accept; }'",
         ),
     ] {
@@ -37,11 +46,14 @@ fn show_tells_why_nothing_passes_and_what_lets_it() {
         assert_eq!((filters(&lab), type_in(&lab, "show").stderr()), (json!([]), ""), "{blocks}");
         lab.ns("router").run("sh", ["-c", blocks]).success();
         assert_eq!(ping(), Some(1), "{blocks}");
-        assert_eq!(filters(&lab), json!([told]), "{blocks}");
+        assert_eq!(filters(&lab), json!([with(told.clone(), false)]), "{blocks}");
         let shown = type_in(&lab, "show");
         assert!(shown.stderr().starts_with("warning: `router` forwards nothing"), "{shown}");
         assert!(shown.stderr().contains(&format!("`{remedy}` lets it through")), "{shown}");
 
+        lab.ns("router").run("sh", ["-c", exception]).success();
+        assert_eq!(filters(&lab), json!([with(told, true)]), "{blocks}, with an exception");
+        assert_eq!(ping(), Some(0), "{blocks}, with an exception");
         let script = format!("netctl() {{ {} \"$@\"; }}; {remedy}", netctl_tests::lab::netctl());
         lab.host().run("bash", ["-c", &script]).success();
         assert_eq!((ping(), filters(&lab)), (Some(0), json!([])), "{blocks}");
