@@ -5,9 +5,8 @@
 
 use crate::{addr::Addr, config::SECOND_NS, flow::bpf_timer, pod};
 
-/// How long a binding outlives the last sign of its flows, each of which gives one every minute
-/// ([`crate::flow::TICK_NS`]).
-pub const IDLE_NS: u64 = 150 * SECOND_NS;
+/// How long a binding waits for a flow that said when it would be looked at again ([`crate::flow::TICK_NS`]).
+pub const GRACE_NS: u64 = 5 * SECOND_NS;
 
 /// Which endpoint an entry is found by.
 pub mod side {
@@ -49,21 +48,22 @@ pub struct Binding {
     pub port: [u8; 2],
     /// One of [`crate::rule::filtering`].
     pub filtering: u8,
-    /// Zero.
-    pub _pad: u8,
+    /// Whether the timer is set: 0 or 1.
+    pub is_timed: u8,
     /// Which rule made it.
     pub rule: u32,
     /// Which generation of that rule.
     pub generation: u32,
     /// The uplink.
     pub ifindex: u32,
-    /// When one of its flows was last seen alive: `CLOCK_MONOTONIC`, nanoseconds.
-    pub last_used_ns: u64,
+    /// Until when one of its flows lives, as far as is known: `CLOCK_MONOTONIC`, nanoseconds.
+    pub until_ns: u64,
 }
 
 const _: () = assert!(size_of::<Binding>() == 16 + 16 + 2 + 1 + 1 + 4 + 4 + 4 + 8);
 
-/// Whom a binding has sent to, where its filtering depends on that address.
+/// Whom a binding has sent to, where its filtering depends on that address: until when that counts, in nanoseconds of
+/// `CLOCK_MONOTONIC`.
 #[repr(C, align(8))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ContactKey {

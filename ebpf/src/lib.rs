@@ -23,7 +23,7 @@ pub mod words;
 
 /// Version of everything two netctl binaries could disagree about in a pinned map: raise it with every change to a
 /// shared type's layout or meaning. Pins of another version are not used but replaced.
-pub const ABI_VERSION: u32 = 3;
+pub const ABI_VERSION: u32 = 4;
 
 /// Internet protocol numbers (IANA), and what a NAT has to know of each.
 ///

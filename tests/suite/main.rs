@@ -23,6 +23,7 @@ mod host;
 mod lab;
 mod leaks;
 mod made;
+mod mapping;
 mod nat_cli;
 mod nat_prog;
 mod offload;

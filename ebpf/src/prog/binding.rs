@@ -12,7 +12,7 @@ use aya_ebpf::{
 };
 use netctl_ebpf::{
     addr::{self, Addr},
-    binding::{Binding, BindingKey, ContactKey, IDLE_NS, side},
+    binding::{Binding, BindingKey, ContactKey, GRACE_NS, side},
     flow::{FlowKey, Half, TICK_NS, hook, kind},
     ports::{self, Pool},
     proto,
@@ -26,7 +26,7 @@ use super::{
     flows::{self, CLOCK_MONOTONIC, EEXIST, Plan},
     kernel,
     maps::{self, BINDINGS, CONTACTS, FLOWS},
-    uplink,
+    masquerade, sweep, uplink,
 };
 
 /// Gives the flow in `work.to`, whose outside address is chosen, the port of its inside endpoint's binding, which is made
@@ -38,11 +38,13 @@ pub(crate) fn bind(ctx: &TcContext, work: &mut Work, rule: &MasqueradeRule) -> R
     }
     flows::check_opens(&work.packet)?;
     work.inside_key = inside_key(&work.packet.key, &work.to.src);
-    if !is_known(work) {
-        make(ctx, work, rule)?;
+    // The flow to be made may find no answer; if it does, it will say so in time.
+    let until_ns = now_ns() + maps::timeouts().lifetime_ns(work.to.proto, 0, 0, false) + GRACE_NS;
+    if !is_known(work, until_ns) {
+        make(ctx, work, rule, until_ns)?;
     }
     if rule.filtering == filtering::ADDRESS_DEPENDENT {
-        note_contact(&work.to);
+        note_contact(&work.to, until_ns);
     }
     // The port is this endpoint's, whoever else may want it.
     work.plan.pool = Pool::only(u16::from_be_bytes(work.to.src_port));
@@ -50,31 +52,32 @@ pub(crate) fn bind(ctx: &TcContext, work: &mut Work, rule: &MasqueradeRule) -> R
     Ok(())
 }
 
-/// Takes the port of the binding of `work.inside_key`; false if there is none. One of an ended rule is taken away.
+/// Takes the port of the binding of `work.inside_key`; false if there is none. One of an ended rule is taken away, and one
+/// that is only half there.
 #[inline(always)]
-fn is_known(work: &mut Work) -> bool {
+fn is_known(work: &mut Work, until_ns: u64) -> bool {
     let Some(binding) = BINDINGS.get_ptr_mut(&work.inside_key) else { return false };
     // SAFETY: the verifier has checked the pointer, and RCU keeps the entry until this program ends.
     let binding = unsafe { &mut *binding };
-    if !maps::is_live(binding.rule, binding.generation) {
+    work.outside_key = outside_key(&work.to.src, binding.port, work.to.proto);
+    if !maps::is_live(binding.rule, binding.generation) || BINDINGS.get_ptr(&work.outside_key).is_none() {
         end(&work.inside_key, binding);
         return false;
     }
-    binding.last_used_ns = now_ns();
+    binding.until_ns = binding.until_ns.max(until_ns);
     work.to.src_port = binding.port;
-    // The kernel may have found no memory for it before.
     start_timer(binding);
     true
 }
 
 #[inline(always)]
-fn make(ctx: &TcContext, work: &mut Work, rule: &MasqueradeRule) -> Result<(), DropReason> {
+fn make(ctx: &TcContext, work: &mut Work, rule: &MasqueradeRule, until_ns: u64) -> Result<(), DropReason> {
     work.binding = Binding {
         filtering: rule.filtering,
         rule: rule.id,
         generation: rule.generation,
         ifindex: work.ifindex,
-        last_used_ns: now_ns(),
+        until_ns,
         ..Binding::default()
     };
     work.outside_key = outside_key(&work.to.src, work.to.src_port, work.to.proto);
@@ -96,7 +99,7 @@ fn make(ctx: &TcContext, work: &mut Work, rule: &MasqueradeRule) -> Result<(), D
     if inserted.is_err() {
         let _ = BINDINGS.remove(&work.outside_key);
         // Another CPU was faster, or there is no room.
-        return if is_known(work) { Ok(()) } else { Err(DropReason::TableFull) };
+        return if is_known(work, until_ns) { Ok(()) } else { Err(DropReason::TableFull) };
     }
     if let Some(binding) = BINDINGS.get_ptr_mut(&work.inside_key) {
         start_timer(binding);
@@ -147,8 +150,12 @@ pub(crate) fn inbound(ctx: &TcContext, work: &mut Work, kind: u8) -> Result<bool
     };
     // SAFETY: as in `is_known`.
     let binding = unsafe { &*binding };
-    // A socket that has come to listen there since is not shadowed.
-    if !maps::is_live(binding.rule, binding.generation) || kernel::has_socket(ctx, key) {
+    let has_address = has_own_address(binding);
+    // An address that the gateway has lost is not answered at, and a socket that listens there by now is not shadowed.
+    if !maps::is_live(binding.rule, binding.generation)
+        || !(has_address || kernel::not_forwarded(ctx, &key.dst, work.ifindex))
+        || kernel::has_socket(ctx, key)
+    {
         return Ok(false);
     }
     uplink::check_source(key, work.ifindex)?;
@@ -163,7 +170,7 @@ pub(crate) fn inbound(ctx: &TcContext, work: &mut Work, kind: u8) -> Result<bool
     work.plan = Plan {
         pool: Pool::only(u16::from_be_bytes(key.src_port)),
         own_source: false,
-        is_rules_source: false,
+        is_rules_source: has_address,
         kind,
         hook: hook::INGRESS,
         rule: binding.rule,
@@ -172,37 +179,45 @@ pub(crate) fn inbound(ctx: &TcContext, work: &mut Work, kind: u8) -> Result<bool
     Ok(true)
 }
 
+/// Whether the outside address of a binding is its rule's own, which need not be the gateway's.
+#[inline(always)]
+fn has_own_address(binding: &Binding) -> bool {
+    masquerade::rule(binding.ifindex, &binding.addr)
+        .is_some_and(|rule| rule.id == binding.rule && !addr::eq(&rule.address, &addr::NONE))
+}
+
 /// Whether the sender of `key` may use the binding.
 #[inline(always)]
 fn lets_in(binding: &Binding, key: &FlowKey, kind: u8) -> bool {
     match binding.filtering {
         filtering::ENDPOINT_INDEPENDENT => true,
         filtering::ADDRESS_DEPENDENT if kind == kind::INBOUND => {
-            let Some(since) = CONTACTS.get_ptr(contact_key(&key.dst, key.dst_port, &key.src, key.proto))
+            let Some(until_ns) = CONTACTS.get_ptr(contact_key(&key.dst, key.dst_port, &key.src, key.proto))
             else {
                 return false;
             };
             // SAFETY: the verifier has checked the pointer.
-            now_ns() - unsafe { *since } < IDLE_NS
+            now_ns() < unsafe { *until_ns }
         }
         _ => false,
     }
 }
 
-/// Notes that a flow is alive: its binding is, and whom it talks to may send.
+/// Notes that a flow lives for another while: so does its binding, and whom it talks to may send.
 #[inline(always)]
-pub(crate) fn keep(key: &FlowKey, half: &Half) {
+pub(crate) fn keep(key: &FlowKey, half: &Half, left_ns: u64) {
     // What the flow looks like from outside, as its original direction has it or as the answers do.
     let (inside, outside) =
         if half.hook == hook::EGRESS { (*key, half.to) } else { (half.to.reversed(), key.reversed()) };
     let Some(binding) = BINDINGS.get_ptr_mut(inside_key(&inside, &outside.src)) else { return };
+    let until_ns = now_ns() + left_ns.min(TICK_NS) + GRACE_NS;
     // SAFETY: as in `is_known`; who else writes there writes the like.
     let filtering = unsafe {
-        (*binding).last_used_ns = now_ns();
+        (*binding).until_ns = (*binding).until_ns.max(until_ns);
         (*binding).filtering
     };
     if filtering == filtering::ADDRESS_DEPENDENT {
-        note_contact(&outside);
+        note_contact(&outside, until_ns);
     }
 }
 
@@ -213,9 +228,9 @@ pub(crate) fn has(reply_key: &FlowKey) -> bool {
 }
 
 #[inline(never)]
-fn note_contact(outside: &FlowKey) {
+fn note_contact(outside: &FlowKey, until_ns: u64) {
     let key = contact_key(&outside.src, outside.src_port, &outside.dst, outside.proto);
-    let _ = CONTACTS.insert(key, now_ns(), u64::from(BPF_ANY));
+    let _ = CONTACTS.insert(key, until_ns, u64::from(BPF_ANY));
 }
 
 #[inline(always)]
@@ -246,15 +261,29 @@ fn end(key: &BindingKey, binding: &Binding) {
     let _ = BINDINGS.remove(key);
 }
 
+/// Sets the binding's timer, or has it looked after in another way.
 #[inline(always)]
 fn start_timer(binding: *mut Binding) {
+    if !set_timer(binding) {
+        sweep::within(TICK_NS);
+    }
+}
+
+/// Sets the binding's timer, unless it is set already; false if the kernel has no memory for it.
+#[inline(always)]
+pub(super) fn set_timer(binding: *mut Binding) -> bool {
     // SAFETY: the timer of a live entry of BINDINGS, which has the kernel's layout.
     unsafe {
-        let timer: *mut KernelTimer = (&raw mut (*binding).timer).cast();
-        if bpf_timer_init(timer, (&raw const BINDINGS).cast_mut().cast(), CLOCK_MONOTONIC) == 0 {
-            bpf_timer_set_callback(timer, expire as *mut c_void);
-            bpf_timer_start(timer, TICK_NS, 0);
+        if (*binding).is_timed != 0 {
+            return true;
         }
+        let timer: *mut KernelTimer = (&raw mut (*binding).timer).cast();
+        if bpf_timer_init(timer, (&raw const BINDINGS).cast_mut().cast(), CLOCK_MONOTONIC) != 0 {
+            return false;
+        }
+        (*binding).is_timed = 1;
+        bpf_timer_set_callback(timer, expire as *mut c_void);
+        bpf_timer_start(timer, GRACE_NS, 0) == 0
     }
 }
 
@@ -262,14 +291,22 @@ fn start_timer(binding: *mut Binding) {
 extern "C" fn expire(_map: *mut c_void, key: *mut BindingKey, binding: *mut Binding) -> i32 {
     // SAFETY: the kernel passes pointers to the entry's own key and value.
     unsafe {
-        let is_idle = now_ns() - (*binding).last_used_ns > IDLE_NS;
-        if is_idle || !maps::is_live((*binding).rule, (*binding).generation) {
-            end(&*key, &*binding);
-        } else {
-            bpf_timer_start((&raw mut (*binding).timer).cast(), TICK_NS, 0);
+        if let Some(left_ns) = look_at(&*key, &*binding) {
+            bpf_timer_start((&raw mut (*binding).timer).cast(), left_ns, 0);
         }
     }
     0
+}
+
+/// Ends the binding of an inside endpoint if no flow has kept it; else how long one will.
+#[inline(always)]
+pub(super) fn look_at(key: &BindingKey, binding: &Binding) -> Option<u64> {
+    let left_ns = binding.until_ns.saturating_sub(now_ns()).min(TICK_NS);
+    if left_ns == 0 || !maps::is_live(binding.rule, binding.generation) {
+        end(key, binding);
+        return None;
+    }
+    Some(left_ns)
 }
 
 #[inline(always)]

@@ -89,17 +89,20 @@ pub(crate) fn follow(ctx: &TcContext, work: &mut Work, hook: u8) -> Option<Verdi
     Some(Verdict::Translate)
 }
 
-/// Whether an inside endpoint's flow can go on by this uplink: it was made here, and its outside address is still the
-/// gateway's, which is asked about once a second.
+/// Whether an inside endpoint's flow can go on by this uplink: it was made here, if the endpoint opened it, and its
+/// outside address is still the gateway's, which is asked about once a second.
 #[inline(always)]
 fn is_still_here(ctx: &TcContext, half_ptr: *mut Half, dst: &Addr, ifindex: u32, room: &mut Addr) -> bool {
     // SAFETY: as in `find`.
     let half = unsafe { &*half_ptr };
-    if half.kind != flow::kind::MASQUERADE || half.direction != direction::ORIGINAL {
-        return true;
-    }
-    if half.ifindex != ifindex {
-        return false;
+    match half.kind {
+        flow::kind::MASQUERADE if half.direction == direction::ORIGINAL => {
+            if half.ifindex != ifindex {
+                return false;
+            }
+        }
+        flow::kind::INBOUND if half.direction == direction::REPLY => {}
+        _ => return true,
     }
     let now_s = now_s();
     if half.checked_s == now_s || half.checked_s == flow::NOT_ASKED {
@@ -465,7 +468,7 @@ pub(super) fn keep(key: &FlowKey, half: *const Half) -> Option<u64> {
             end(key, half, &other_key);
             return None;
         }
-        binding::keep(key, &*half);
+        binding::keep(key, &*half, deadline - now);
         Some(deadline - now)
     }
 }

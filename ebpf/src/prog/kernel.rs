@@ -86,8 +86,9 @@ pub(crate) fn is_forged(ctx: &TcContext, src: &Addr) -> bool {
     unsafe { (*ctx.skb.skb).ingress_ifindex != 0 && is_known_local(src) }
 }
 
-#[inline(always)]
-fn not_forwarded(ctx: &TcContext, dst: &Addr, ifindex: u32) -> bool {
+/// Whether the kernel would send nothing on that is for `dst`: its own address, or nobody's.
+#[inline(never)]
+pub(crate) fn not_forwarded(ctx: &TcContext, dst: &Addr, ifindex: u32) -> bool {
     let (code, _) = fib(ctx, dst, ifindex, 0);
     code == i64::from(BPF_FIB_LKUP_RET_NOT_FWDED) || code == i64::from(BPF_FIB_LKUP_RET_FWD_DISABLED)
 }

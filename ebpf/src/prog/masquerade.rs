@@ -111,6 +111,7 @@ pub(crate) fn remember_routed(ctx: &TcContext, work: &mut Work, rule: &Masquerad
         return Verdict::NotOurs;
     }
     work.plan.pool = Pool::of(work.packet.key.proto, port, (0, 0), maps::local_ports());
+    work.plan.is_rules_source = true;
     work.plan.kind = kind::INBOUND;
     if flows::open(ctx, work).is_ok() { Verdict::Translate } else { Verdict::NotOurs }
 }

@@ -1,4 +1,4 @@
-//! Flows whose own timer could not be set: one timer looks after them all.
+//! Flows and bindings whose own timer could not be set: one timer looks after them all.
 //!
 //! The kernel allocates a flow's timer without waiting and may find no memory at that moment (`__bpf_async_init` in
 //! kernel/bpf/helpers.c); 6.18, which allocates it by `kmalloc_nolock`, refuses nine of ten when many flows begin at
@@ -16,13 +16,15 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use netctl_ebpf::{
+    binding::{Binding, BindingKey, side},
     config::SECOND_NS,
     flow::{FlowKey, Half, TICK_NS, bpf_timer, direction},
 };
 
 use super::{
+    binding,
     flows::{self, CLOCK_MONOTONIC},
-    maps::FLOWS,
+    maps::{BINDINGS, FLOWS},
 };
 
 /// How often the table is gone through at most: that takes milliseconds where it is large.
@@ -84,12 +86,23 @@ struct Round {
 
 extern "C" fn sweep_flows(_map: *mut c_void, _key: *mut u32, sweep: *mut Sweep) -> i32 {
     let mut round = Round { next_ns: u64::MAX };
-    // SAFETY: the kernel passes a pointer to the element; `look_after` has the signature that the helper calls, and
+    // SAFETY: the kernel passes a pointer to the element; the others have the signatures that the helper calls, and
     // `round` outlives the call.
     unsafe {
         (*sweep).due_ns = 0;
-        let flows = (&raw const FLOWS).cast_mut().cast();
-        bpf_for_each_map_elem(flows, look_after as *mut c_void, (&raw mut round).cast(), 0);
+        let (flows, bindings) = (&raw const FLOWS, &raw const BINDINGS);
+        bpf_for_each_map_elem(
+            flows.cast_mut().cast(),
+            look_after_flow as *mut c_void,
+            (&raw mut round).cast(),
+            0,
+        );
+        bpf_for_each_map_elem(
+            bindings.cast_mut().cast(),
+            look_after_binding as *mut c_void,
+            (&raw mut round).cast(),
+            0,
+        );
     }
     if round.next_ns != u64::MAX {
         let patience_ns = within_bounds(round.next_ns);
@@ -108,13 +121,38 @@ fn within_bounds(patience_ns: u64) -> u64 {
 }
 
 /// Ends the flow if it is over, or else tries once more to give it a timer.
-extern "C" fn look_after(_map: *mut c_void, key: *mut FlowKey, half: *mut Half, round: *mut Round) -> i64 {
+extern "C" fn look_after_flow(
+    _map: *mut c_void,
+    key: *mut FlowKey,
+    half: *mut Half,
+    round: *mut Round,
+) -> i64 {
     // SAFETY: the kernel passes pointers to an entry of FLOWS, and what `sweep_flows` gave it.
     unsafe {
         if (*half).direction == direction::ORIGINAL
             && (*half).is_timed == 0
             && let Some(left_ns) = flows::keep(&*key, half)
             && !flows::set_timer(half, left_ns)
+        {
+            (*round).next_ns = (*round).next_ns.min(left_ns);
+        }
+    }
+    0
+}
+
+/// The same for a binding.
+extern "C" fn look_after_binding(
+    _map: *mut c_void,
+    key: *mut BindingKey,
+    binding: *mut Binding,
+    round: *mut Round,
+) -> i64 {
+    // SAFETY: as in `look_after_flow`, with BINDINGS.
+    unsafe {
+        if (*key).side == side::INSIDE
+            && (*binding).is_timed == 0
+            && let Some(left_ns) = binding::look_at(&*key, &*binding)
+            && !binding::set_timer(binding)
         {
             (*round).next_ns = (*round).next_ns.min(left_ns);
         }

@@ -1,10 +1,14 @@
 //! Mappings that are one for every peer (RFC 4787 REQ-1, RFC 5382 REQ-1, RFC 5508 REQ-1), and who may send to them.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::{
+    net::{SocketAddr, UdpSocket},
+    time::{Duration, Instant},
+};
 
-use netctl::model::{Filtering, Mapping};
+use netctl::model::{Filtering, Mapping, Seconds, Timeout};
 use netctl_ebpf::reason::DropReason;
 use netctl_tests::{
+    lab::eventually,
     packet::{Endpoint, Packet, flag, ping, tcp, udp},
     prog::{
         Change::{Dst, Src},
@@ -283,4 +287,117 @@ fn row_121_a_client_more_than_the_rule_has_ports_is_refused_and_the_others_go_on
         }
     }
     nat.assert_flows(16);
+}
+
+/// Whoever calls from a port that was not called.
+fn stranger(family: &Family, outside: SocketAddr) -> Packet {
+    udp((family.server, 54), outside)
+}
+
+#[test]
+fn row_121_a_mapping_ends_with_its_last_flow_and_its_port_is_another_clients() {
+    let mut nat = Nat::masquerading_as(|rule| {
+        rule.mapping = Mapping::EndpointIndependent;
+        rule.ports = Some((20000, 20001));
+    });
+    for timeout in Timeout::ALL {
+        nat.tables.set_timeout(timeout, Seconds(1)).unwrap();
+    }
+    let [family, _] = &FAMILIES;
+    let [kept, left, next] = [1, 2, 3].map(|port| udp((family.red, port), (family.server, 53)));
+    let [of_kept, of_left] = [&kept, &left].map(|packet| round_trip(&nat, packet));
+    nat.egress(&next).assert_dropped(DropReason::NoPort);
+    for outside in [of_kept, of_left] {
+        nat.ingress(&stranger(family, outside)).assert_dropped(DropReason::Unsolicited);
+    }
+    // Longer than any mapping lives that has no flow, for as often as not the first has none for a moment.
+    let start = Instant::now();
+    eventually("eight lifetimes are over", || {
+        assert_eq!(round_trip(&nat, &kept), of_kept);
+        start.elapsed() > Duration::from_secs(8)
+    });
+    let elsewhere = kept.clone().to((family.stranger, 53));
+    assert_eq!(round_trip(&nat, &elsewhere), of_kept, "it is the same for everyone still");
+    nat.ingress(&stranger(family, of_left)).assert_untouched();
+    assert_eq!(round_trip(&nat, &next), of_left, "the one that is free");
+    eventually("the others end", || {
+        let (action, frame) = nat.within(|| {
+            nat.test_run(
+                "uplink_ingress",
+                netctl_tests::prog::UPLINK_INDEX,
+                &stranger(family, of_kept).frame(),
+            )
+        });
+        action == -1 && frame == stranger(family, of_kept).frame()
+    });
+}
+
+#[test]
+fn a_flush_ends_the_mappings_that_nobody_uses_any_more() {
+    for filtering in [Filtering::AddressDependent, Filtering::EndpointIndependent] {
+        let mut nat = nat(filtering);
+        for family in &FAMILIES {
+            let client = (family.red, 4321);
+            let [first, second] = [family.server, family.stranger].map(|server| udp(client, (server, 53)));
+            let outside = round_trip(&nat, &first);
+            round_trip(&nat, &second);
+            let [first_calls, second_calls] =
+                [family.server, family.stranger].map(|server| udp((server, 99), outside));
+            let forget = |nat: &mut Nat, everything: bool| {
+                let flows = nat.tables.flows().unwrap();
+                let is_firsts = |key: &netctl_ebpf::flow::FlowKey| key.dst_port == 53_u16.to_be_bytes();
+                let mut meant = flows;
+                if !everything {
+                    meant
+                        .retain(|flow| is_firsts(&flow.original) && flow.original.dst == wire(family.server));
+                }
+                nat.tables.forget(&meant).unwrap();
+                nat.tables.forget_mappings(Some(meant.as_slice()).filter(|_| !everything)).unwrap();
+            };
+            forget(&mut nat, false);
+            // The second flow has the mapping, and its peer alone may call where it depends on the address.
+            nat.ingress(&second_calls).assert_only_changed(Dst(first.src));
+            let outcome = nat.ingress(&first_calls);
+            if filtering == Filtering::AddressDependent {
+                outcome.assert_dropped(DropReason::Unsolicited);
+            } else {
+                outcome.assert_only_changed(Dst(first.src));
+            }
+            forget(&mut nat, true);
+            for call in [&first_calls, &second_calls] {
+                nat.ingress(call).assert_untouched();
+            }
+            let other = udp((family.blue, 4321), (family.server, 53));
+            assert_eq!(round_trip(&nat, &other), outside, "another client's now");
+            forget(&mut nat, true);
+        }
+        nat.assert_flows(0);
+    }
+}
+
+fn wire(address: &str) -> netctl_ebpf::addr::Addr {
+    match address.parse().unwrap() {
+        std::net::IpAddr::V4(v4) => netctl_ebpf::addr::from_v4(v4.octets()),
+        std::net::IpAddr::V6(v6) => v6.octets(),
+    }
+}
+
+#[test]
+fn row_146_a_mapping_at_an_address_that_was_lost_admits_nobody_and_answers_nobody() {
+    let nat = nat(Filtering::EndpointIndependent);
+    nat.ip("route add default via 203.0.113.254 dev wan0");
+    let [family, _] = &FAMILIES;
+    let outside = round_trip(&nat, &udp((family.red, 4321), (family.server, 53)));
+    let call = stranger(family, outside);
+    nat.ingress(&call).assert_only_changed(Dst((family.red, 4321)));
+    let answer = call.clone().to((family.red, 4321)).answer();
+    nat.egress(&answer).assert_only_changed(Src(outside));
+
+    nat.ip("address del 203.0.113.1/24 dev wan0");
+    nat.ip("address add 203.0.113.9/24 dev wan0");
+    nat.ip("route replace default via 203.0.113.254 dev wan0");
+    nat.ingress(&udp((family.stranger, 99), outside)).assert_untouched();
+    eventually("the caller's flow has another address", || {
+        nat.egress(&answer).src() == ("203.0.113.9", 4321).endpoint()
+    });
 }

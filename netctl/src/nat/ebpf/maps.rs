@@ -3,11 +3,13 @@
 //! The maps are the only record of the rules in force; what the file says is compared with what is read back here.
 
 mod behaviour;
+mod bindings;
 mod flows;
 mod rules;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io,
     net::{IpAddr, Ipv6Addr},
 };
 
@@ -18,6 +20,7 @@ use aya::maps::{
 use ipnet::IpNet;
 use netctl_ebpf::{
     addr::{self, Addr},
+    binding::{Binding, BindingKey, ContactKey},
     config::Config,
     count::{self, Ended},
     flow::{FlowKey, Half},
@@ -48,6 +51,8 @@ pub struct Tables {
     generations: Array<MapData, u32>,
     locals: HashMap<MapData, Addr, u32>,
     flows: HashMap<MapData, FlowKey, Half>,
+    bindings: HashMap<MapData, BindingKey, Binding>,
+    contacts: HashMap<MapData, ContactKey, u64>,
     drops: PerCpuArray<MapData, u64>,
     paths: PerCpuArray<MapData, u64>,
 }
@@ -76,6 +81,8 @@ impl Tables {
             generations: open(pins, "GENERATIONS", Map::Array)?,
             locals: open(pins, "LOCALS", Map::HashMap)?,
             flows: open(pins, "FLOWS", Map::HashMap)?,
+            bindings: open(pins, "BINDINGS", Map::HashMap)?,
+            contacts: open(pins, "CONTACTS", Map::LruHashMap)?,
             drops: open(pins, "DROPS", Map::PerCpuArray)?,
             paths: open(pins, "PATHS", Map::PerCpuArray)?,
         })
@@ -250,6 +257,16 @@ where
     T: TryFrom<Map, Error = MapError>,
 {
     MapData::from_pin(pins.map(name)).and_then(|data| T::try_from(kind(data))).map_err(failed(name))
+}
+
+/// That an entry is not there is no error.
+fn present<T>(result: Result<T, MapError>) -> Result<Option<T>, MapError> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(MapError::KeyNotFound) => Ok(None),
+        Err(MapError::SyscallError(error)) if error.io_error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 fn failed(map: &'static str) -> impl Fn(MapError) -> Error {

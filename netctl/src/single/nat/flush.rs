@@ -20,7 +20,8 @@ pub struct Flushed {
     pub flows: u64,
 }
 
-/// Forgets the connections of a gateway, or of all, that fit: `conntrack -F`, `conntrack -D ..`.
+/// Forgets the connections of a gateway, or of all, that fit: `conntrack -F`, `conntrack -D ..`; and the
+/// endpoint-independent mappings that nobody else uses.
 ///
 /// # Errors
 /// If the place is not there, or the kernel refuses; what was forgotten before stays so.
@@ -34,6 +35,8 @@ pub fn flush(
         let connections = connections(&gateway, filter)?;
         let flows: Vec<Flow> = connections.iter().flat_map(|connection| connection.flows.clone()).collect();
         gateway.tables.forget(&flows)?;
+        let is_all = *filter == Filter::default();
+        gateway.tables.forget_mappings(Some(flows.as_slice()).filter(|_| !is_all))?;
         let (topology, gateway) = (gateway.topology(), gateway.place);
         flushed.push(Flushed { gateway, topology, flows: connections.len() as u64 });
     }

@@ -1,9 +1,6 @@
 //! The flow table: read, and made to forget.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    io,
-};
+use std::collections::{BTreeMap, HashMap};
 
 use aya::maps::{IterableMap as _, MapError, PerCpuValues};
 use netctl_ebpf::{
@@ -12,7 +9,7 @@ use netctl_ebpf::{
     flow::{FlowKey, Half, direction, kind},
 };
 
-use super::{ANY, Error, Tables, failed};
+use super::{ANY, Error, Tables, failed, present};
 
 /// One translated connection as the table holds it.
 #[derive(Debug, Clone, Copy)]
@@ -113,15 +110,5 @@ impl Tables {
         }
         let per_cpu = PerCpuValues::try_from(per_cpu).map_err(|error| failed(MapError::IoError(error)))?;
         self.ended.insert(id, per_cpu, ANY).map_err(failed)
-    }
-}
-
-/// That an entry is not there is no error.
-fn present<T>(result: Result<T, MapError>) -> Result<Option<T>, MapError> {
-    match result {
-        Ok(value) => Ok(Some(value)),
-        Err(MapError::KeyNotFound) => Ok(None),
-        Err(MapError::SyscallError(error)) if error.io_error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
     }
 }
