@@ -205,21 +205,32 @@ fn pin_maps(directory: &Path, ebpf: &Ebpf) -> Result<(), Error> {
     Ok(())
 }
 
-/// Has every program verified at once, as long as there are processors: that is nearly all of the time that loading takes.
 fn pin_programs(directory: &Path, ebpf: &mut Ebpf) -> Result<(), Error> {
-    thread::scope(|scope| {
-        let load = |(name, program)| scope.spawn(move || pin_program(&directory.join(name), name, program));
-        let loads: Vec<_> = ebpf.programs_mut().map(load).collect();
-        let join =
-            |load: thread::ScopedJoinHandle<'_, _>| load.join().unwrap_or_else(|panic| resume_unwind(panic));
-        loads.into_iter().try_for_each(join)
-    })
+    make_parent(&directory.join("program"))?;
+    let pin = |name: &str, program: &mut Program| {
+        let path = directory.join(name);
+        program.pin(&path).map_err(Error::pin(&path))
+    };
+    load_all(ebpf, pin).map(drop)
 }
 
-fn pin_program(path: &Path, name: &str, program: &mut Program) -> Result<(), Error> {
-    make_parent(path)?;
-    load_one(name, program)?;
-    program.pin(path).map_err(Error::pin(path))
+/// Has every program verified at once, as long as there are processors: that is nearly all of the time that loading takes.
+fn load_all<T: Send>(
+    ebpf: &mut Ebpf,
+    then: impl Fn(&str, &mut Program) -> Result<T, Error> + Sync,
+) -> Result<Vec<T>, Error> {
+    let load = |name: &str, program: &mut Program| {
+        load_one(name, program)?;
+        then(name, program)
+    };
+    let load = &load;
+    thread::scope(|scope| {
+        let loads = ebpf.programs_mut().map(|(name, program)| scope.spawn(move || load(name, program)));
+        let loads: Vec<_> = loads.collect();
+        let join =
+            |load: thread::ScopedJoinHandle<'_, _>| load.join().unwrap_or_else(|panic| resume_unwind(panic));
+        loads.into_iter().map(join).collect()
+    })
 }
 
 fn load_one(name: &str, program: &mut Program) -> Result<(), Error> {
@@ -248,14 +259,12 @@ pub fn rehearse() -> Result<Rehearsed, Error> {
     const FLOWS: u32 = 64;
     let config = Config::of(FLOWS, 1, 0);
     let mut ebpf = open(Constants::of_this_namespace()?, FLOWS, &config, None)?;
-    let mut rehearsed = Rehearsed::default();
-    for (name, program) in ebpf.programs_mut() {
-        load_one(name, program)?;
-        let info = program.info().map_err(Error::program(name))?;
-        rehearsed.programs += 1;
-        rehearsed.compiled += usize::from(info.size_jitted() > 0);
-    }
-    Ok(rehearsed)
+    let is_compiled = |name: &str, program: &mut Program| {
+        program.info().map(|info| info.size_jitted() > 0).map_err(Error::program(name))
+    };
+    let are_compiled = load_all(&mut ebpf, is_compiled)?;
+    let compiled = are_compiled.iter().filter(|is_compiled| **is_compiled).count();
+    Ok(Rehearsed { programs: are_compiled.len(), compiled })
 }
 
 /// How often a program is offered to the verifier.
