@@ -1,6 +1,6 @@
 //! Which column each box is in, and in which order they stand there.
 
-use std::{cmp::Ordering, collections::BTreeSet};
+use std::collections::BTreeSet;
 
 use super::{Item, Port, Segment};
 
@@ -82,14 +82,14 @@ pub(super) fn rows(items: &[Item], segments: &[Segment]) -> Vec<Vec<usize>> {
     for (index, item) in items.iter().enumerate() {
         rows[item.column].push(index);
     }
-    let mut best = (crossings(&rows, segments), rows.clone());
+    let mut best = (crossings(&rows, items, segments), rows.clone());
     for sweep in 0..SWEEPS {
         let to_right = sweep % 2 == 0;
         let order: Vec<usize> = if to_right { (0..columns).collect() } else { (0..columns).rev().collect() };
         for column in order {
             sort(column, to_right, &mut rows, items, segments);
         }
-        let count = crossings(&rows, segments);
+        let count = crossings(&rows, items, segments);
         if count < best.0 {
             best = (count, rows.clone());
         }
@@ -109,14 +109,13 @@ fn sort(column: usize, on_left: bool, rows: &mut [Vec<usize>], items: &[Item], s
             sides.filter(|(own, _)| own.0 == item).map(|(_, other)| place(other)).collect();
         (!neighbours.is_empty()).then(|| neighbours.iter().sum::<f64>() / neighbours.len() as f64)
     };
-    let movable: Vec<usize> = rows[column].iter().copied().filter(|&item| mean(item).is_some()).collect();
-    let mut sorted = movable.clone();
-    sorted.sort_by(|&a, &b| mean(a).partial_cmp(&mean(b)).unwrap_or(Ordering::Equal));
-    let mut sorted = sorted.into_iter();
-    for item in &mut rows[column] {
-        if movable.contains(item) {
-            *item = sorted.next().unwrap_or(*item);
-        }
+    let mut means: Vec<(f64, usize)> =
+        rows[column].iter().filter_map(|&item| mean(item).map(|mean| (mean, item))).collect();
+    let movable: BTreeSet<usize> = means.iter().map(|(_, item)| *item).collect();
+    means.sort_by(|(one, _), (other, _)| one.total_cmp(other));
+    let mut sorted = means.into_iter().map(|(_, item)| item);
+    for item in rows[column].iter_mut().filter(|item| movable.contains(item)) {
+        *item = sorted.next().unwrap_or(*item);
     }
 }
 
@@ -132,17 +131,17 @@ fn places(rows: &[Vec<usize>]) -> Vec<f64> {
 }
 
 /// How many pairs of wires cross.
-fn crossings(rows: &[Vec<usize>], segments: &[Segment]) -> usize {
+fn crossings(rows: &[Vec<usize>], items: &[Item], segments: &[Segment]) -> usize {
     let places = places(rows);
     let ends = |its: &Segment| [its.left, its.right].map(|(item, offset)| (places[item], offset));
     let cross = |one: &Segment, other: &Segment| {
         let ([a, b], [c, d]) = (ends(one), ends(other));
         (a < c && b > d) || (a > c && b < d)
     };
-    let columns = |its: &Segment| rows.iter().position(|row| row.contains(&its.left.0));
+    let column = |its: &Segment| items[its.left.0].column;
     let mut count = 0;
     for (index, one) in segments.iter().enumerate() {
-        let others = segments[..index].iter().filter(|other| columns(other) == columns(one));
+        let others = segments[..index].iter().filter(|other| column(other) == column(one));
         count += others.filter(|other| cross(one, other)).count();
     }
     count
