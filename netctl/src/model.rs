@@ -94,7 +94,7 @@ impl Topology {
         ends.chain(bridges).chain(gateways).any(|place| *place == Place::Host)
     }
 
-    /// Whether a place has shortcuts, beside which conntrack has to be liberal ([`CONNTRACK_LIBERAL`]).
+    /// Whether a place has shortcuts, beside which conntrack has to be liberal (`CONNTRACK_LIBERAL`).
     #[must_use]
     pub fn has_shortcuts(&self, place: &Place) -> bool {
         self.gateways.iter().any(|gateway| gateway.place == *place && !gateway.ports.is_empty())
