@@ -52,10 +52,10 @@ pub(crate) fn page(workspace: &Workspace) -> Result<Page> {
     Page::parse(&text).with_context(|| format!("reading {}", path.display()))
 }
 
-/// The names of the tests that prove rows.
+/// The names of the functions where tests are, the tests among them.
 #[cfg(test)]
 pub(crate) fn test_names(root: &Path) -> Result<Vec<String>> {
-    Ok(sources::row_tests(root)?.into_keys().collect())
+    sources::functions_of(root)
 }
 
 /// Puts a table into the page in the place of the one with the same head.

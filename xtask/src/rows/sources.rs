@@ -16,18 +16,25 @@ const PLACES: [&str; 3] = ["ebpf/src", "netctl/src", "tests"];
 /// The tests by name, each with the rows that it proves.
 pub(crate) fn row_tests(root: &Path) -> Result<BTreeMap<String, Vec<u16>>> {
     let mut tests = BTreeMap::new();
-    for place in PLACES {
-        for file in rust_files(&root.join(place))? {
-            let text = fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
-            for name in functions(&text) {
-                let rows = rows_of(name).with_context(|| format!("{name} in {}", file.display()))?;
-                if !rows.is_empty() && tests.insert(name.to_owned(), rows).is_some() {
-                    bail!("two tests are called {name}");
-                }
-            }
+    for name in functions_of(root)? {
+        let rows = rows_of(&name).with_context(|| name.clone())?;
+        if !rows.is_empty() && tests.insert(name.clone(), rows).is_some() {
+            bail!("two tests are called {name}");
         }
     }
     Ok(tests)
+}
+
+/// The names of all functions, tests among them, where such tests are.
+pub(crate) fn functions_of(root: &Path) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for place in PLACES {
+        for file in rust_files(&root.join(place))? {
+            let text = fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
+            names.extend(functions(&text).map(str::to_owned));
+        }
+    }
+    Ok(names)
 }
 
 /// The rows that a test proves, by its name: none if it does not begin like one that proves any.
