@@ -1,6 +1,7 @@
 //! What this kernel, this user and the gateways that are up can and cannot do, and what to do about it: what `netctl
 //! doctor` tells. Everything is tried or read, nothing is guessed from version numbers, and nothing is left changed.
 
+mod by_hand;
 mod gateway;
 mod kernel;
 mod topology;
@@ -34,7 +35,7 @@ pub struct Report {
 /// What was found about one thing.
 #[derive(Debug, Serialize)]
 pub struct Section {
-    /// `user`, `kernel`, or a topology.
+    /// `user`, `kernel`, a topology, or `gateways made by hand`.
     pub about: String,
     /// Each by itself.
     pub findings: Vec<Finding>,
@@ -99,7 +100,7 @@ impl Report {
 /// Which topologies to look at.
 #[derive(Debug, Clone, Copy)]
 pub enum About<'a> {
-    /// All that are up.
+    /// All that are up, and the gateways that belong to none.
     Everything,
     /// One that is up.
     Up(&'a TopologyName),
@@ -130,6 +131,10 @@ pub fn examine(about: About<'_>, directories: &Directories) -> Result<Report, Er
                 if let Some(record) = directories.record(&name)? {
                     report.add(name.as_str(), topology::examine(&record, directories));
                 }
+            }
+            let by_hand = by_hand::examine(directories);
+            if !by_hand.is_empty() {
+                report.add("gateways made by hand", by_hand);
             }
         }
     }

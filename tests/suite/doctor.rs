@@ -47,7 +47,7 @@ fn a_machine_that_is_well_has_nothing_to_complain_of() {
     let all = findings(&said, "quickstart");
     assert_eq!(
         all.iter().map(|its| its[1].as_str()).collect::<Vec<_>>(),
-        ["as it was made", "`router` translates, and nothing is in its way"]
+        ["as it was made", "nothing of others is in the way of `router`"]
     );
     lab.netctl(["doctor", "office"]).fails(1);
 }
@@ -115,6 +115,28 @@ fn strict_reverse_paths_held_ports_and_programs_of_others_are_warned_of() {
     lab.netctl(fix.strip_prefix("netctl ").unwrap().split(' ')).success();
     let said = lab.netctl(["doctor"]).success();
     assert!(!said.stdout().contains("reverse path"), "{said}");
+}
+
+#[test]
+fn a_gateway_made_by_hand_is_looked_at_too() {
+    let lab = Lab::new();
+    for line in [
+        "ns add gateway",
+        "-n gateway link add bridge lan0",
+        "-n gateway link add bridge wan0",
+        "-n gateway addr add 10.0.0.1/24 dev lan0",
+        "-n gateway addr add 203.0.113.1/24 dev wan0",
+        "-n gateway nat masquerade add --source 10.0.0.0/24 --out wan0",
+    ] {
+        lab.netctl(line.split(' ')).success();
+    }
+    let about = "gateways made by hand";
+    let said = lab.netctl(["doctor", "--json"]).success();
+    assert_found(&said, about, ["ok", "nothing of others is in the way of `gateway`", ""]);
+    lab.ns("gateway").run("sysctl", ["-q", "net.ipv4.ip_forward=0"]).success();
+    let said = lab.netctl(["doctor", "--json"]).fails(3);
+    let fix = "netctl -n gateway sysctl set net.ipv4.ip_forward=1";
+    assert_found(&said, about, ["problem", "net.ipv4.ip_forward of `gateway` is 0", fix]);
 }
 
 #[test]

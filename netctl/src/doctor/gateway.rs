@@ -6,7 +6,7 @@ use super::Finding;
 use crate::{
     firewall::{self, DropsForwarded},
     holder,
-    model::{Backend, Gateway, IfName, Place, Topology},
+    model::{Backend, Gateway, IfName, Place, TopologyName},
     nat::ebpf::{self, attach},
     netns::{Netns, NetnsError},
     single,
@@ -22,13 +22,14 @@ const REMEDIES: [(&str, &str); 4] = [
     ("rewrite", "tell us, with the kernel's version"),
 ];
 
-pub(super) fn examine(gateway: &Gateway, topology: &Topology, directories: &Directories) -> Vec<Finding> {
+/// What is to say of the gateway of a topology, or of nobody.
+pub(super) fn examine(
+    gateway: &Gateway,
+    owner: Option<&TopologyName>,
+    directories: &Directories,
+) -> Vec<Finding> {
     let place = &gateway.place;
-    let netns = match place {
-        Place::Host => Netns::current(),
-        Place::Netns(name) => Netns::open(name),
-    };
-    let netns = match netns {
+    let netns = match open(place) {
         Ok(netns) => netns,
         Err(error) => return vec![Finding::unknown(&format!("`{place}`"), &error)],
     };
@@ -38,12 +39,35 @@ pub(super) fn examine(gateway: &Gateway, topology: &Topology, directories: &Dire
     findings.extend(gateway_ports(gateway, &netns));
     if gateway.backend == Backend::Ebpf {
         findings.extend(others(gateway, &netns));
-        findings.extend(drops(gateway, topology, directories));
+        findings.extend(drops(gateway, owner, directories));
     }
     if findings.is_empty() {
-        findings.push(Finding::ok(format!("`{place}` translates, and nothing is in its way")));
+        findings.push(Finding::ok(format!("nothing of others is in the way of `{place}`")));
     }
     findings
+}
+
+fn open(place: &Place) -> Result<Netns, NetnsError> {
+    match place {
+        Place::Host => Netns::current(),
+        Place::Netns(name) => Netns::open(name),
+    }
+}
+
+/// Those sysctls of a place that are not as they have to be.
+pub(super) fn sysctls<'a>(
+    place: &Place,
+    needed: impl Iterator<Item = (&'a String, &'a String)>,
+) -> Vec<Finding> {
+    let Ok(netns) = open(place) else { return Vec::new() };
+    let differs = |(key, value): (&String, &String)| match read(&netns, [key.clone()]) {
+        Ok(values) => {
+            let found = values.into_iter().next().flatten().filter(|found| found != value)?;
+            Some(Finding::problem(format!("{key} of `{place}` is {found}"), set(place, key, value)))
+        }
+        Err(error) => Some(Finding::unknown(key, &error)),
+    };
+    needed.filter_map(differs).collect()
 }
 
 /// The command that sets a sysctl of a place.
@@ -158,14 +182,14 @@ fn others(gateway: &Gateway, netns: &Netns) -> Vec<Finding> {
 }
 
 /// A table that is nearly full, and drops that somebody can do something about.
-fn drops(gateway: &Gateway, topology: &Topology, directories: &Directories) -> Vec<Finding> {
+fn drops(gateway: &Gateway, owner: Option<&TopologyName>, directories: &Directories) -> Vec<Finding> {
     let place = &gateway.place;
     let all = match single::nat::stats(Some(place), directories) {
         Ok(all) => all,
         Err(error) => return vec![Finding::unknown(&format!("the counters of `{place}`"), &error)],
     };
     let mut findings = Vec::new();
-    for stats in all.iter().filter(|stats| stats.topology.as_ref() == Some(&topology.name)) {
+    for stats in all.iter().filter(|stats| stats.topology.as_ref() == owner) {
         let table = stats.table;
         if is_nearly_full(table.flows, table.max) {
             let text = format!("`{place}` has {} of {} flows that there is room for", table.flows, table.max);

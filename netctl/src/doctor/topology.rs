@@ -42,7 +42,7 @@ pub(super) fn examine(record: &Record, directories: &Directories) -> Vec<Finding
         Err(error) => findings.push(refused(&error)),
     }
     for gateway in &topology.gateways {
-        findings.extend(gateway::examine(gateway, topology, directories));
+        findings.extend(gateway::examine(gateway, Some(name), directories));
     }
     findings
 }
