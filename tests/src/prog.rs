@@ -7,7 +7,7 @@
 mod gateway;
 mod outcome;
 
-use std::{collections::HashMap, net::IpAddr, process::Command};
+use std::{collections::HashMap, net::IpAddr, process::Command, time::Duration};
 
 use aya::{
     maps::MapData,
@@ -187,6 +187,16 @@ impl Nat {
             *word = u32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
         }
         (result.return_value.cast_signed(), out)
+    }
+
+    /// How long one run takes, as the kernel counts it; otherwise as [`Self::test_run`].
+    #[must_use]
+    pub fn run_time(&self, program: &str, ifindex: u32, frame: &[u8]) -> Duration {
+        let context = Context::at(ifindex).bytes();
+        let options =
+            TestRunOptions { data_in: Some(frame), ctx_in: Some(&context), ..TestRunOptions::new() };
+        let result = self.programs[program].test_run(options);
+        result.unwrap_or_else(|error| panic!("run {program}: {error:?}")).duration
     }
 
     /// Packets dropped so far, by reason.
