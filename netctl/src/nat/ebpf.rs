@@ -315,9 +315,11 @@ impl Pins {
         self.interface(side, interface).join(format!("{hook}-filter"))
     }
 
-    /// The handle of the gateway's filters, by which they are told from those of another topology at the same hook.
-    fn filter_handle(&self) -> u32 {
-        (fnv1a(self.gateway.as_os_str().as_encoded_bytes()) as u32 >> 1).max(1)
+    /// The handle of the gateway's filters, by which they are told from those of another topology at the same hook. A port
+    /// may be an inside interface, too, and have both sides' filters.
+    fn filter_handle(&self, side: Side) -> u32 {
+        let handle = (fnv1a(self.gateway.as_os_str().as_encoded_bytes()) as u32 >> 1).max(1);
+        if side == Side::Port { handle | 1 << 31 } else { handle }
     }
 
     /// The gateways of other topologies in the same place, which on the host share its interfaces.

@@ -174,7 +174,7 @@ pub fn hand_over(pins: &Pins, build: Build) -> Result<(), Error> {
                     fault::point();
                 }
             } else if let Some(mut device) = Device::open(pins, &interface)?
-                && device.program(tc_hook)?.is_some()
+                && device.program(side, tc_hook)?.is_some()
             {
                 filter::attach(pins, build, side, &mut device, hook, tc_hook)?;
                 fault::point();
@@ -221,7 +221,7 @@ pub fn running(pins: &Pins, indexes: &BTreeMap<IfName, u32>) -> Result<Running, 
                 Some(link) => Some(link.attachment()?).filter(|at| at.is_at(index)).map(|at| at.program),
                 None if !pins.filter(side, &interface, hook).exists() => None,
                 None => match Device::open(pins, &interface)? {
-                    Some(mut device) => device.program(tc_hook)?,
+                    Some(mut device) => device.program(side, tc_hook)?,
                     None => None,
                 },
             };

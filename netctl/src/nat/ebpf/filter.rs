@@ -33,12 +33,11 @@ pub(super) fn attach(
     let program = ProgramInfo::from_pin(pins.programs(build).join(&name)).and_then(|info| info.fd());
     let program = program.map_err(Error::program(&name))?;
     remember(&pins.filter(side, &device.name, hook))?;
-    device.ask(tc::replace_filter(device.filter(tc_hook), program.as_fd(), &name), &[]).map(drop)
+    device.ask(tc::replace_filter(device.filter(side, tc_hook), program.as_fd(), &name), &[]).map(drop)
 }
 
 /// Removes the filters, and the qdisc if it came with them and nobody else uses it; if another gateway does, it is that
-/// one's from then on. An interface that is gone has taken
-/// both along.
+/// one's from then on. An interface that is gone has taken both along.
 pub(super) fn detach(pins: &Pins, side: Side, interface: &IfName) -> Result<(), Error> {
     let attached = HOOKS.iter().filter(|(hook, ..)| pins.filter(side, interface, hook).exists());
     let attached: Vec<Hook> = attached.map(|(.., tc_hook)| *tc_hook).collect();
@@ -48,11 +47,11 @@ pub(super) fn detach(pins: &Pins, side: Side, interface: &IfName) -> Result<(), 
     }
     let Some(mut device) = Device::open(pins, interface)? else { return Ok(()) };
     for hook in attached {
-        device.ask(tc::delete_filter(device.filter(hook)), &[Errno::ENOENT, Errno::EINVAL])?;
+        device.ask(tc::delete_filter(device.filter(side, hook)), &[Errno::ENOENT, Errno::EINVAL])?;
     }
     if is_qdisc_ours && device.is_idle()? {
         device.ask(tc::delete_clsact(device.index), &[Errno::ENOENT, Errno::EINVAL])?;
-    } else if is_qdisc_ours && let Some((other, side)) = neighbour(pins, interface)? {
+    } else if is_qdisc_ours && let Some((other, side)) = neighbour(pins, side, interface)? {
         remember(&other.qdisc(side, interface))?;
     }
     Ok(())
@@ -64,8 +63,7 @@ pub(super) struct Device {
     pub(super) index: u32,
     /// Whether its frames have Ethernet headers.
     pub(super) is_ethernet: bool,
-    /// That of the gateway's filters.
-    handle: u32,
+    pins: Pins,
     socket: Socket,
 }
 
@@ -75,24 +73,24 @@ impl Device {
         let failed = Error::filter(interface);
         let mut socket = Socket::open().map_err(&failed)?;
         let found = link::find(&mut socket, interface).map_err(&failed)?;
-        let (name, handle) = (interface.clone(), pins.filter_handle());
+        let (name, pins) = (interface.clone(), pins.clone());
         Ok(found.map(|link| Self {
             name,
             index: link.index,
             is_ethernet: link.address.is_some(),
-            handle,
+            pins,
             socket,
         }))
     }
 
-    /// The id of the program that a filter of ours runs at a hook, if there is one.
-    pub(super) fn program(&mut self, hook: Hook) -> Result<Option<u32>, Error> {
-        let filter = self.filter(hook);
+    /// The id of the program that a filter of ours runs at a hook for a side, if there is one.
+    pub(super) fn program(&mut self, side: Side, hook: Hook) -> Result<Option<u32>, Error> {
+        let filter = self.filter(side, hook);
         tc::filter_program(&mut self.socket, filter).map_err(Error::filter(&self.name))
     }
 
-    fn filter(&self, hook: Hook) -> tc::Filter {
-        tc::Filter { index: self.index, hook, handle: self.handle }
+    fn filter(&self, side: Side, hook: Hook) -> tc::Filter {
+        tc::Filter { index: self.index, hook, handle: self.pins.filter_handle(side) }
     }
 
     /// Sends one request; false if the kernel refuses it for one of the `expected` reasons.
@@ -116,16 +114,16 @@ impl Device {
     }
 }
 
-/// Another topology's gateway in the same place that has filters at the same interface.
-fn neighbour(pins: &Pins, interface: &IfName) -> Result<Option<(Pins, Side)>, Error> {
-    for other in pins.of_other_topologies()? {
-        for side in Side::ALL {
-            if HOOKS.iter().any(|(hook, ..)| other.filter(side, interface, hook).exists()) {
-                return Ok(Some((other, side)));
-            }
-        }
-    }
-    Ok(None)
+/// Who else has filters at the same interface: the gateway itself for another side, or another topology's in the same
+/// place.
+fn neighbour(pins: &Pins, side: Side, interface: &IfName) -> Result<Option<(Pins, Side)>, Error> {
+    let own = Side::ALL.into_iter().filter(|other| *other != side).map(|other| (pins.clone(), other));
+    let others = pins.of_other_topologies()?.into_iter();
+    let others = others.flat_map(|other| Side::ALL.map(|side| (other.clone(), side)));
+    let has_filters = |(pins, side): &(Pins, Side)| {
+        HOOKS.iter().any(|(hook, ..)| pins.filter(*side, interface, hook).exists())
+    };
+    Ok(own.chain(others).find(has_filters))
 }
 
 fn remember(mark: &Path) -> Result<(), Error> {
