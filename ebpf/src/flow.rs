@@ -41,19 +41,21 @@ impl FlowKey {
         }
     }
 
-    /// Writes an IPv4 packet's tuple, its addresses and ports in the words in which frames are read.
+    /// An IPv4 packet's tuple, of addresses and ports in the words in which frames are read.
     #[inline(always)]
-    pub const fn fill_v4(&mut self, src: [u16; 2], dst: [u16; 2], ports: [u16; 2], proto: u8) {
+    #[must_use]
+    pub const fn of_v4(src: [u16; 2], dst: [u16; 2], ports: [u16; 2], proto: u8) -> Self {
         let (src, dst) = (join([0, 0xffff, src[0], src[1]]), join([0, 0xffff, dst[0], dst[1]]));
-        *self.words_mut() = [0, src, 0, dst, last(ports, proto)];
+        Self::of_words([0, src, 0, dst, last(ports, proto)])
     }
 
     /// The same of IPv6.
     #[inline(always)]
-    pub const fn fill_v6(&mut self, addresses: &[[u16; 8]; 2], ports: [u16; 2], proto: u8) {
+    #[must_use]
+    pub const fn of_v6(addresses: &[[u16; 8]; 2], ports: [u16; 2], proto: u8) -> Self {
         let [[a, b, c, d, e, f, g, h], [i, j, k, l, m, n, o, p]] = *addresses;
         let (src, dst) = ([join([a, b, c, d]), join([e, f, g, h])], [join([i, j, k, l]), join([m, n, o, p])]);
-        *self.words_mut() = [src[0], src[1], dst[0], dst[1], last(ports, proto)];
+        Self::of_words([src[0], src[1], dst[0], dst[1], last(ports, proto)])
     }
 
     /// All of it, eight bytes at a time.
@@ -62,6 +64,17 @@ impl FlowKey {
     pub const fn words(&self) -> &[u64; 5] {
         // SAFETY: 40 bytes, aligned to 8, without padding.
         unsafe { &*core::ptr::from_ref(self).cast() }
+    }
+
+    /// A number that differs between most tuples.
+    #[inline(always)]
+    #[must_use]
+    pub const fn hash(&self) -> u8 {
+        const ODD: u64 = 0x9e37_79b9_7f4a_7c15; // 2^64 by the golden ratio
+        let [a, b, c, d, e] = *self.words();
+        let mixed = (a ^ b.rotate_left(11) ^ c.rotate_left(23) ^ d.rotate_left(37) ^ e.rotate_left(51))
+            .wrapping_mul(ODD);
+        (mixed >> 56) as u8
     }
 
     /// Whether this is that one. The BPF back end has no comparison of so many bytes at once.
@@ -73,9 +86,9 @@ impl FlowKey {
     }
 
     #[inline(always)]
-    const fn words_mut(&mut self) -> &mut [u64; 5] {
-        // SAFETY: as above; any bytes are a value.
-        unsafe { &mut *core::ptr::from_mut(self).cast() }
+    const fn of_words(words: [u64; 5]) -> Self {
+        // SAFETY: as many bytes, any of which are a value.
+        unsafe { core::mem::transmute(words) }
     }
 
     /// This tuple from another source.
@@ -222,17 +235,30 @@ mod tests {
         let expected = key();
         let (src, dst) = (words([192, 168, 15, 1]), words([203, 0, 113, 2]));
         let ports = [4321_u16, 80].map(u16::to_be);
-        let mut found = FlowKey { _pad: [9; 3], ..FlowKey::default() };
-        found.fill_v4(src, dst, ports, proto::TCP);
-        assert_eq!(found, expected);
+        assert_eq!(FlowKey::of_v4(src, dst, ports, proto::TCP), expected);
 
         let address = |first: u8| std::array::from_fn(|i| first + i as u8);
         let expected = FlowKey { src: address(1), dst: address(101), ..expected };
         let words =
             |address: Addr| std::array::from_fn(|i| u16::from_ne_bytes([address[2 * i], address[2 * i + 1]]));
-        found.fill_v6(&[words(address(1)), words(address(101))], ports, proto::TCP);
-        assert_eq!(found, expected);
-        assert_eq!(found.words(), expected.words());
+        let found = FlowKey::of_v6(&[words(address(1)), words(address(101))], ports, proto::TCP);
+        assert_eq!((found, found.words()), (expected, expected.words()));
+    }
+
+    #[test]
+    fn flows_of_a_network_have_hashes_of_their_own() {
+        let of = |client: u8, port: u16| {
+            let src = from_v4([203, 0, 113, client]);
+            FlowKey { src, src_port: port.to_be_bytes(), ..key() }.hash()
+        };
+        let ways: [Vec<u8>; 2] = [
+            (1..=64).map(|port| of(1, 40_000 + port)).collect(),
+            (1..=64).map(|client| of(client, 5000)).collect(),
+        ];
+        for hashes in ways {
+            let different: std::collections::BTreeSet<_> = hashes.iter().collect();
+            assert!(different.len() > 48, "{} of 64", different.len());
+        }
     }
 
     #[test]

@@ -44,6 +44,10 @@ fn find(ctx: &TcContext, work: &mut Work, hook: u8) -> Option<*mut Half> {
     if half.hook != hook || (is_query && transport.is_request != (half.direction == direction::ORIGINAL)) {
         return None;
     }
+    // The IP layer, which will drop it, comes after ingress: it is no word of the connection's.
+    if hook == flow::hook::INGRESS && !verify::is_header_right(ctx, &work.packet) {
+        return None;
+    }
     work.other = half.to.reversed();
     if !maps::is_live(half.rule, half.generation)
         || is_reopened(half, work.packet.key.proto, transport, &work.other)

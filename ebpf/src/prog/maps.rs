@@ -94,9 +94,10 @@ static DROPS: PerCpuArray<u64, { reason::SLOTS }> = PerCpuArray::new();
 #[btf_map]
 static PATHS: PerCpuArray<u64, { count::PATHS as usize }> = PerCpuArray::new();
 
-/// Room for one [`Passage`] a CPU, opaque to the kernel's BTF.
+/// Room for some [`Passage`]s a CPU, opaque to the kernel's BTF: a network card's driver hands 64 packets on at once, and
+/// few of them are to share a place.
 #[btf_map]
-static PASSAGE: PerCpuArray<[u64; PASSAGE_WORDS], 1> = PerCpuArray::new();
+static PASSAGES: PerCpuArray<[u64; PASSAGE_WORDS], 256> = PerCpuArray::new();
 
 const PASSAGE_WORDS: usize = size_of::<Passage>().div_ceil(8);
 
@@ -147,12 +148,11 @@ pub(crate) fn count_path(path: Path) {
     }
 }
 
-/// The packet that this CPU has under way, or room for one. From where it comes in to where it leaves, bottom halves are
-/// off, so it has one user at a time.
+/// The place of a packet of this CPU's that will leave with `tuple`.
 #[inline(always)]
-pub(crate) fn passage() -> Option<&'static mut Passage> {
-    let passage = PASSAGE.get_ptr_mut(0)?.cast::<Passage>();
-    // SAFETY: large enough and 8-byte aligned, and any bytes are a value.
+pub(crate) fn passage(tuple: &FlowKey) -> Option<&'static mut Passage> {
+    let passage = PASSAGES.get_ptr_mut(u32::from(tuple.hash()))?.cast::<Passage>();
+    // SAFETY: large enough and 8-byte aligned, and any bytes are a value; bottom halves are off, so one user at a time.
     Some(unsafe { &mut *passage })
 }
 

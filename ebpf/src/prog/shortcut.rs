@@ -13,6 +13,7 @@ use aya_ebpf::{
     programs::TcContext,
 };
 use netctl_ebpf::{
+    config::SECOND_NS,
     count::Path,
     flow::{FlowKey, Half, hook, kind},
     lease::{LEASE_NS, Lease},
@@ -25,27 +26,26 @@ use super::{
     rewrite::straight,
 };
 
-/// A packet on the kernel's way, from the hook where it came in to the one where it leaves: both run on one CPU, one after
-/// the other.
+/// A packet on the kernel's way, from the hook where it came in to the one where it leaves. Both run on one CPU and soon
+/// one after the other, but many packets may come in before the first of them leaves.
 pub(crate) struct Passage {
-    /// The key of its flow's half; while [`Passage::is_under_way`] is not set, room for one.
+    /// The key of its flow's half.
     key: FlowKey,
     /// How it came in.
-    front: Front,
-    /// Whether there is such a packet.
-    is_under_way: u32,
-    /// What it comes out with.
-    comes_out: FlowKey,
+    came: Front,
+    /// When: `CLOCK_MONOTONIC`, nanoseconds. 0 if there is no such packet.
+    since_ns: u64,
 }
+
+/// How long a packet may be under way: much longer than it ever is.
+const PATIENCE_NS: u64 = SECOND_NS / 20;
 
 /// Sends a packet of a half that `hook` translates the short way, if it has a lease: the action of the program is then
 /// another one than `TC_ACT_UNSPEC`. If it has none, it is looked for where it leaves.
 #[inline(always)]
 pub(crate) fn take(ctx: &TcContext, hook: u8) -> i32 {
-    let Some(passage) = maps::passage() else { return TC_ACT_UNSPEC };
-    passage.is_under_way = 0;
-    let Some(front) = front::read(ctx, &mut passage.key) else { return TC_ACT_UNSPEC };
-    let Some(half_ptr) = FLOWS.get_ptr_mut(&passage.key) else { return TC_ACT_UNSPEC };
+    let Some((key, front)) = front::read(ctx) else { return TC_ACT_UNSPEC };
+    let Some(half_ptr) = FLOWS.get_ptr_mut(&key) else { return TC_ACT_UNSPEC };
     // SAFETY: the verifier has checked the pointer, and RCU keeps the entry until this program ends.
     let half = unsafe { &*half_ptr };
     if half.hook != hook || !maps::is_live(half.rule, half.generation) {
@@ -53,12 +53,15 @@ pub(crate) fn take(ctx: &TcContext, hook: u8) -> i32 {
     }
     let now_ns = now_ns();
     if !half.lease.admits(&front.frame, now_ns) {
-        passage.front = front;
-        passage.is_under_way = u32::from(may_be_short(half));
+        if may_be_short(half)
+            && let Some(passage) = maps::passage(&half.to)
+        {
+            *passage = Passage { key, came: front, since_ns: now_ns };
+        }
         return TC_ACT_UNSPEC;
     }
     flows::count(ctx, half_ptr, now_ns);
-    if !straight::packet(ctx, front.is_v4, passage.key.proto, half) {
+    if !straight::packet(ctx, front.is_v4, key.proto, half) {
         return TC_ACT_SHOT;
     }
     maps::count_path(Path::Short);
@@ -113,34 +116,31 @@ pub(crate) fn was_taken(ctx: &TcContext) -> bool {
 /// Gives a lease to a flow whose packet has come here by the kernel's way, if the shortcut would have made the same of it.
 #[inline(never)]
 pub(crate) fn grant(ctx: &TcContext) {
-    let Some(passage) = maps::passage() else { return };
-    if passage.is_under_way == 0 {
-        return;
-    }
-    passage.is_under_way = 0;
-    let Some(out) = front::read(ctx, &mut passage.comes_out) else { return };
-    if !passage.front.comes_out_as(&out) {
+    let Some((mut tuple, left)) = front::read(ctx) else { return };
+    let Some(passage) = maps::passage(&tuple) else { return };
+    let now_ns = now_ns();
+    if now_ns.wrapping_sub(passage.since_ns) > PATIENCE_NS || !passage.came.comes_out_as(&left) {
         return;
     }
     let Some(half) = FLOWS.get_ptr_mut(&passage.key) else { return };
     // SAFETY: as in `take`.
     let half = unsafe { &mut *half };
-    if !half.to.is(&passage.comes_out) {
+    if !half.to.is(&tuple) {
         return;
     }
-    passage.comes_out = half.to.reversed();
+    passage.since_ns = 0;
+    tuple = tuple.reversed();
     // SAFETY: as in `take`.
-    let is_answered = FLOWS.get_ptr(&passage.comes_out).is_some_and(|other| unsafe { (*other).packets } != 0);
+    let is_answered = FLOWS.get_ptr(&tuple).is_some_and(|other| unsafe { (*other).packets } != 0);
     if is_answered {
         sum_up(half, &passage.key);
-        renew(&mut half.lease, &passage.front, &out);
+        renew(&mut half.lease, &passage.came, &left, now_ns);
     }
 }
 
 /// From now on, packets that come in like the one go out like the other.
 #[inline(always)]
-fn renew(lease: &mut Lease, came: &Front, left: &Front) {
-    let now_ns = now_ns();
+fn renew(lease: &mut Lease, came: &Front, left: &Front, now_ns: u64) {
     lease.longest = lease.longest_with(came.frame.length, now_ns);
     lease.from = came.frame.ifindex;
     lease.to = left.frame.ifindex;

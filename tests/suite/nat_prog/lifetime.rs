@@ -156,3 +156,24 @@ fn a_syn_repeated_or_after_half_a_close_belongs_to_its_connection() {
     nat.assert_flows(1);
     assert_eq!(nat.tables.flows().unwrap()[0].there.packets, 4);
 }
+
+#[test]
+fn what_the_ip_layer_will_drop_neither_keeps_a_connection_nor_ends_it() {
+    let family = &FAMILIES[0];
+    let nat = Nat::masquerading();
+    let call = tcp((family.red, 4321), (family.server, 80));
+    nat.egress(&call.clone().syn()).assert_passed();
+    let answer = tcp((family.server, 80), (family.gateway, 4321));
+    nat.ingress(&answer).assert_only_changed(Dst((family.red, 4321)));
+    let before = nat.entries();
+    let mut broken = answer.rst().frame();
+    broken[24] ^= 1;
+    nat.ingress(&broken).assert_untouched();
+    let seen = |entries: &std::collections::HashMap<_, netctl_ebpf::flow::Half>| {
+        let mut seen: Vec<_> =
+            entries.values().map(|half| (half.direction, half.packets, half.tcp_seen)).collect();
+        seen.sort_unstable();
+        seen
+    };
+    assert_eq!(seen(&nat.entries()), seen(&before));
+}

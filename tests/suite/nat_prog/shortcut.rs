@@ -305,3 +305,28 @@ fn the_uplink_knows_what_has_taken_a_shortcut_by_a_number_that_nobody_else_does(
     });
     assert_eq!(nat.entries().len(), flows + 2);
 }
+
+/// As from a network card, whose driver has 64 packets and hands them on together.
+#[test]
+fn packets_that_come_in_together_are_each_known_where_they_leave() {
+    const TOGETHER: u16 = 64;
+    let family = &FAMILIES[0];
+    let nat = Nat::masquerading();
+    let flows: Vec<Packet> = (0..TOGETHER).map(|i| udp((family.red, 4000 + i), (family.server, 7))).collect();
+    for call in &flows {
+        nat.egress(call).assert_passed();
+        nat.ingress(&call.clone().from((family.gateway, call.src.port())).answer()).assert_passed();
+    }
+    let straight = on_one_cpu(&nat, || {
+        for call in &flows {
+            Way::Out.enter(&nat, &mut Context::at(0), &call.frame());
+        }
+        for call in &flows {
+            Way::Out.leave(&nat, &mut Context::at(0), &routed(&call.frame()));
+        }
+        let goes_straight =
+            |call: &&Packet| Way::Out.enter(&nat, &mut Context::at(0), &call.frame()).0 == TC_ACT_REDIRECT;
+        flows.iter().filter(goes_straight).count()
+    });
+    assert!(straight > usize::from(TOGETHER) * 2 / 3, "{straight} of {TOGETHER}");
+}

@@ -86,27 +86,27 @@ pub(crate) fn at<T>(ctx: &TcContext, off: u32) -> Option<*mut T> {
 
 /// Reads a packet that a shortcut can carry; `None` if none can carry it.
 #[inline(always)]
-pub(crate) fn read(ctx: &TcContext, key: &mut FlowKey) -> Option<Front> {
+pub(crate) fn read(ctx: &TcContext) -> Option<(FlowKey, Front)> {
     // SAFETY: the context is valid for the whole run of the program.
     let skb = unsafe { &*ctx.skb.skb };
     if skb.vlan_present != 0 {
         return None;
     }
-    let (mut front, header_len) = match skb.protocol {
-        ETH_P_IP => v4(ctx, key)?,
-        ETH_P_IPV6 => v6(ctx, key)?,
+    let (key, mut front, header_len) = match skb.protocol {
+        ETH_P_IP => v4(ctx)?,
+        ETH_P_IPV6 => v6(ctx)?,
         _ => return None,
     };
     front.frame.ifindex = skb.ifindex;
     front.mark = skb.mark;
     let (gso, whole) = (skb.gso_size, skb.len - ETH_HLEN);
     front.frame.length = if gso == 0 { whole } else { header_len + gso };
-    Some(front)
+    Some((key, front))
 }
 
-/// What the headers say, and how long all of them are from IP on.
+/// The tuple, what else the headers say, and how long all of them are from IP on.
 #[inline(always)]
-fn v4(ctx: &TcContext, key: &mut FlowKey) -> Option<(Front, u32)> {
+fn v4(ctx: &TcContext) -> Option<(FlowKey, Front, u32)> {
     // SAFETY: `at` has checked that it is there.
     let frame = unsafe { &*at::<FrameV4>(ctx, 0)? };
     let ip = &frame.ip;
@@ -126,13 +126,13 @@ fn v4(ctx: &TcContext, key: &mut FlowKey) -> Option<(Front, u32)> {
     }
     let payload = length.checked_sub(V4_HLEN)?;
     let transport = transport(ctx, ETH_HLEN + V4_HLEN, proto, payload, frame.rest)?;
-    key.fill_v4([ip[6], ip[7]], [ip[8], ip[9]], frame.ports, proto);
+    let key = FlowKey::of_v4([ip[6], ip[7]], [ip[8], ip[9]], frame.ports, proto);
     let to_and_from = (frame.macs[0], frame.macs[1]);
-    Some((Front::of(to_and_from, true, class, ttl), V4_HLEN + transport))
+    Some((key, Front::of(to_and_from, true, class, ttl), V4_HLEN + transport))
 }
 
 #[inline(always)]
-fn v6(ctx: &TcContext, key: &mut FlowKey) -> Option<(Front, u32)> {
+fn v6(ctx: &TcContext) -> Option<(FlowKey, Front, u32)> {
     // SAFETY: `at` has checked that it is there.
     let frame = unsafe { &*at::<FrameV6>(ctx, 0)? };
     let ip = &frame.ip;
@@ -143,9 +143,9 @@ fn v6(ctx: &TcContext, key: &mut FlowKey) -> Option<(Front, u32)> {
         return None;
     }
     let transport = transport(ctx, ETH_HLEN + V6_HLEN, proto, payload, frame.rest)?;
-    key.fill_v6(&frame.addresses, frame.ports, proto);
+    let key = FlowKey::of_v6(&frame.addresses, frame.ports, proto);
     let to_and_from = (frame.macs[0], frame.macs[1]);
-    Some((Front::of(to_and_from, false, (first >> 4) as u8, ttl), V6_HLEN + transport))
+    Some((key, Front::of(to_and_from, false, (first >> 4) as u8, ttl), V6_HLEN + transport))
 }
 
 /// How long the transport header is, if it is whole, fits `payload`, and belongs to a connection that goes on. `rest` is
