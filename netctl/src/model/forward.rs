@@ -57,12 +57,20 @@ pub(super) fn checked(
 /// The first of `there`, all of one place, that would take packets of `new`, or the other way round; and the first port
 /// of those.
 pub(super) fn overlapping<'a>(new: &Forward, there: &'a [Forward]) -> Option<(&'a Forward, u16)> {
-    let mut listeners = Listeners::default();
-    for (index, rule) in there.iter().enumerate() {
-        listeners.add(&Place::Host, rule, index);
+    let other = there.iter().find(|there| there.overlaps(new))?;
+    Some((other, new.ports.0.max(other.ports.0)))
+}
+
+impl Forward {
+    /// Whether there are packets that both are for.
+    pub(crate) fn overlaps(&self, other: &Self) -> bool {
+        let either_any = self.address.is_none() || other.address.is_none();
+        self.protocol == other.protocol
+            && self.to.is_ipv4() == other.to.is_ipv4()
+            && (either_any || self.address == other.address)
+            && self.ports.0 <= other.ports.1
+            && other.ports.0 <= self.ports.1
     }
-    let (index, port) = listeners.add(&Place::Host, new, there.len())?;
-    Some((&there[index], port))
 }
 
 fn parse(spec: &spec::Forward, path: &KeyPath) -> Result<impl Iterator<Item = Forward>, Error> {
