@@ -3,7 +3,7 @@
 //! Netlink messages for one place leave in one batch; the kernel answers each, so that a refusal names its own
 //! operation. What was done is journalled, and undone in reverse when something fails.
 
-use std::{collections::BTreeSet, fmt, slice};
+use std::{collections::BTreeSet, fmt, iter, slice};
 
 use crate::{
     fault, interrupt,
@@ -183,6 +183,15 @@ impl Worker<'_> {
                 rest = &rest[names.len()..];
                 continue;
             }
+            if nat::together(rest) > 1 {
+                self.send(&mut batch, journal)?;
+            }
+            let together = self.perform_together(rest);
+            if !together.is_empty() {
+                together.iter().for_each(|op| journal.push(op.clone()));
+                rest = &rest[together.len()..];
+                continue;
+            }
             match self.prepare(op, &mut batch, journal)? {
                 Some(request) => batch.push(op, request),
                 None if op.is_message() => return Err(fault(Cause::NoSuchInterface)),
@@ -281,6 +290,17 @@ impl Worker<'_> {
         Ok(())
     }
 
+    /// Does operations that `ops` begin with together, and tells which: half as many where one of them fails, down to
+    /// those before it, and none where it is the first, which by itself then says why.
+    fn perform_together<'a>(&self, ops: &'a [Op]) -> &'a [Op] {
+        let halves = iter::successors(Some(nat::together(ops)), |count| Some(count / 2));
+        halves
+            .take_while(|count| *count > 1)
+            .map(|count| &ops[..count])
+            .find(|ops| nat::perform_together(ops, self.gateways, self.directories).is_ok())
+            .unwrap_or_default()
+    }
+
     /// Undoes a journal; what stays behind is returned. What is in a namespace that was made goes with it, but for the
     /// pins, which are elsewhere.
     fn undo(&mut self, journal: &[Op]) -> Vec<Fault> {
@@ -299,6 +319,11 @@ impl Worker<'_> {
             let links = leading_links(rest);
             if links.len() > 1 && self.delete_together(&op.place(), &links).is_ok() {
                 rest = &rest[links.len()..];
+                continue;
+            }
+            let together = self.perform_together(rest);
+            if !together.is_empty() {
+                rest = &rest[together.len()..];
                 continue;
             }
             left.extend(self.run(slice::from_ref(op), &mut unwatched).err());

@@ -4,7 +4,13 @@ pub mod classic;
 pub mod ebpf;
 pub mod pinned;
 
-use std::{collections::BTreeMap, net::IpAddr, slice};
+use std::{
+    collections::{BTreeMap, HashMap},
+    hash::Hash,
+    mem::discriminant,
+    net::IpAddr,
+    slice,
+};
 
 use ipnet::IpNet;
 
@@ -149,6 +155,41 @@ pub fn perform(
     Ok(())
 }
 
+/// How many forwards are put in force, or ended, between two looks at whether the user thought better of it.
+const FORWARDS_AT_ONCE: usize = 8192;
+
+/// Does the operations that `ops` begin with and that are better done together, all of them or none: each by itself reads
+/// all rules.
+///
+/// # Errors
+/// Those of [`perform`], of whichever operation.
+pub fn perform_together(ops: &[Op], topology: &TopologyName, directories: &Directories) -> Result<(), Error> {
+    let Some(first) = ops.first() else { return Ok(()) };
+    let pins = Pins::new(&directories.bpffs, topology, &first.place());
+    let forwards: Vec<Forward> = ops.iter().filter_map(forward_of).cloned().collect();
+    match first {
+        Op::AddForward { .. } => change_forwards(&pins, &[], &forwards),
+        _ => change_forwards(&pins, &forwards, &[]),
+    }
+}
+
+/// How many operations `ops` begin with for [`perform_together`].
+#[must_use]
+pub fn together(ops: &[Op]) -> usize {
+    let Some(first) = ops.first() else { return 0 };
+    let is_alike = |op: &&Op| {
+        forward_of(op).is_some() && discriminant(*op) == discriminant(first) && op.place() == first.place()
+    };
+    ops.iter().take(FORWARDS_AT_ONCE).take_while(is_alike).count()
+}
+
+const fn forward_of(op: &Op) -> Option<&Forward> {
+    match op {
+        Op::AddForward { rule, .. } | Op::RemoveForward { rule, .. } => Some(rule),
+        _ => None,
+    }
+}
+
 /// Tells every gateway's programs its present addresses: a forward without an address listens on those.
 ///
 /// # Errors
@@ -184,7 +225,7 @@ fn change_masquerades(
     let names = if before.is_empty() { BTreeMap::new() } else { names(place, places)? };
     pins.change(|| {
         let mut tables = Tables::open(pins)?;
-        let old = numbers(before, || tables.masquerades(&names), Masquerade::is_same)?;
+        let old = numbers(before, || tables.masquerades(&names), Masquerade::sorted)?;
         Ok(tables.change_masquerades(&old, &new)?)
     })
 }
@@ -192,25 +233,25 @@ fn change_masquerades(
 fn change_forwards(pins: &Pins, before: &[Forward], after: &[Forward]) -> Result<(), Error> {
     pins.change(|| {
         let mut tables = Tables::open(pins)?;
-        let old = numbers(before, || tables.forwards(), PartialEq::eq)?;
+        let old = numbers(before, || tables.forwards(), Forward::clone)?;
         Ok(tables.change_forwards(&old, after)?)
     })
 }
 
-/// The numbers of rules that are in force.
-fn numbers<R>(
+/// The numbers of rules that are in force. `key` is the same for rules that do the same.
+fn numbers<R: Hash + Eq>(
     rules: &[R],
     in_force: impl FnOnce() -> Result<Vec<Numbered<R>>, ebpf::Error>,
-    is_same: fn(&R, &R) -> bool,
+    key: fn(&R) -> R,
 ) -> Result<Vec<u32>, Error> {
     if rules.is_empty() {
         return Ok(Vec::new());
     }
-    let mut in_force = in_force()?;
-    let number = |rule: &R| {
-        let index = in_force.iter().position(|numbered| is_same(&numbered.rule, rule));
-        index.map(|index| in_force.swap_remove(index).id).ok_or(Error::NotInForce)
-    };
+    let mut numbers: HashMap<R, Vec<u32>> = HashMap::new();
+    for numbered in in_force()? {
+        numbers.entry(key(&numbered.rule)).or_default().push(numbered.id);
+    }
+    let number = |rule: &R| numbers.get_mut(&key(rule)).and_then(Vec::pop).ok_or(Error::NotInForce);
     rules.iter().map(number).collect()
 }
 
@@ -276,10 +317,33 @@ mod tests {
     use neli::consts::rtnl::RtScope;
 
     use super::*;
+    use crate::model::Protocol;
 
     fn address(index: u32, address: &str, flags: u32) -> addr::Address {
         let address = address.parse().unwrap();
         addr::Address { index, address, peer: None, broadcast: None, scope: RtScope::Universe, flags }
+    }
+
+    #[test]
+    fn forwards_that_begin_or_end_at_one_place_go_together() {
+        let forward = |port| Forward {
+            address: None,
+            ports: (port, port),
+            protocol: Protocol::Tcp,
+            to: "10.0.0.2".parse().unwrap(),
+            to_port: 80,
+            allow: None,
+        };
+        let add = |port| Op::AddForward { place: Place::Host, rule: forward(port) };
+        let remove = |port| Op::RemoveForward { place: Place::Host, rule: forward(port) };
+        let elsewhere = Op::AddForward { place: Place::Netns("red".parse().unwrap()), rule: forward(1) };
+        assert_eq!(together(&[]), 0);
+        assert_eq!(together(&[Op::DetachLocal { place: Place::Host }, add(1)]), 0);
+        assert_eq!(together(&[add(1), add(2), remove(3), add(4)]), 2);
+        assert_eq!(together(&[remove(1), remove(2), remove(3)]), 3);
+        assert_eq!(together(&[add(1), elsewhere]), 1);
+        let many: Vec<Op> = (1..=10_000).map(add).collect();
+        assert_eq!(together(&many), FORWARDS_AT_ONCE, "and then the user is asked again");
     }
 
     #[test]

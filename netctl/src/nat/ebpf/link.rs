@@ -121,7 +121,7 @@ impl<'a> Link<'a> {
 }
 
 /// bpf(2). A command's part of `union bpf_attr` may be shorter than the union; the kernel takes the rest for zero.
-fn bpf<T>(command: libc::c_int, attributes: &mut T) -> io::Result<i32> {
+pub(super) fn bpf<T>(command: libc::c_int, attributes: &mut T) -> io::Result<i32> {
     // SAFETY: `attributes` is the command's own struct, passed with its size, and pointers in it are valid for the call.
     let result =
         unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attributes), size_of::<T>()) };

@@ -2,6 +2,7 @@
 //!
 //! The maps are the only record of the rules in force; what the file says is compared with what is read back here.
 
+mod batch;
 mod behaviour;
 mod bindings;
 mod flows;
@@ -13,9 +14,12 @@ use std::{
     net::{IpAddr, Ipv6Addr},
 };
 
-use aya::maps::{
-    Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues,
-    lpm_trie::{Key, LpmTrie},
+use aya::{
+    Pod,
+    maps::{
+        Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues,
+        lpm_trie::{Key, LpmTrie},
+    },
 };
 use ipnet::IpNet;
 use netctl_ebpf::{
@@ -91,8 +95,7 @@ impl Tables {
     /// Who may use the forwards that are not for everyone, by the forwards' numbers.
     fn allowed(&self) -> Result<BTreeMap<u32, BTreeSet<IpNet>>, Error> {
         let mut allowed: BTreeMap<u32, BTreeSet<IpNet>> = BTreeMap::new();
-        for key in self.allows.keys() {
-            let key = key.map_err(failed("ALLOWS"))?;
+        for (key, _) in all(&self.allows, "ALLOWS")? {
             let AllowKey { rule, client } = key.data();
             allowed.entry(rule).or_default().extend(network(&client, key.prefix_len() - AllowKey::prefix(0)));
         }
@@ -105,8 +108,7 @@ impl Tables {
     /// If the map cannot be read.
     pub fn masquerades(&self, names: &BTreeMap<u32, IfName>) -> Result<Vec<Numbered<Masquerade>>, Error> {
         let mut rules = BTreeMap::new();
-        for entry in &self.masquerades {
-            let (key, value) = entry.map_err(failed("MASQUERADES"))?;
+        for (key, value) in all(&self.masquerades, "MASQUERADES")? {
             let MasqueradeKey { ifindex, source } = key.data();
             let Some(source) = network(&source, key.prefix_len() - MasqueradeKey::prefix(0)) else {
                 continue;
@@ -136,26 +138,27 @@ impl Tables {
     /// Puts the pieces of each forward together again: its prefixes to a range, and which of its addresses it listens
     /// on by itself (a loopback address beside another comes from [`Self::listen_on_loopback`]).
     fn forward_entries(&self) -> Result<Vec<(Numbered<Forward>, ForwardRule)>, Error> {
-        let mut pieces: BTreeMap<u32, Vec<(ForwardKey, u16, ForwardRule)>> = BTreeMap::new();
-        for entry in &self.forwards {
-            let (key, value) = entry.map_err(failed("FORWARDS"))?;
+        let mut pieces: Vec<(ForwardKey, u16, ForwardRule)> = Vec::new();
+        for (key, value) in all(&self.forwards, "FORWARDS")? {
             let covered = 1_u32 << (ForwardKey::FULL - key.prefix_len()).min(16);
             let last = (u32::from(u16::from_be_bytes(key.data().port)) + covered - 1) as u16;
-            pieces.entry(value.id).or_default().push((key.data(), last, value));
+            pieces.push((key.data(), last, value));
         }
+        pieces.sort_unstable_by_key(|(key, _, value)| {
+            (value.id, addr::is_loopback(&key.addr), u16::from_be_bytes(key.port))
+        });
         let mut allowed = self.allowed()?;
         let mut rules = Vec::new();
-        for (id, mut pieces) in pieces {
-            if pieces.iter().any(|(key, ..)| !addr::is_loopback(&key.addr)) {
-                pieces.retain(|(key, ..)| !addr::is_loopback(&key.addr));
-            }
-            // As far as they follow one another: what a killed command left of a range is a shorter one.
-            pieces.sort_unstable_by_key(|(key, ..)| u16::from_be_bytes(key.port));
+        for pieces in pieces.chunk_by(|(.., one), (.., other)| one.id == other.id) {
             let Some(&(key, _, value)) = pieces.first() else {
                 continue;
             };
-            let first = u16::from_be_bytes(key.port);
-            let last = pieces.iter().fold(first, |so_far, (key, last, _)| {
+            let is_beside = |(other, ..): &&(ForwardKey, u16, ForwardRule)| {
+                addr::is_loopback(&other.addr) == addr::is_loopback(&key.addr)
+            };
+            // As far as they follow one another: what a killed command left of a range is a shorter one.
+            let (id, first) = (value.id, u16::from_be_bytes(key.port));
+            let last = pieces.iter().take_while(is_beside).fold(first, |so_far, (key, last, _)| {
                 let follows = u32::from(u16::from_be_bytes(key.port)) <= u32::from(so_far) + 1;
                 if follows { so_far.max(*last) } else { so_far }
             });
@@ -257,6 +260,18 @@ where
     T: TryFrom<Map, Error = MapError>,
 {
     MapData::from_pin(pins.map(name)).and_then(|data| T::try_from(kind(data))).map_err(failed(name))
+}
+
+/// All entries of a table of rules.
+fn all<K: Pod, V: Pod>(
+    table: &LpmTrie<MapData, K, V>,
+    name: &'static str,
+) -> Result<Vec<(Key<K>, V)>, Error> {
+    let mut entries = Vec::new();
+    for chunk in batch::chunks(table) {
+        entries.extend(chunk.map_err(failed(name))?);
+    }
+    Ok(entries)
 }
 
 /// That an entry is not there is no error.

@@ -4,26 +4,27 @@
 
 use std::{
     collections::{BTreeSet, HashSet},
+    iter,
     net::IpAddr,
 };
 
 use aya::{
+    Pod,
     maps::{
-        MapError, PerCpuValues,
+        IterableMap as _, MapData, MapError,
         lpm_trie::{Key, LpmTrie},
     },
-    util::nr_cpus,
 };
 use ipnet::IpNet;
 use netctl_ebpf::{
-    addr,
+    addr::{self, Addr},
     count::Ended,
-    rule::{AllowKey, ForwardKey, ForwardRule, MasqueradeRule},
+    rule::{AllowKey, ForwardKey, ForwardRule, MasqueradeKey, MasqueradeRule},
 };
 
 use super::{
-    ANY, LAST_GENERATION, NO_EXIST, Numbered, Tables, failed, filtering_number, forward_keys, listen_address,
-    mapping_number, masquerade_key, prefix_bits, wire,
+    ANY, LAST_GENERATION, NO_EXIST, Numbered, Tables, all, batch, failed, filtering_number, forward_keys,
+    listen_address, mapping_number, masquerade_key, prefix_bits, wire,
 };
 use crate::{
     fault,
@@ -48,17 +49,18 @@ impl Tables {
     /// # Errors
     /// If there are too many rules or the kernel refuses an entry; the old ones are then in force.
     pub fn change_masquerades(&mut self, old: &[u32], new: &[NewMasquerade<'_>]) -> Result<(), Error> {
-        let ending = entries(&self.masquerades, "MASQUERADES", |rule| old.contains(&rule.id), old)?;
-        let mut ids = Vec::new();
-        if let Err(error) = new.iter().try_for_each(|new| self.put_masquerade(new, &mut ids)) {
+        let old: HashSet<u32> = old.iter().copied().collect();
+        let ending = self.masquerades_of(&old)?;
+        let tickets = self.allot(new.len())?;
+        let mut put = new.iter().zip(&tickets);
+        if let Err(error) = put.try_for_each(|(new, ticket)| self.put_masquerade(new, *ticket)) {
             for (key, rule) in ending {
                 let _ = self.masquerades.insert(&key, rule, ANY);
             }
-            let _ = self.end_masquerades(&ids);
+            let _ = self.end_masquerades(&ids(&tickets));
             return Err(error);
         }
-        fault::point();
-        self.end_masquerades(old)
+        self.end_masquerades(&old)
     }
 
     /// Puts forward rules in force in the place of those that have these numbers; their flows end. A rule listens at its
@@ -68,17 +70,22 @@ impl Tables {
     /// # Errors
     /// If there are too many rules or the kernel refuses an entry; the old ones are then in force.
     pub fn change_forwards(&mut self, old: &[u32], new: &[Forward]) -> Result<(), Error> {
-        let ending = entries(&self.forwards, "FORWARDS", |rule| old.contains(&rule.id), old)?;
-        let mut ids = Vec::new();
-        if let Err(error) = new.iter().try_for_each(|new| self.put_forward(new, &ending, &mut ids)) {
+        let old: HashSet<u32> = old.iter().copied().collect();
+        let ending = self.forwards_of(&old)?;
+        let places: HashSet<Exact> = ending.iter().map(|(key, _)| exact(key)).collect();
+        let tickets = self.allot(new.len())?;
+        if new.iter().any(|rule| rule.allow.is_some()) {
+            self.allow_nobody(&ids(&tickets))?;
+        }
+        let mut put = new.iter().zip(&tickets);
+        if let Err(error) = put.try_for_each(|(new, ticket)| self.put_forward(new, *ticket, &places)) {
             for (key, rule) in ending {
                 let _ = self.forwards.insert(&key, rule, ANY);
             }
-            let _ = self.end_forwards(&ids);
+            let _ = self.end_forwards(&ids(&tickets));
             return Err(error);
         }
-        fault::point();
-        self.end_forwards(old)
+        self.end_forwards(&old)
     }
 
     /// [`Self::change_masquerades`] for one that follows none.
@@ -118,30 +125,28 @@ impl Tables {
         self.change_forwards(&[id], &[])
     }
 
-    /// Ends the flows of rules that have no entries: a command was killed before it had made, or had ended, all of one.
+    /// Ends what is left of changes that were cut short: flows of rules that have no entries, since a command was killed
+    /// before it had made, or had ended, all of one, and silence at loopback addresses.
     ///
     /// # Errors
     /// If a map cannot be read or written.
     pub fn end_orphans(&mut self) -> Result<(), Error> {
-        let mut ids = HashSet::new();
-        for entry in &self.masquerades {
-            ids.insert(entry.map_err(failed("MASQUERADES"))?.1.id);
-        }
-        for entry in &self.forwards {
-            ids.insert(entry.map_err(failed("FORWARDS"))?.1.id);
-        }
-        for id in (1..self.generations.len()).filter(|id| !ids.contains(id)) {
-            if self.generations.get(&id, 0).map_err(failed("GENERATIONS"))? != 0 {
+        let masquerades = all(&self.masquerades, "MASQUERADES")?;
+        let forwards = all(&self.forwards, "FORWARDS")?;
+        let ids = masquerades.iter().map(|(_, rule)| rule.id).chain(forwards.iter().map(|(_, rule)| rule.id));
+        let ids: HashSet<u32> = ids.chain([LAST_GENERATION]).collect();
+        let generations: Result<Vec<_>, _> = batch::chunks(&self.generations).collect();
+        for (id, generation) in generations.map_err(failed("GENERATIONS"))?.concat() {
+            if generation != 0 && !ids.contains(&id) {
                 self.enforce(id, 0)?;
             }
         }
-        Ok(())
+        self.listen_on_loopback_again(|_| true)
     }
 
-    fn put_masquerade(&mut self, new: &NewMasquerade<'_>, ids: &mut Vec<u32>) -> Result<(), Error> {
+    fn put_masquerade(&mut self, new: &NewMasquerade<'_>, ticket: Ticket) -> Result<(), Error> {
         let NewMasquerade { rule, uplinks, fallback } = new;
-        let (id, generation) = self.allot()?;
-        ids.push(id);
+        let Ticket { id, generation } = ticket;
         let (first_port, last_port) = rule.ports.unwrap_or((0, 0));
         let entry = MasqueradeRule {
             id,
@@ -156,29 +161,29 @@ impl Tables {
             _pad: 0,
         };
         self.enforce(id, generation)?;
-        uplinks.iter().try_for_each(|&ifindex| {
+        for &ifindex in uplinks {
             let key = masquerade_key(ifindex, &rule.source);
-            self.masquerades.insert(&key, entry, ANY).map_err(failed("MASQUERADES"))
-        })
+            self.masquerades.insert(&key, entry, ANY).map_err(failed("MASQUERADES"))?;
+        }
+        fault::point();
+        Ok(())
     }
 
-    fn end_masquerades(&mut self, ids: &[u32]) -> Result<(), Error> {
-        let is_ending = |rule: &MasqueradeRule| ids.contains(&rule.id);
-        for (key, _) in entries(&self.masquerades, "MASQUERADES", is_ending, ids)? {
+    fn masquerades_of(&self, ids: &HashSet<u32>) -> Result<Vec<(Key<MasqueradeKey>, MasqueradeRule)>, Error> {
+        entries(&self.masquerades, "MASQUERADES", |rule| ids.contains(&rule.id), ids)
+    }
+
+    fn end_masquerades(&mut self, ids: &HashSet<u32>) -> Result<(), Error> {
+        for (key, _) in self.masquerades_of(ids)? {
             self.masquerades.remove(&key).map_err(failed("MASQUERADES"))?;
         }
         fault::point();
         ids.iter().try_for_each(|id| self.enforce(*id, 0))
     }
 
-    fn put_forward(
-        &mut self,
-        rule: &Forward,
-        ending: &[(Key<ForwardKey>, ForwardRule)],
-        ids: &mut Vec<u32>,
-    ) -> Result<(), Error> {
-        let (id, generation) = self.allot()?;
-        ids.push(id);
+    /// Puts a forward in force that may take the places of others.
+    fn put_forward(&mut self, rule: &Forward, ticket: Ticket, places: &HashSet<Exact>) -> Result<(), Error> {
+        let Ticket { id, generation } = ticket;
         let entry = ForwardRule {
             id,
             generation,
@@ -195,31 +200,35 @@ impl Tables {
         for key in forward_keys(rule, listen_address(rule)) {
             self.forwards.insert(&key, entry, ANY).map_err(failed("FORWARDS"))?;
         }
-        self.listen_on_loopback(rule, entry, ending)
-    }
-
-    fn end_forwards(&mut self, ids: &[u32]) -> Result<(), Error> {
-        if ids.is_empty() {
-            return Ok(());
-        }
-        for (key, _) in entries(&self.forwards, "FORWARDS", |rule| ids.contains(&rule.id), ids)? {
-            self.forwards.remove(&key).map_err(failed("FORWARDS"))?;
-        }
-        for (Numbered { rule, .. }, entry) in self.forward_entries()? {
-            self.listen_on_loopback(&rule, entry, &[])?;
+        for key in forward_keys(rule, addr::loopback_of(&entry.to)) {
+            self.listen(&key, entry, if places.contains(&exact(&key)) { ANY } else { NO_EXIST })?;
         }
         fault::point();
-        for id in ids {
-            self.enforce(*id, 0)?;
-            self.allow_nobody(*id)?;
-        }
         Ok(())
     }
 
+    fn forwards_of(&self, ids: &HashSet<u32>) -> Result<Vec<(Key<ForwardKey>, ForwardRule)>, Error> {
+        entries(&self.forwards, "FORWARDS", |rule| ids.contains(&rule.id), ids)
+    }
+
+    fn end_forwards(&mut self, ids: &HashSet<u32>) -> Result<(), Error> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let ended = self.forwards_of(ids)?;
+        for (key, _) in &ended {
+            self.forwards.remove(key).map_err(failed("FORWARDS"))?;
+        }
+        let silent: HashSet<Exact> = ended.iter().map(|(key, _)| exact(key)).collect();
+        self.listen_on_loopback_again(|key| silent.contains(&exact(key)))?;
+        fault::point();
+        ids.iter().try_for_each(|id| self.enforce(*id, 0))?;
+        self.allow_nobody(ids)
+    }
+
     /// Says who may use a forward, before it is in force. Those whom an earlier rule of its number let in, and whose
-    /// removal was cut short, are not among them.
+    /// removal was cut short, are gone.
     fn allow(&mut self, id: u32, networks: &BTreeSet<IpNet>) -> Result<(), Error> {
-        self.allow_nobody(id)?;
         networks.iter().try_for_each(|network| {
             let key = Key::new(
                 AllowKey::prefix(prefix_bits(network)),
@@ -229,57 +238,59 @@ impl Tables {
         })
     }
 
-    fn allow_nobody(&mut self, id: u32) -> Result<(), Error> {
-        let is_its = |key: &Result<Key<AllowKey>, MapError>| {
-            key.as_ref().ok().is_none_or(|key| ({ key.data() }).rule == id)
-        };
-        let keys: Result<Vec<_>, _> = self.allows.keys().filter(is_its).collect();
-        let keys = keys.map_err(failed("ALLOWS"))?;
-        keys.iter().try_for_each(|key| self.allows.remove(key).map_err(failed("ALLOWS")))
-    }
-
-    /// Lets a forward listen at the loopback addresses too, but where a rule does that is not about to end.
-    fn listen_on_loopback(
-        &mut self,
-        rule: &Forward,
-        entry: ForwardRule,
-        ending: &[(Key<ForwardKey>, ForwardRule)],
-    ) -> Result<(), Error> {
-        for key in forward_keys(rule, addr::loopback_of(&entry.to)) {
-            let is_ending = ending
-                .iter()
-                .any(|(other, _)| ({ other.data() }) == key.data() && other.prefix_len() == key.prefix_len());
-            match self.forwards.insert(&key, entry, if is_ending { ANY } else { NO_EXIST }) {
-                Ok(()) => {}
-                Err(MapError::SyscallError(error))
-                    if error.io_error.kind() == std::io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(failed("FORWARDS")(error)),
+    fn allow_nobody(&mut self, ids: &HashSet<u32>) -> Result<(), Error> {
+        for (key, _) in all(&self.allows, "ALLOWS")? {
+            if ids.contains(&{ key.data() }.rule) {
+                self.allows.remove(&key).map_err(failed("ALLOWS"))?;
             }
         }
         Ok(())
     }
 
-    /// A free rule number and a generation that no flow has yet.
-    fn allot(&mut self) -> Result<(u32, u32), Error> {
-        let last = self.generations.get(&LAST_GENERATION, 0).map_err(failed("GENERATIONS"))?;
-        let generation = last.wrapping_add(1).max(1);
-        self.enforce(LAST_GENERATION, generation)?;
-        for id in 1..self.generations.len() {
-            if self.generations.get(&id, 0).map_err(failed("GENERATIONS"))? == 0 {
-                self.open_account(id)?;
-                return Ok((id, generation));
+    /// Lets the forwards in force listen at the loopback addresses, too, where nothing does and `is_silent` says so.
+    fn listen_on_loopback_again(
+        &mut self,
+        is_silent: impl Fn(&Key<ForwardKey>) -> bool,
+    ) -> Result<(), Error> {
+        for (Numbered { rule, .. }, entry) in self.forward_entries()? {
+            for key in forward_keys(&rule, addr::loopback_of(&entry.to)).filter(&is_silent) {
+                self.listen(&key, entry, NO_EXIST)?;
             }
         }
-        Err(Error::TooManyRules)
+        Ok(())
     }
 
-    /// The programs add up what a rule's flows carried where there is an entry for it.
-    fn open_account(&mut self, id: u32) -> Result<(), Error> {
-        let failed = failed("ENDED");
-        let cpus = nr_cpus().map_err(|(_, error)| failed(MapError::IoError(error)))?;
-        let zeroes = PerCpuValues::try_from(vec![Ended::default(); cpus]);
-        let zeroes = zeroes.map_err(|error| failed(MapError::IoError(error)))?;
-        self.ended.insert(id, zeroes, ANY).map_err(failed)
+    /// Makes an entry; that there is one which is not to be overwritten is no error.
+    fn listen(&mut self, key: &Key<ForwardKey>, entry: ForwardRule, flags: u64) -> Result<(), Error> {
+        match self.forwards.insert(key, entry, flags) {
+            Err(MapError::SyscallError(error))
+                if error.io_error.kind() == std::io::ErrorKind::AlreadyExists =>
+            {
+                Ok(())
+            }
+            made => made.map_err(failed("FORWARDS")),
+        }
+    }
+
+    /// The lowest free rule numbers, so many of them, and generations that no flow has yet; each with an account, where
+    /// the programs add up what its flows carried.
+    fn allot(&mut self, count: usize) -> Result<Vec<Ticket>, Error> {
+        if count == 0 {
+            return Ok(Vec::new());
+        }
+        let last = self.generations.get(&LAST_GENERATION, 0).map_err(failed("GENERATIONS"))?;
+        let entries = batch::chunks(&self.generations).flat_map(|chunk| match chunk {
+            Ok(entries) => entries.into_iter().map(Ok).collect(),
+            Err(error) => vec![Err(error)],
+        });
+        let tickets = tickets(entries, last, count).map_err(failed("GENERATIONS"))?;
+        let (Some(ticket), true) = (tickets.last(), tickets.len() == count) else {
+            return Err(Error::TooManyRules);
+        };
+        self.enforce(LAST_GENERATION, ticket.generation)?;
+        let ids: Vec<u32> = tickets.iter().map(|ticket| ticket.id).collect();
+        batch::zero::<_, Ended>(self.ended.map(), &ids).map_err(failed("ENDED"))?;
+        Ok(tickets)
     }
 
     fn enforce(&mut self, id: u32, generation: u32) -> Result<(), Error> {
@@ -287,17 +298,81 @@ impl Tables {
     }
 }
 
+/// What a new rule is to be known by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Ticket {
+    id: u32,
+    generation: u32,
+}
+
+fn ids(tickets: &[Ticket]) -> HashSet<u32> {
+    tickets.iter().map(|ticket| ticket.id).collect()
+}
+
+/// The first free numbers of these, up to so many, with the generations that follow the last one; none is 0.
+fn tickets<E>(
+    generations: impl Iterator<Item = Result<(u32, u32), E>>,
+    last: u32,
+    count: usize,
+) -> Result<Vec<Ticket>, E> {
+    let is_free = |entry: &Result<(u32, u32), E>| {
+        entry.as_ref().is_ok_and(|&(id, generation)| id != LAST_GENERATION && generation == 0)
+            || entry.is_err()
+    };
+    let following = iter::successors(Some(last), |last| Some(last.wrapping_add(1).max(1))).skip(1);
+    let free = generations.filter(is_free).take(count);
+    free.zip(following).map(|(entry, generation)| Ok(Ticket { id: entry?.0, generation })).collect()
+}
+
+/// A forward's key, comparable.
+type Exact = (u32, Addr, u8, [u8; 2]);
+
+fn exact(key: &Key<ForwardKey>) -> Exact {
+    let ForwardKey { addr, proto, port, .. } = key.data();
+    (key.prefix_len(), addr, proto, port)
+}
+
 /// The entries whose value is wanted; none, without looking, where no `ids` are.
-fn entries<K: aya::Pod, V: aya::Pod>(
-    table: &LpmTrie<aya::maps::MapData, K, V>,
+fn entries<K: Pod, V: Pod>(
+    table: &LpmTrie<MapData, K, V>,
     name: &'static str,
     wanted: impl Fn(&V) -> bool,
-    ids: &[u32],
+    ids: &HashSet<u32>,
 ) -> Result<Vec<(Key<K>, V)>, Error> {
     if ids.is_empty() {
         return Ok(Vec::new());
     }
-    let wanted =
-        |entry: &Result<(Key<K>, V), MapError>| entry.as_ref().map_or(true, |(_, value)| wanted(value));
-    table.iter().filter(wanted).collect::<Result<_, _>>().map_err(failed(name))
+    Ok(all(table, name)?.into_iter().filter(|(_, value)| wanted(value)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::*;
+
+    fn allotted(generations: &[u32], last: u32, count: usize) -> Vec<(u32, u32)> {
+        let entries = (0..).zip(generations).map(|(id, generation)| Ok::<_, Infallible>((id, *generation)));
+        let Ok(tickets) = tickets(entries, last, count);
+        tickets.iter().map(|ticket| (ticket.id, ticket.generation)).collect()
+    }
+
+    #[test]
+    fn the_lowest_free_numbers_are_allotted_each_with_the_next_generation() {
+        let generations = [9, 0, 3, 0, 0, 9, 0];
+        assert_eq!(allotted(&generations, 9, 3), [(1, 10), (3, 11), (4, 12)]);
+        assert_eq!(allotted(&generations, 9, 5).len(), 4, "there are no more");
+        assert_eq!(allotted(&[0, 0], 0, 1), [(1, 1)], "the first element is no rule");
+    }
+
+    #[test]
+    fn no_rule_is_of_generation_0() {
+        assert_eq!(allotted(&[0; 4], u32::MAX - 1, 3), [(1, u32::MAX), (2, 1), (3, 2)]);
+    }
+
+    #[test]
+    fn ten_thousand_numbers_are_distinct() {
+        let tickets = allotted(&[0; 65_536], 7, 10_000);
+        assert!(tickets.into_iter().eq((1..=10_000).zip(8..)));
+    }
 }
