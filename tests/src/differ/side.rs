@@ -265,6 +265,8 @@ fn settle(lab: &Lab) {
     let _ = writeln!(batch, "addr change {}/64 dev wan0 preferred_lft 0", family(true).second);
     gateway.run_with("ip", ["-batch", "-"], batch.as_bytes()).success();
     for (key, value) in [
+        // Parts that wait for lost ones take room from others; of the kernel's own, the file says it.
+        ("net.netfilter.nf_conntrack_frag6_timeout", "1"),
         ("net.bridge.bridge-nf-call-iptables", "0"),
         ("net.bridge.bridge-nf-call-ip6tables", "0"),
         ("net.ipv4.conf.all.send_redirects", "0"),
