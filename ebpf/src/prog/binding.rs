@@ -44,7 +44,7 @@ pub(crate) fn bind(ctx: &TcContext, work: &mut Work, rule: &MasqueradeRule) -> R
         make(ctx, work, rule, until_ns)?;
     }
     if rule.filtering == filtering::ADDRESS_DEPENDENT {
-        note_contact(&work.to, until_ns);
+        note_contact(&work.to.src, work.to.src_port, &work.to.dst, work.to.proto, until_ns);
     }
     // The port is this endpoint's, whoever else may want it.
     work.plan.pool = Pool::only(u16::from_be_bytes(work.to.src_port));
@@ -206,10 +206,23 @@ fn lets_in(binding: &Binding, key: &FlowKey, kind: u8) -> bool {
 /// Notes that a flow lives for another while: so does its binding, and whom it talks to may send.
 #[inline(always)]
 pub(crate) fn keep(key: &FlowKey, half: &Half, left_ns: u64) {
-    // What the flow looks like from outside, as its original direction has it or as the answers do.
-    let (inside, outside) =
-        if half.hook == hook::EGRESS { (*key, half.to) } else { (half.to.reversed(), key.reversed()) };
-    let Some(binding) = BINDINGS.get_ptr_mut(inside_key(&inside, &outside.src)) else { return };
+    // What the flow looks like from outside, as its original direction has it or as the answers do. Parts of it only: two
+    // tuples more would not fit on the stack of the timers that come here.
+    let to = &half.to;
+    let (inside, outside, peer) = if half.hook == hook::EGRESS {
+        ((&key.src, key.src_port), (&to.src, to.src_port), &to.dst)
+    } else {
+        ((&to.dst, to.dst_port), (&key.dst, key.dst_port), &key.src)
+    };
+    let key = BindingKey {
+        addr: *inside.0,
+        outside: *outside.0,
+        port: inside.1,
+        proto: key.proto,
+        side: side::INSIDE,
+        _pad: 0,
+    };
+    let Some(binding) = BINDINGS.get_ptr_mut(key) else { return };
     let until_ns = now_ns() + left_ns.min(TICK_NS) + GRACE_NS;
     // SAFETY: as in `is_known`; who else writes there writes the like.
     let filtering = unsafe {
@@ -217,7 +230,7 @@ pub(crate) fn keep(key: &FlowKey, half: &Half, left_ns: u64) {
         (*binding).filtering
     };
     if filtering == filtering::ADDRESS_DEPENDENT {
-        note_contact(&outside, until_ns);
+        note_contact(outside.0, outside.1, peer, key.proto, until_ns);
     }
 }
 
@@ -228,8 +241,8 @@ pub(crate) fn has(reply_key: &FlowKey) -> bool {
 }
 
 #[inline(never)]
-fn note_contact(outside: &FlowKey, until_ns: u64) {
-    let key = contact_key(&outside.src, outside.src_port, &outside.dst, outside.proto);
+fn note_contact(addr: &Addr, port: [u8; 2], peer: &Addr, proto: u8, until_ns: u64) {
+    let key = contact_key(addr, port, peer, proto);
     let _ = CONTACTS.insert(key, until_ns, u64::from(BPF_ANY));
 }
 

@@ -81,7 +81,9 @@ impl Transport {
 }
 
 /// Reads the headers of `ctx`'s packet; false if it is no IP packet that the gateway's IP layer would see.
-#[inline(always)]
+///
+/// A function of its own: inlined, it would take room on its callers' stacks.
+#[inline(never)]
 pub(crate) fn parse(ctx: &TcContext, packet: &mut Packet) -> bool {
     // SAFETY: the context is valid for the whole run of the program.
     let (protocol, vlan) = unsafe { ((*ctx.skb.skb).protocol, (*ctx.skb.skb).vlan_present) };

@@ -41,7 +41,9 @@ fn is_message_right(ctx: &TcContext, packet: &Packet) -> bool {
 }
 
 /// Whether the checksum of an IPv4 header is right; IPv6 has none.
-#[inline(always)]
+///
+/// A function of its own: inlined, it would take room on its callers' stacks.
+#[inline(never)]
 pub(crate) fn is_header_right(ctx: &TcContext, packet: &Packet) -> bool {
     let len = packet.transport.off - packet.l3_off;
     !addr::is_v4(&packet.key.src) || csum::is_complete(sum(ctx, packet.l3_off, len, 0))
