@@ -2,9 +2,11 @@
 
 use std::{
     fs, io,
+    num::NonZero,
     os::{fd::AsRawFd as _, unix::fs::MetadataExt as _},
     panic::resume_unwind,
     path::Path,
+    sync::{Mutex, PoisonError},
     thread,
 };
 
@@ -219,17 +221,28 @@ fn load_all<T: Send>(
     ebpf: &mut Ebpf,
     then: impl Fn(&str, &mut Program) -> Result<T, Error> + Sync,
 ) -> Result<Vec<T>, Error> {
-    let load = |name: &str, program: &mut Program| {
-        load_one(name, program)?;
-        then(name, program)
+    let waiting = Mutex::new(ebpf.programs_mut().collect::<Vec<_>>());
+    let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    let load = || {
+        std::iter::from_fn(next)
+            .map(|(name, program)| {
+                load_one(name, program)?;
+                then(name, program)
+            })
+            .collect::<Result<Vec<T>, Error>>()
     };
-    let load = &load;
+    let processors = thread::available_parallelism().map_or(1, NonZero::get);
     thread::scope(|scope| {
-        let loads = ebpf.programs_mut().map(|(name, program)| scope.spawn(move || load(name, program)));
-        let loads: Vec<_> = loads.collect();
+        // This thread does it, with as many others as there may be.
+        let others = (1..processors).map_while(|_| thread::Builder::new().spawn_scoped(scope, load).ok());
+        let others: Vec<_> = others.collect();
         let join =
             |load: thread::ScopedJoinHandle<'_, _>| load.join().unwrap_or_else(|panic| resume_unwind(panic));
-        loads.into_iter().map(join).collect()
+        let mut loaded = load()?;
+        for other in others {
+            loaded.extend(join(other)?);
+        }
+        Ok(loaded)
     })
 }
 
