@@ -34,11 +34,13 @@ fn what_was_started_in_a_lab_ends_with_it() {
     };
     let pids =
         || fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.file_name().into_string().unwrap());
-    let sleepers: Vec<String> = pids()
-        .filter(is_ours)
-        .filter(|pid| fs::read(machine(pid)).is_ok_and(|line| line.starts_with(b"sleep\x001000")))
-        .collect();
-    assert_eq!(sleepers.len(), 1);
+    let is_asleep =
+        |pid: &String| fs::read(machine(pid)).is_ok_and(|line| line.starts_with(b"sleep\x001000"));
+    let mut sleepers: Vec<String> = Vec::new();
+    eventually("the child's child has become another program", || {
+        sleepers = pids().filter(is_ours).filter(is_asleep).collect();
+        sleepers.len() == 1
+    });
     drop(lab);
     assert!(sleepers.iter().all(|pid| !machine(pid).exists()));
 }
