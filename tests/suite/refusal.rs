@@ -235,7 +235,9 @@ source = '10.2.0.0/24'
 out = 'wan-test'
 ";
     let lab = Lab::new();
-    lab.host().run("sysctl", ["-qw", "net.ipv4.ip_forward=1"]).success();
+    for right in ["net.ipv4.ip_forward=1", "net.netfilter.nf_conntrack_tcp_be_liberal=1"] {
+        lab.host().run("sysctl", ["-qew", right]).success();
+    }
     make_sysctls_read_only(&lab);
     lab.file("netctl.toml", FILE);
     let before = lab.snapshot();
