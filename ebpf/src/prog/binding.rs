@@ -5,8 +5,7 @@ use core::ffi::c_void;
 use aya_ebpf::{
     bindings::{__sk_buff, BPF_ANY, BPF_NOEXIST, bpf_timer as KernelTimer},
     helpers::generated::{
-        bpf_get_prandom_u32, bpf_ktime_get_coarse_ns, bpf_loop, bpf_timer_init, bpf_timer_set_callback,
-        bpf_timer_start,
+        bpf_get_prandom_u32, bpf_loop, bpf_timer_init, bpf_timer_set_callback, bpf_timer_start,
     },
     programs::TcContext,
 };
@@ -37,9 +36,10 @@ pub(crate) fn bind(ctx: &TcContext, work: &mut Work, rule: &MasqueradeRule) -> R
         return Ok(());
     }
     flows::check_opens(&work.packet)?;
-    work.inside_key = inside_key(&work.packet.key, &work.to.src);
+    let key = &work.packet.key;
+    work.inside_key = inside_key(&key.src, key.src_port, key.proto, &work.to.src);
     // The flow to be made may find no answer; if it does, it will say so in time.
-    let until_ns = now_ns() + maps::timeouts().lifetime_ns(work.to.proto, 0, 0, false) + GRACE_NS;
+    let until_ns = kernel::now_ns() + maps::timeouts().lifetime_ns(work.to.proto, 0, 0, false) + GRACE_NS;
     if !is_known(work, until_ns) {
         make(ctx, work, rule, until_ns)?;
     }
@@ -197,7 +197,7 @@ fn lets_in(binding: &Binding, key: &FlowKey, kind: u8) -> bool {
                 return false;
             };
             // SAFETY: the verifier has checked the pointer.
-            now_ns() < unsafe { *until_ns }
+            kernel::now_ns() < unsafe { *until_ns }
         }
         _ => false,
     }
@@ -214,16 +214,9 @@ pub(crate) fn keep(key: &FlowKey, half: &Half, left_ns: u64) {
     } else {
         ((&to.dst, to.dst_port), (&key.dst, key.dst_port), &key.src)
     };
-    let key = BindingKey {
-        addr: *inside.0,
-        outside: *outside.0,
-        port: inside.1,
-        proto: key.proto,
-        side: side::INSIDE,
-        _pad: 0,
-    };
-    let Some(binding) = BINDINGS.get_ptr_mut(key) else { return };
-    let until_ns = now_ns() + left_ns.min(TICK_NS) + GRACE_NS;
+    let binding_key = inside_key(inside.0, inside.1, key.proto, outside.0);
+    let Some(binding) = BINDINGS.get_ptr_mut(binding_key) else { return };
+    let until_ns = kernel::now_ns() + left_ns.min(TICK_NS) + GRACE_NS;
     // SAFETY: as in `is_known`; who else writes there writes the like.
     let filtering = unsafe {
         (*binding).until_ns = (*binding).until_ns.max(until_ns);
@@ -252,15 +245,8 @@ fn contact_key(addr: &Addr, port: [u8; 2], peer: &Addr, proto: u8) -> ContactKey
 }
 
 #[inline(always)]
-fn inside_key(from: &FlowKey, outside: &Addr) -> BindingKey {
-    BindingKey {
-        addr: from.src,
-        outside: *outside,
-        port: from.src_port,
-        proto: from.proto,
-        side: side::INSIDE,
-        _pad: 0,
-    }
+fn inside_key(addr: &Addr, port: [u8; 2], proto: u8, outside: &Addr) -> BindingKey {
+    BindingKey { addr: *addr, outside: *outside, port, proto, side: side::INSIDE, _pad: 0 }
 }
 
 #[inline(always)]
@@ -314,16 +300,10 @@ extern "C" fn expire(_map: *mut c_void, key: *mut BindingKey, binding: *mut Bind
 /// Ends the binding of an inside endpoint if no flow has kept it; else how long one will.
 #[inline(always)]
 pub(super) fn look_at(key: &BindingKey, binding: &Binding) -> Option<u64> {
-    let left_ns = binding.until_ns.saturating_sub(now_ns()).min(TICK_NS);
+    let left_ns = binding.until_ns.saturating_sub(kernel::now_ns()).min(TICK_NS);
     if left_ns == 0 || !maps::is_live(binding.rule, binding.generation) {
         end(key, binding);
         return None;
     }
     Some(left_ns)
-}
-
-#[inline(always)]
-fn now_ns() -> u64 {
-    // SAFETY: a helper without arguments.
-    unsafe { bpf_ktime_get_coarse_ns() }
 }

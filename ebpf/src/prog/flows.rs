@@ -5,8 +5,7 @@ use core::ffi::c_void;
 use aya_ebpf::{
     bindings::{__sk_buff, BPF_NOEXIST, bpf_timer as KernelTimer},
     helpers::generated::{
-        bpf_get_prandom_u32, bpf_ktime_get_coarse_ns, bpf_loop, bpf_timer_init, bpf_timer_set_callback,
-        bpf_timer_start,
+        bpf_get_prandom_u32, bpf_loop, bpf_timer_init, bpf_timer_set_callback, bpf_timer_start,
     },
     programs::TcContext,
 };
@@ -121,18 +120,15 @@ fn is_still_here(ctx: &TcContext, half_ptr: *mut Half, dst: &Addr, ifindex: u32,
 /// `CLOCK_MONOTONIC` in seconds or so: a change of it is what counts.
 #[inline(always)]
 fn now_s() -> u32 {
-    // SAFETY: a helper without arguments.
-    (unsafe { bpf_ktime_get_coarse_ns() } >> 30) as u32
+    (kernel::now_ns() >> 30) as u32
 }
 
 /// Notes in `half` that a packet with these TCP flags passed.
 #[inline(always)]
 fn touch(ctx: &TcContext, half: *mut Half, tcp_flags: u8) {
-    // SAFETY: a live entry; a helper without arguments.
-    unsafe {
-        (*half).tcp_seen |= tcp::remembered(tcp_flags);
-        count(ctx, half, bpf_ktime_get_coarse_ns());
-    }
+    // SAFETY: a live entry.
+    unsafe { (*half).tcp_seen |= tcp::remembered(tcp_flags) };
+    count(ctx, half, kernel::now_ns());
 }
 
 /// Notes in `half` that a packet passed at this time which opens and closes nothing.
@@ -346,8 +342,7 @@ fn fill(work: &mut Work, direction: u8, tcp_seen: u8) {
         place: flow::NOWHERE,
         serial: work.serial,
         checked_s: if work.plan.is_rules_source { flow::NOT_ASKED } else { now_s() },
-        // SAFETY: a helper without arguments.
-        last_seen_ns: unsafe { bpf_ktime_get_coarse_ns() },
+        last_seen_ns: kernel::now_ns(),
         ..Half::default()
     };
 }
@@ -467,7 +462,7 @@ pub(super) fn keep(key: &FlowKey, half: *const Half) -> Option<u64> {
         let (seen, answered) = ((*other).tcp_seen, (*other).packets != 0);
         let lifetime = maps::timeouts().lifetime_ns(key.proto, (*half).tcp_seen, seen, answered);
         let deadline = (*half).last_seen_ns.max((*other).last_seen_ns) + lifetime;
-        let now = bpf_ktime_get_coarse_ns();
+        let now = kernel::now_ns();
         if now >= deadline || !maps::is_live((*half).rule, (*half).generation) {
             end(key, half, &other_key);
             return None;

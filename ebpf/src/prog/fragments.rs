@@ -8,8 +8,8 @@ use core::ffi::c_void;
 use aya_ebpf::{
     bindings::{__sk_buff, BPF_ANY, BPF_F_INGRESS, BPF_F_RECOMPUTE_CSUM},
     helpers::generated::{
-        bpf_clone_redirect, bpf_get_prandom_u32, bpf_ktime_get_coarse_ns, bpf_loop, bpf_skb_change_tail,
-        bpf_skb_load_bytes, bpf_skb_store_bytes,
+        bpf_clone_redirect, bpf_get_prandom_u32, bpf_loop, bpf_skb_change_tail, bpf_skb_load_bytes,
+        bpf_skb_store_bytes,
     },
     programs::TcContext,
 };
@@ -22,7 +22,7 @@ use netctl_ebpf::{
 };
 
 use super::{
-    Verdict, Work,
+    Verdict, Work, kernel,
     maps::{self, DATAGRAMS, HELD},
     parse::Packet,
     rewrite, uplink,
@@ -100,7 +100,7 @@ pub(crate) fn lead(ctx: &TcContext, work: &mut Work, hook: u8, done: Verdict) ->
         id: work.packet.fragment.id,
         rule: work.plan.rule,
         generation: work.plan.generation,
-        since_ns: now_ns(),
+        since_ns: kernel::now_ns(),
         ..Datagram::default()
     };
     // Two inside hosts may use one identification for one peer, who would mix their parts (RFC 6864 section 5.3.1).
@@ -136,20 +136,14 @@ fn fresh(key: &DatagramKey) -> Option<&'static Datagram> {
     let datagram = DATAGRAMS.get_ptr(key)?;
     // SAFETY: the verifier has checked the pointer, and an entry that is thrown out meanwhile is still memory of the map.
     let datagram = unsafe { &*datagram };
-    (now_ns() - datagram.since_ns < LIFETIME_NS).then_some(datagram)
-}
-
-#[inline(always)]
-fn now_ns() -> u64 {
-    // SAFETY: a helper without arguments.
-    unsafe { bpf_ktime_get_coarse_ns() }
+    (kernel::now_ns() - datagram.since_ns < LIFETIME_NS).then_some(datagram)
 }
 
 /// Keeps a copy of the part until its datagram is known, if there is room.
 #[inline(never)]
 fn hold(ctx: &TcContext, key: &DatagramKey) {
     if fresh(key).is_none() {
-        let datagram = Datagram { fate: fate::UNKNOWN, since_ns: now_ns(), ..Datagram::default() };
+        let datagram = Datagram { fate: fate::UNKNOWN, since_ns: kernel::now_ns(), ..Datagram::default() };
         let _ = DATAGRAMS.insert(key, &datagram, u64::from(BPF_ANY));
     }
     let Some(datagram) = DATAGRAMS.get_ptr_mut(key) else { return };

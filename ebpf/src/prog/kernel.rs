@@ -1,4 +1,4 @@
-//! Questions to the kernel: routing and sockets. Nothing here changes anything.
+//! Questions to the kernel: routing, sockets and the time. Nothing here changes anything.
 
 use aya_ebpf::{
     EbpfContext as _,
@@ -7,7 +7,9 @@ use aya_ebpf::{
         BPF_FIB_LKUP_RET_NOT_FWDED, BPF_FIB_LKUP_RET_SUCCESS, BPF_FIB_LOOKUP_OUTPUT, BPF_FIB_LOOKUP_SRC,
         bpf_fib_lookup as FibLookup, bpf_sock_tuple,
     },
-    helpers::generated::{bpf_fib_lookup, bpf_sk_lookup_tcp, bpf_sk_lookup_udp, bpf_sk_release},
+    helpers::generated::{
+        bpf_fib_lookup, bpf_ktime_get_coarse_ns, bpf_sk_lookup_tcp, bpf_sk_lookup_udp, bpf_sk_release,
+    },
     programs::TcContext,
 };
 use netctl_ebpf::{
@@ -91,6 +93,13 @@ pub(crate) fn is_forged(ctx: &TcContext, src: &Addr) -> bool {
 pub(crate) fn not_forwarded(ctx: &TcContext, dst: &Addr, ifindex: u32) -> bool {
     let (code, _) = fib(ctx, dst, ifindex, 0);
     code == i64::from(BPF_FIB_LKUP_RET_NOT_FWDED) || code == i64::from(BPF_FIB_LKUP_RET_FWD_DISABLED)
+}
+
+/// The time: `CLOCK_MONOTONIC`, nanoseconds, to the accuracy of a tick.
+#[inline(always)]
+pub(crate) fn now_ns() -> u64 {
+    // SAFETY: a helper without arguments.
+    unsafe { bpf_ktime_get_coarse_ns() }
 }
 
 /// Whether a socket of the gateway would take a packet with this tuple: one that is connected so, or a listener.

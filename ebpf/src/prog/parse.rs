@@ -3,9 +3,12 @@
 use aya_ebpf::programs::TcContext;
 use netctl_ebpf::{addr, flow::FlowKey, proto, reason::DropReason};
 
-const ETH_HLEN: u32 = 14;
-const ETH_P_IP: u32 = 0x0800_u16.to_be() as u32;
-const ETH_P_IPV6: u32 = 0x86dd_u16.to_be() as u32;
+/// How long an Ethernet header is.
+pub(crate) const ETH_HLEN: u32 = 14;
+/// IPv4, as `__sk_buff` has a packet's protocol.
+pub(crate) const ETH_P_IP: u32 = 0x0800_u16.to_be() as u32;
+/// IPv6, likewise.
+pub(crate) const ETH_P_IPV6: u32 = 0x86dd_u16.to_be() as u32;
 
 /// What the programs need to know of a packet.
 pub(crate) struct Packet {

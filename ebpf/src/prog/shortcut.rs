@@ -9,7 +9,7 @@ pub(crate) mod front;
 
 use aya_ebpf::{
     bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC},
-    helpers::generated::{bpf_ktime_get_coarse_ns, bpf_redirect, bpf_redirect_peer},
+    helpers::generated::{bpf_redirect, bpf_redirect_peer},
     programs::TcContext,
 };
 use netctl_ebpf::{
@@ -21,7 +21,7 @@ use netctl_ebpf::{
 
 use self::front::Front;
 use super::{
-    flows,
+    flows, kernel,
     maps::{self, FLOWS},
     rewrite::straight,
 };
@@ -51,7 +51,7 @@ pub(crate) fn take(ctx: &TcContext, hook: u8) -> i32 {
     if half.hook != hook || !maps::is_live(half.rule, half.generation) {
         return TC_ACT_UNSPEC;
     }
-    let now_ns = now_ns();
+    let now_ns = kernel::now_ns();
     if !half.lease.admits(&front.frame, now_ns) {
         if may_be_short(half)
             && let Some(passage) = maps::passage(&half.to)
@@ -118,7 +118,7 @@ pub(crate) fn was_taken(ctx: &TcContext) -> bool {
 pub(crate) fn grant(ctx: &TcContext) {
     let Some((mut tuple, left)) = front::read(ctx) else { return };
     let Some(passage) = maps::passage(&tuple) else { return };
-    let now_ns = now_ns();
+    let now_ns = kernel::now_ns();
     if now_ns.wrapping_sub(passage.since_ns) > PATIENCE_NS || !passage.came.comes_out_as(&left) {
         return;
     }
@@ -158,10 +158,4 @@ fn sum_up(half: &mut Half, key: &FlowKey) {
 #[inline(always)]
 const fn halves(token: u64) -> [u32; 2] {
     [token as u32, (token >> 32) as u32]
-}
-
-#[inline(always)]
-fn now_ns() -> u64 {
-    // SAFETY: a helper without arguments.
-    unsafe { bpf_ktime_get_coarse_ns() }
 }

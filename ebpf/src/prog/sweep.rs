@@ -9,10 +9,7 @@ use core::ffi::c_void;
 use aya_ebpf::{
     bindings::bpf_timer as KernelTimer,
     btf_maps::Array,
-    helpers::generated::{
-        bpf_for_each_map_elem, bpf_ktime_get_coarse_ns, bpf_timer_init, bpf_timer_set_callback,
-        bpf_timer_start,
-    },
+    helpers::generated::{bpf_for_each_map_elem, bpf_timer_init, bpf_timer_set_callback, bpf_timer_start},
     macros::btf_map,
 };
 use netctl_ebpf::{
@@ -24,6 +21,7 @@ use netctl_ebpf::{
 use super::{
     binding,
     flows::{self, CLOCK_MONOTONIC},
+    kernel,
     maps::{BINDINGS, FLOWS},
 };
 
@@ -66,7 +64,7 @@ pub(crate) fn within(patience_ns: u64) {
     let Some(sweep) = SWEEP.get_ptr_mut(0) else { return };
     // SAFETY: as above. Of two CPUs that ask at once one may be heard late.
     unsafe {
-        let (now, patience_ns) = (bpf_ktime_get_coarse_ns(), within_bounds(patience_ns));
+        let (now, patience_ns) = (kernel::now_ns(), within_bounds(patience_ns));
         let due = (*sweep).due_ns;
         // What is long overdue was cut short, and does not count.
         if due != 0 && due + TICK_NS > now && due <= now + patience_ns {
@@ -108,7 +106,7 @@ extern "C" fn sweep_flows(_map: *mut c_void, _key: *mut u32, sweep: *mut Sweep) 
         let patience_ns = within_bounds(round.next_ns);
         // SAFETY: as above.
         unsafe {
-            (*sweep).due_ns = bpf_ktime_get_coarse_ns() + patience_ns;
+            (*sweep).due_ns = kernel::now_ns() + patience_ns;
             bpf_timer_start((&raw mut (*sweep).timer).cast(), patience_ns, 0);
         }
     }

@@ -11,7 +11,10 @@ use netctl_ebpf::{
 };
 
 use super::{BPF_F_IPV6, zero_rule};
-use crate::prog::shortcut::front::{ETH_HLEN, FrameV4, FrameV6, V4_HLEN, V6_HLEN, at};
+use crate::prog::{
+    parse::ETH_HLEN,
+    shortcut::front::{FrameV4, FrameV6, V4_HLEN, V6_HLEN, at},
+};
 
 /// Gives the packet the half's tuple, the lease's MACs, and one hop less to live; false if the kernel refuses.
 #[inline(always)]

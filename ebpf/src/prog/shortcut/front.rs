@@ -9,6 +9,8 @@ use netctl_ebpf::{
     tcp::flag,
 };
 
+use crate::prog::parse::{ETH_HLEN, ETH_P_IP, ETH_P_IPV6};
+
 /// What such a packet says of itself, beside its tuple.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Front {
@@ -68,14 +70,10 @@ pub(crate) struct FrameV6 {
     rest: Words<2>,
 }
 
-pub(crate) const ETH_HLEN: u32 = 14;
 pub(crate) const V4_HLEN: u32 = 20;
 pub(crate) const V6_HLEN: u32 = 40;
 const TCP_HLEN: u32 = 20;
 const UDP_HLEN: u32 = 8;
-
-const ETH_P_IP: u32 = 0x0800_u16.to_be() as u32;
-const ETH_P_IPV6: u32 = 0x86dd_u16.to_be() as u32;
 
 /// What is at `off` of the packet's linear part, if it is as long.
 #[inline(always)]
