@@ -10,6 +10,7 @@ mod ci;
 mod fuzz_nat;
 mod man;
 mod mutants;
+mod pictures;
 mod rows;
 mod run;
 mod setup;
@@ -51,6 +52,8 @@ enum Verb {
     BuildEbpf,
     /// Write the manual's pages
     Man(man::Args),
+    /// Draw the pictures of the docs
+    Pictures,
     /// Run everything that has to hold before a change goes in
     Ci,
     /// Run the benchmarks
@@ -78,6 +81,7 @@ fn dispatch(verb: Verb) -> Result<ExitCode> {
         Verb::FuzzNat(args) => return fuzz_nat::fuzz_nat(&workspace, &args),
         Verb::BuildEbpf => build_ebpf::build(&workspace, setup::toolchain(&workspace)?)?,
         Verb::Man(args) => man::man(&workspace, &args)?,
+        Verb::Pictures => pictures::pictures(&workspace)?,
         Verb::Ci => return ci::ci(&workspace),
         Verb::Bench(args) => bench::bench(&workspace, &args)?,
     }

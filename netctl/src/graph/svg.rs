@@ -186,11 +186,7 @@ mod tests {
     #[test]
     fn the_docs_show_what_is_drawn() {
         let shown = include_str!("../../../docs/images/quickstart.svg");
-        assert_eq!(
-            render(&graph(QUICKSTART)),
-            shown,
-            "`netctl graph --format svg > docs/images/quickstart.svg`"
-        );
+        assert_eq!(render(&graph(QUICKSTART)), shown, "`cargo xtask pictures`");
     }
 
     #[test]
