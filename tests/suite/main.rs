@@ -12,6 +12,7 @@ mod contention;
 mod differ;
 mod doctor;
 mod down;
+mod examples;
 mod exec;
 mod explain;
 mod families;

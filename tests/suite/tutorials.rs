@@ -1,5 +1,6 @@
 //! The usual container-networking tutorials, carried out with netctl: step by step, one command at a time, with the
-//! tutorial's names and addresses and the checks that it makes; and the whole network at once, from one file.
+//! tutorial's names and addresses and the checks that it makes; and the whole network at once, from the file in
+//! `docs/examples`.
 //!
 //! A lab's host plays the tutorial's host. What the tutorial finds in the world outside, a LAN or 8.8.8.8, is a further
 //! namespace, `outside`, at the other end of the host's `eth0`. It knows no way back to the namespaces' own networks.
@@ -122,11 +123,15 @@ impl Reader {
         }
     }
 
-    /// Brings a topology up, which `holds`, and down again; then the machine is as it was before.
+    /// Brings an example's network up, the lab's own host in the place of its `machine`, which `holds`, and down again; then
+    /// the host is as it was before.
     #[track_caller]
-    fn builds(topology: &str, holds: impl FnOnce(&Self)) {
+    fn builds(example: &str, machine: &str, holds: impl FnOnce(&Self)) {
         let reader = Self::new();
         let before = reader.machine();
+        let declared = format!("[namespaces.{machine}]\n");
+        assert!(example.contains(&declared), "{example}");
+        let topology = example.replace(&declared, "").replace(&format!("\"{machine}\""), "\"host\"");
         reader.lab.file("topology.toml", topology);
         reader.netctl("up topology.toml");
         holds(&reader);

@@ -3,7 +3,7 @@
 
 use super::Reader;
 
-const TOPOLOGY: &str = include_str!("../../topologies/bridge-lab.toml");
+const TOPOLOGY: &str = include_str!("../../../docs/examples/bridge-lab.toml");
 
 #[test]
 fn the_bridge_lab_one_command_at_a_time() {
@@ -74,7 +74,7 @@ fn masquerading_leads_to_the_internet(reader: &Reader) {
 
 #[test]
 fn the_bridge_labs_network_from_one_file() {
-    Reader::builds(TOPOLOGY, |reader| {
+    Reader::builds(TOPOLOGY, "c1", |reader| {
         assert_eq!(reader.row("link ls --master br0", "veth0")[2], "red:eth0");
         assert_eq!(reader.row("-n red route", "default")[..2], ["10.0.0.1", "eth0"]);
         reader.pings("red", "172.17.0.2");

@@ -2,7 +2,7 @@
 
 use super::Reader;
 
-const TOPOLOGY: &str = include_str!("../../topologies/bridge-steps.toml");
+const TOPOLOGY: &str = include_str!("../../../docs/examples/bridge-steps.toml");
 
 #[test]
 fn the_steps_one_command_at_a_time() {
@@ -108,7 +108,7 @@ fn a_way_in(reader: &Reader) {
 
 #[test]
 fn the_steps_network_from_one_file() {
-    Reader::builds(TOPOLOGY, |reader| {
+    Reader::builds(TOPOLOGY, "machine", |reader| {
         reader.pings("red", "192.168.15.2");
         reader.pings("host", "192.168.15.1");
         reader.pings("blue", "192.168.1.3");

@@ -3,7 +3,7 @@
 
 use super::Reader;
 
-const TOPOLOGY: &str = include_str!("../../topologies/container-networking.toml");
+const TOPOLOGY: &str = include_str!("../../../docs/examples/container-networking.toml");
 
 #[test]
 fn container_networking_one_command_at_a_time() {
@@ -121,7 +121,7 @@ fn a_published_port_leads_in(reader: &Reader) {
 
 #[test]
 fn container_networking_from_one_file() {
-    Reader::builds(TOPOLOGY, |reader| {
+    Reader::builds(TOPOLOGY, "machine", |reader| {
         reader.pings("netns0", "172.18.0.20");
         reader.pings("host", "172.18.0.10");
         for namespace in ["netns0", "netns1"] {

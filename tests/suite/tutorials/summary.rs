@@ -2,7 +2,7 @@
 
 use super::Reader;
 
-const TOPOLOGY: &str = include_str!("../../topologies/summary.toml");
+const TOPOLOGY: &str = include_str!("../../../docs/examples/summary.toml");
 
 const NAMESPACES: [(&str, &str); 4] =
     [("red", "192.168.15.1"), ("blue", "192.168.15.2"), ("orange", "192.168.15.3"), ("gray", "192.168.15.4")];
@@ -92,7 +92,7 @@ fn the_host_is_the_gateway(reader: &Reader) {
 
 #[test]
 fn the_summarys_network_from_one_file() {
-    Reader::builds(TOPOLOGY, |reader| {
+    Reader::builds(TOPOLOGY, "machine", |reader| {
         for (_, address) in &NAMESPACES[1..] {
             reader.pings("red", address);
         }

@@ -2,7 +2,7 @@
 
 use super::Reader;
 
-const TOPOLOGY: &str = include_str!("../../topologies/walkthrough.toml");
+const TOPOLOGY: &str = include_str!("../../../docs/examples/walkthrough.toml");
 
 #[test]
 fn the_walkthrough_one_command_at_a_time() {
@@ -141,7 +141,7 @@ fn a_forwarded_port_leads_in(reader: &Reader) {
 
 #[test]
 fn the_walkthroughs_network_from_one_file() {
-    Reader::builds(TOPOLOGY, |reader| {
+    Reader::builds(TOPOLOGY, "machine", |reader| {
         assert_eq!(reader.names("link ls --master v-net-0"), ["veth-red-br", "veth-blue-br"]);
         for place in ["host", "blue"] {
             reader.pings(place, "192.168.15.1");
