@@ -4,7 +4,8 @@ use super::Page;
 
 impl Page {
     /// What its links lead to, with the line of each.
-    fn links(&self) -> Vec<(usize, &str)> {
+    #[must_use]
+    pub fn links(&self) -> Vec<(usize, &str)> {
         let links = self.prose().flat_map(|(line, text)| {
             let targets = text.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
             targets.map(move |(target, _)| (line, target))
@@ -19,7 +20,8 @@ impl Page {
     }
 
     /// The paths of the repository that stand between backticks, with the line of each.
-    fn paths(&self) -> Vec<(usize, &str)> {
+    #[must_use]
+    pub fn paths(&self) -> Vec<(usize, &str)> {
         let quoted = self
             .prose()
             .flat_map(|(line, text)| text.split('`').skip(1).step_by(2).map(move |quoted| (line, quoted)));
@@ -31,7 +33,8 @@ impl Page {
     }
 
     /// Whether a heading has this anchor, as code forges make them.
-    fn has_anchor(&self, anchor: &str) -> bool {
+    #[must_use]
+    pub fn has_anchor(&self, anchor: &str) -> bool {
         self.titles().iter().any(|title| slug(title) == anchor)
     }
 }
