@@ -4,6 +4,8 @@
 //! `net_ctl_header_lookup`), so every access happens on a thread inside. What else is below `/proc/sys` belongs to no
 //! network namespace, and is refused.
 
+pub mod reverse_path;
+
 use std::{fmt, fs, io, path::PathBuf, str::FromStr};
 
 use nix::errno::Errno;

@@ -11,7 +11,7 @@ use crate::{
     netns::{Netns, NetnsError},
     single,
     state::Directories,
-    sysctl::{self, Key, SysctlError},
+    sysctl::{self, Key, SysctlError, reverse_path},
 };
 
 /// Reasons for drops that somebody can do something about, and what.
@@ -83,20 +83,11 @@ fn read(netns: &Netns, keys: impl IntoIterator<Item = String>) -> Result<Vec<Opt
     sysctl::read(netns, &keys)
 }
 
-/// The reverse path filter of an interface is the stricter of its own and that of all (`IN_DEV_MAXCONF` in
-/// include/linux/inetdevice.h, by which 2, loose, wins over 1, strict).
 fn reverse_paths(gateway: &Gateway, netns: &Netns) -> Option<Finding> {
-    let links: Vec<&IfName> = gateway.uplinks.iter().chain(&gateway.insides).collect();
-    let names = links.iter().map(|link| link.as_str().replace('.', "/"));
-    let keys =
-        ["all".to_owned()].into_iter().chain(names).map(|name| format!("net.ipv4.conf.{name}.rp_filter"));
-    let values = match read(netns, keys) {
-        Ok(values) => values,
+    let strict = match reverse_path::strict(netns, gateway.uplinks.iter().chain(&gateway.insides)) {
+        Ok(strict) => strict,
         Err(error) => return Some(Finding::unknown("rp_filter", &error)),
     };
-    let number = |value: &Option<String>| value.as_ref().and_then(|value| value.parse().ok()).unwrap_or(0);
-    let (all, own) = values.split_first()?;
-    let strict = strict(number(all), &links.iter().copied().zip(own.iter().map(number)).collect::<Vec<_>>());
     if strict.is_empty() {
         return None;
     }
@@ -106,12 +97,7 @@ fn reverse_paths(gateway: &Gateway, netns: &Netns) -> Option<Finding> {
          leaves by",
         strict.iter().map(|link| format!("`{link}`")).collect::<Vec<_>>().join(", ")
     );
-    Some(Finding::warning(text, set(place, "net.ipv4.conf.all.rp_filter", "2")))
-}
-
-/// Those interfaces whose filter is strict.
-fn strict<'a>(all: u8, own: &[(&'a IfName, u8)]) -> Vec<&'a IfName> {
-    own.iter().filter(|(_, own)| all.max(*own) == 1).map(|(link, _)| *link).collect()
+    Some(Finding::warning(text, set(place, &reverse_path::key("all"), "2")))
 }
 
 /// Filters of others that drop what it forwards; where netfilter sees bridged packets, also what goes from one port of a
@@ -214,14 +200,6 @@ fn is_nearly_full(flows: u64, max: u64) -> bool {
 mod tests {
     use super::{super::Verdict, *};
     use crate::firewall::{Family, Kind};
-
-    #[test]
-    fn a_filter_is_strict_if_neither_it_nor_that_of_all_is_loose() {
-        let (wan, lan): (IfName, IfName) = ("wan0".parse().unwrap(), "lan".parse().unwrap());
-        let names = |all, own: [u8; 2]| strict(all, &[(&wan, own[0]), (&lan, own[1])]).len();
-        assert_eq!([names(0, [0, 0]), names(0, [1, 0]), names(0, [1, 1]), names(1, [0, 0])], [0, 1, 2, 2]);
-        assert_eq!([names(2, [1, 1]), names(1, [2, 0]), names(0, [2, 2])], [0, 1, 0]);
-    }
 
     #[test]
     fn a_dropping_policy_without_rules_is_a_problem_and_with_some_perhaps() {
