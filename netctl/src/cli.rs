@@ -41,7 +41,7 @@ use self::{failure::Failure, print::Printer};
 struct Cli {
     #[command(flatten)]
     global: Global,
-    /// Act in this namespace, as in `ip -n`: for link, addr, route, neigh, sysctl and nat, which take it anywhere
+    /// Act in this namespace, as in `ip -n`: for show, link, addr, route, neigh, sysctl and nat, which take it anywhere
     #[arg(short = 'n', long = "netns", value_name = "NS", value_parser = namespace::place)]
     before_verb: Option<Place>,
     #[command(subcommand)]
@@ -57,7 +57,7 @@ struct Global {
     /// Say more on standard error: -v what is done, -vv each step
     #[arg(short, long, global = true, action = ArgAction::Count)]
     verbose: u8,
-    /// Say nothing but errors
+    /// Print what was asked for and errors, but no progress, warnings or reports of what was done
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     quiet: bool,
     /// Colour the output
@@ -76,7 +76,8 @@ enum Verb {
     Down(down::Args),
     /// List the topologies that are up
     Ls,
-    /// Show a topology in full: links, addresses, routes, neighbours, NAT
+    /// Show a topology, a namespace or a link as it is: addresses, routes, neighbours, NAT, and what was changed since
+    #[command(after_help = show::EXAMPLES)]
     Show(show::Args),
     /// Draw a topology: in characters, as SVG, for Mermaid or Graphviz
     #[command(after_help = graph::EXAMPLES)]
@@ -130,7 +131,6 @@ impl Verb {
             Self::Plan(_) => "plan",
             Self::Down(_) => "down",
             Self::Ls => "ls",
-            Self::Show(_) => "show",
             Self::Graph(_) => "graph",
             Self::Ping(_) => "ping",
             Self::Doctor(_) => "doctor",
@@ -141,6 +141,7 @@ impl Verb {
             Self::Ns(_) => "ns",
             Self::Link(_)
             | Self::Addr(_)
+            | Self::Show(_)
             | Self::Route(_)
             | Self::Neigh(_)
             | Self::Sysctl(_)
@@ -208,7 +209,7 @@ fn run(cli: &Cli, printer: &mut Printer) -> Result<Exit, Failure> {
         Verb::Plan(args) => plan::run(args, &directories, printer),
         Verb::Down(args) => down::run(args, &directories, printer),
         Verb::Ls => ls::run(&directories, printer),
-        Verb::Show(args) => show::run(args, &directories, printer),
+        Verb::Show(args) => show::run(args, place, &directories, printer),
         Verb::Graph(args) => graph::run(args, &directories, printer),
         Verb::Ping(args) => ping::run(args, &directories, printer),
         Verb::Doctor(args) => doctor::run(args, &directories, printer),

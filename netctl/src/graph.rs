@@ -16,6 +16,7 @@ use serde::Serialize;
 use crate::{
     model::Topology,
     show::{Shown, ShownLink},
+    single,
 };
 
 /// A picture's content.
@@ -108,10 +109,10 @@ impl State {
     }
 
     fn of(link: &ShownLink) -> Self {
-        match (link.up, link.carrier) {
-            (false, _) => Self::Down,
-            (true, false) => Self::NoCarrier,
-            (true, true) => Self::Up,
+        match link.its.state {
+            single::link::State::Down => Self::Down,
+            single::link::State::NoCarrier => Self::NoCarrier,
+            single::link::State::Up => Self::Up,
         }
     }
 }

@@ -3,9 +3,13 @@
 //! One flag for the process, as signals are for the process. The binary has its signals raise it; what has been done by
 //! then is undone as after any failure.
 
-use std::sync::{
-    Arc, LazyLock,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
 };
 
 static REQUESTED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
@@ -20,4 +24,20 @@ pub fn flag() -> Arc<AtomicBool> {
 #[must_use]
 pub fn is_requested() -> bool {
     REQUESTED.load(Ordering::Relaxed)
+}
+
+/// Waits, unless it is raised meanwhile; whether it is.
+#[must_use]
+pub fn wait(duration: Duration) -> bool {
+    /// Between two looks at the flag.
+    const PAUSE: Duration = Duration::from_millis(20);
+    let end = Instant::now() + duration;
+    while !is_requested() {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return false;
+        }
+        thread::sleep(left.min(PAUSE));
+    }
+    true
 }

@@ -9,7 +9,7 @@ mod circle;
 mod endpoint;
 mod error;
 mod forward;
-mod forwarding;
+pub(crate) mod forwarding;
 mod found;
 mod gateway;
 #[cfg(test)]

@@ -294,6 +294,23 @@ pub enum Op {
     Single(Single),
 }
 
+/// An operation, as JSON has it.
+#[derive(Serialize)]
+pub struct Line<'a> {
+    change: Option<Change>,
+    text: String,
+    #[serde(flatten)]
+    op: &'a Op,
+}
+
+impl<'a> Line<'a> {
+    /// What there is to say of an operation.
+    #[must_use]
+    pub fn new(op: &'a Op) -> Self {
+        Self { change: op.change(), text: op.to_string(), op }
+    }
+}
+
 /// One end of a cable to make.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CableEnd {

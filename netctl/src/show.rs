@@ -1,28 +1,53 @@
-//! A topology as it is now: what `netctl show` tells. Reads only.
+//! What is up, as it is now: what `netctl show` tells of a topology, a namespace or a link. Reads only.
 
-use std::{collections::BTreeMap, net::IpAddr};
+mod link;
+mod nat;
+mod object;
+mod place;
+mod sysctls;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
+use self::place::View;
+pub use self::{
+    link::ShownLink,
+    nat::{ShownNat, ShownRule},
+    object::Object,
+    place::ShownPlace,
+    sysctls::ShownSysctl,
+};
 use crate::{
-    firewall::{self, DropsForwarded},
-    model::{Backend, Forward, IfName, Masquerade, Place, Route, Topology, TopologyName},
-    nat::{
-        classic,
-        ebpf::{self, Pins, maps::Tables},
-    },
-    netlink::{self, addr, link, neigh, route},
-    place::{self, Places},
-    state::{self, Directories},
+    model::{IfName, Place, TopologyName},
+    nat::{classic, ebpf},
+    netlink,
+    op::{Line, Op},
+    place as open, single,
+    state::{self, Directories, Record},
+    sysctl::SysctlError,
     up,
 };
 
-/// Why a topology cannot be shown.
+/// The number of the shape that [`Shown`] has as JSON: it is raised where a key goes or comes to mean something else,
+/// and not where one is added.
+pub const VERSION: u32 = 1;
+
+/// Why something cannot be shown.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// It is not up.
     #[error("there is no topology `{0}`")]
     NotUp(TopologyName),
+    /// Nothing has that name.
+    #[error("there is neither a topology nor a namespace `{name}`")]
+    Unknown {
+        /// The name.
+        name: TopologyName,
+        /// What may be meant.
+        nearest: Option<String>,
+    },
+    /// A namespace or a link is not there, or may not be looked at.
+    #[error(transparent)]
+    Single(#[from] single::Error),
     /// This process may not look.
     #[error(transparent)]
     Up(#[from] up::Error),
@@ -31,7 +56,7 @@ pub enum Error {
     State(#[from] state::Error),
     /// A place could not be entered.
     #[error(transparent)]
-    Place(#[from] place::Error),
+    Place(#[from] open::Error),
     /// A place does not answer.
     #[error("netlink: {0}")]
     Netlink(#[from] netlink::Error),
@@ -41,302 +66,136 @@ pub enum Error {
     /// Netfilter's rules could not be read.
     #[error(transparent)]
     Rules(#[from] classic::Error),
+    /// A sysctl could not be read.
+    #[error(transparent)]
+    Sysctl(#[from] SysctlError),
 }
 
-/// A topology that is up.
+impl Error {
+    /// What to do about it, where that is known.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NotUp(_) => {
+                Some("`netctl up` brings it up, `netctl ls` lists those that are up".to_owned())
+            }
+            Self::Unknown { nearest: Some(nearest), .. } => Some(format!("did you mean `{nearest}`?")),
+            Self::Unknown { nearest: None, .. } => {
+                Some("`netctl ls` lists the topologies that are up, `netctl ns ls` the namespaces".to_owned())
+            }
+            Self::Single(error) => error.hint(),
+            Self::Up(error) => error.hint(),
+            _ => None,
+        }
+    }
+
+    /// Whether what was to be shown is not there.
+    #[must_use]
+    pub const fn is_absence(&self) -> bool {
+        use single::Error::{NoInterface, NoNamespace};
+        matches!(self, Self::NotUp(_) | Self::Unknown { .. })
+            || matches!(self, Self::Single(NoNamespace { .. } | NoInterface { .. }))
+    }
+}
+
+/// What there is to see of one object.
 #[derive(Debug, Serialize)]
 pub struct Shown {
-    /// Its name.
-    pub name: TopologyName,
-    /// False after a command was killed half-way.
+    /// [`VERSION`].
+    pub version: u32,
+    /// The topology; `None` for a namespace of none.
+    pub name: Option<TopologyName>,
+    /// False after a command was killed half-way, and while one is at work.
     pub complete: bool,
-    /// The host, if the topology has links there, and its namespaces.
+    /// What bringing the topology up again would do, of what is shown.
+    #[serde(serialize_with = "as_lines")]
+    pub drift: Vec<Op>,
+    /// Why that cannot be told, or would fail.
+    pub conflict: Option<String>,
+    /// The topology's namespaces, then the host if it has links there; or the one that was asked for.
     pub places: Vec<ShownPlace>,
 }
 
-/// One place.
-#[derive(Debug, Serialize)]
-pub struct ShownPlace {
-    /// `host` or the namespace.
-    pub name: Place,
-    /// False if somebody removed it.
-    pub exists: bool,
-    /// Its links; of the host, only those of the topology.
-    pub links: Vec<ShownLink>,
-    /// Its routes through a next hop; of the host, only those of the topology.
-    pub routes: Vec<Route>,
-    /// What is known about its links' neighbours.
-    pub neighbours: Vec<ShownNeighbour>,
-    /// Its translation by programs.
-    pub nat: Option<ShownNat>,
-    /// Its translation by netfilter.
-    pub netfilter: Option<ShownNetfilter>,
-    /// Interface names by index.
-    #[serde(skip)]
-    names: BTreeMap<u32, IfName>,
+fn as_lines<S: Serializer>(ops: &[Op], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(ops.iter().map(Line::new))
 }
 
-/// One link.
-#[derive(Debug, Serialize)]
-pub struct ShownLink {
-    /// Its name.
-    pub name: String,
-    /// What the file calls it, or what `name` is the shortened form of.
-    pub full_name: Option<String>,
-    /// The driver's word.
-    pub kind: String,
-    /// Administratively up.
-    pub up: bool,
-    /// The cable is plugged in and its other end is up.
-    pub carrier: bool,
-    /// Bytes.
-    pub mtu: u32,
-    /// The MAC address.
-    pub mac: Option<String>,
-    /// The bridge that it is plugged into.
-    pub master: Option<String>,
-    /// The cable's other end, by the topology.
-    pub peer: Option<(Place, IfName)>,
-    /// Its addresses, link-local ones included.
-    pub addresses: Vec<String>,
-}
-
-/// One neighbour.
-#[derive(Debug, Serialize)]
-pub struct ShownNeighbour {
-    /// Its address.
-    pub address: String,
-    /// Its MAC address, if it answered.
-    pub mac: Option<String>,
-    /// By which link.
-    pub interface: String,
-    /// `reachable`, `stale`, ..
-    pub state: &'static str,
-}
-
-/// A gateway's translation.
-#[derive(Debug, Default, Serialize)]
-pub struct ShownNat {
-    /// The rules.
-    pub masquerades: Vec<ShownRule<Masquerade>>,
-    /// The rules.
-    pub forwards: Vec<ShownRule<Forward>>,
-    /// Live flows of all rules.
-    pub flows: u64,
-    /// Dropped packets by reason.
-    pub drops: Vec<ShownDrop>,
-    /// Packet filters of others that drop what is forwarded, of the families that the rules are about.
-    pub filters: Vec<DropsForwarded>,
-}
-
-/// A gateway's translation by netfilter.
-#[derive(Debug, Serialize)]
-pub struct ShownNetfilter {
-    /// Who wrote the rules.
-    pub backend: Backend,
-    /// Whether all of them are there, and nothing else in their chains.
-    pub in_force: bool,
-    /// The rules.
-    pub masquerades: Vec<Masquerade>,
-    /// The rules.
-    pub forwards: Vec<Forward>,
-}
-
-/// A rule and its live flows.
-#[derive(Debug, Serialize)]
-pub struct ShownRule<R> {
-    /// The rule.
-    #[serde(flatten)]
-    pub rule: R,
-    /// How many.
-    pub flows: u64,
-    /// Translated in both directions.
-    pub packets: u64,
-    /// Translated in both directions.
-    pub bytes: u64,
-}
-
-/// Dropped packets of one reason.
-#[derive(Debug, Serialize)]
-pub struct ShownDrop {
-    /// A word for machines.
-    pub reason: &'static str,
-    /// A phrase for people.
-    pub text: &'static str,
-    /// How many.
-    pub packets: u64,
-}
-
-/// Looks at everything that belongs to `name`.
+/// Looks at an object and everything that belongs to it.
 ///
 /// # Errors
-/// If it is not up, or something of it cannot be read.
-pub fn show(name: &TopologyName, directories: &Directories) -> Result<Shown, Error> {
+/// If it is not there, or something of it cannot be read.
+pub fn show(object: &Object, directories: &Directories) -> Result<Shown, Error> {
     up::require_root()?;
-    let record = directories.record(name)?.ok_or_else(|| Error::NotUp(name.clone()))?;
-    let topology = &record.topology;
-    let mut places = Places::default();
-    let mut shown = Vec::new();
-    for place in topology.places() {
-        let mut seen = look(topology, place, &mut places)?;
-        seen.nat = look_at_nat(topology, &seen, &places, directories)?;
-        seen.netfilter = look_at_netfilter(topology, &seen, &places)?;
-        shown.push(seen);
+    match object {
+        Object::Topology(name) => {
+            let record = directories.record(name)?.ok_or_else(|| Error::NotUp(name.clone()))?;
+            let view = View { topology: Some(&record.topology), link: None };
+            let places = place::look(&record.topology.places(), view, directories)?;
+            Ok(Shown::new(Some(&record), places, |_| true, directories))
+        }
+        Object::Place(place) => {
+            let (record, places) = alone(place, None, directories)?;
+            Ok(Shown::new(record.as_ref(), places, |op| op.place() == *place, directories))
+        }
+        Object::Link(place, interface) => {
+            let (record, places) = alone(place, Some(interface), directories)?;
+            let is_about = |op: &Op| op.needs_index() == Some((place, interface));
+            Ok(Shown::new(record.as_ref(), places, is_about, directories))
+        }
     }
-    Ok(Shown { name: name.clone(), complete: record.complete, places: shown })
 }
 
-fn look(topology: &Topology, place: Place, places: &mut Places) -> Result<ShownPlace, Error> {
-    if !places.open(&place)? {
-        let (links, routes, neighbours) = (Vec::new(), Vec::new(), Vec::new());
-        let names = BTreeMap::new();
-        return Ok(ShownPlace {
-            name: place,
-            exists: false,
-            links,
-            routes,
-            neighbours,
-            nat: None,
-            netfilter: None,
-            names,
-        });
-    }
-    let socket = places.socket(&place)?;
-    let all = link::dump(socket)?;
-    let addresses = addr::dump(socket)?;
-    let routes = route::dump(socket)?;
-    let neighbours = neigh::dump(socket)?;
-
-    let is_shown = |link: &&link::Link| {
-        let marked = link.alias.as_deref().and_then(place::owner).as_ref() == Some(&topology.name);
-        if place == Place::Host { marked } else { link.name != "lo" }
-    };
-    let links: Vec<&link::Link> = all.iter().filter(is_shown).collect();
-    let name_of = |index: u32| all.iter().find(|link| link.index == index).map(|link| link.name.clone());
-    let shows = |index: u32| links.iter().any(|link| link.index == index);
-    Ok(ShownPlace {
-        exists: true,
-        links: links
-            .iter()
-            .map(|link| ShownLink {
-                name: link.name.clone(),
-                full_name: link.alias.as_deref().and_then(place::full_name).map(str::to_owned),
-                kind: link.kind.clone().unwrap_or_default(),
-                up: link.up,
-                carrier: link.lower_up,
-                mtu: link.mtu,
-                mac: link.address.map(|mac| mac_words(&mac)),
-                master: link.master.and_then(name_of),
-                peer: peer_of(topology, &place, &link.name),
-                addresses: addresses
-                    .iter()
-                    .filter(|address| address.index == link.index)
-                    .map(|address| address.address.to_string())
-                    .collect(),
-            })
-            .collect(),
-        routes: routes
-            .iter()
-            .filter(|route| route.is_main() && route.oif.is_none_or(shows))
-            .filter_map(|route| {
-                Some(Route { place: place.clone(), to: route.destination, via: route.gateway? })
-            })
-            .collect(),
-        neighbours: neighbours
-            .iter()
-            .filter(|neighbour| shows(neighbour.index) && !neighbour.address.is_multicast())
-            .filter_map(|neighbour| {
-                Some(ShownNeighbour {
-                    address: neighbour.address.to_string(),
-                    mac: neighbour.mac.map(|mac| mac_words(&mac)),
-                    interface: name_of(neighbour.index)?,
-                    state: neighbour.state_name(),
-                })
-            })
-            .collect(),
-        nat: None,
-        netfilter: None,
-        names: all.iter().filter_map(|link| Some((link.index, link.name.parse().ok()?))).collect(),
-        name: place,
-    })
-}
-
-fn peer_of(topology: &Topology, place: &Place, interface: &str) -> Option<(Place, IfName)> {
-    let is = |end: &crate::model::End| end.place == *place && end.interface.as_str() == interface;
-    topology.cables.iter().find_map(|cable| {
-        let far = if is(&cable.a) { &cable.b } else { is(&cable.b).then_some(&cable.a)? };
-        Some((far.place.clone(), far.interface.clone()))
-    })
-}
-
-fn mac_words(mac: &[u8; 6]) -> String {
-    mac.map(|byte| format!("{byte:02x}")).join(":")
-}
-
-fn look_at_nat(
-    topology: &Topology,
-    place: &ShownPlace,
-    places: &Places,
+/// A place that has to be there, with the record of the topology whose namespace it is.
+fn alone(
+    place: &Place,
+    link: Option<&IfName>,
     directories: &Directories,
-) -> Result<Option<ShownNat>, Error> {
-    let pins = Pins::new(&directories.bpffs, &topology.name, &place.name);
-    if !pins.exist() {
-        return Ok(None);
+) -> Result<(Option<Record>, Vec<ShownPlace>), Error> {
+    let links = single::links(&mut open::Places::default(), place)?;
+    if let Some(link) = link {
+        single::find(links, place, link, "show link")?;
     }
-    let tables = Tables::open(&pins)?;
-    let mut by_rule: BTreeMap<u32, (u64, u64, u64)> = BTreeMap::new();
-    for flow in tables.flows()? {
-        let (flows, packets, bytes) = by_rule.entry(flow.there.rule).or_default();
-        let carried = flow.carried();
-        *flows += carried.flows;
-        *packets += carried.packets.iter().sum::<u64>();
-        *bytes += carried.bytes.iter().sum::<u64>();
-    }
-    let drops = tables.drops()?;
-    let (masquerades, forwards) = (tables.masquerades(&place.names)?, tables.forwards()?);
-    let sources = masquerades.iter().map(|its| its.rule.source.addr());
-    let addresses: Vec<IpAddr> = sources.chain(forwards.iter().map(|its| its.rule.to)).collect();
-    let filters = match place.exists {
-        true => firewall::in_the_way(places.netns(&place.name)?, &addresses),
-        false => Vec::new(),
+    let record = match place {
+        Place::Host => None,
+        Place::Netns(_) => owner(place, directories)?,
     };
-    Ok(Some(ShownNat {
-        masquerades: masquerades.into_iter().map(|rule| with_flows(rule, &by_rule)).collect(),
-        forwards: forwards.into_iter().map(|rule| with_flows(rule, &by_rule)).collect(),
-        filters,
-        flows: by_rule.values().map(|(flows, ..)| flows).sum(),
-        drops: drops
-            .into_iter()
-            .map(|(reason, packets)| ShownDrop { reason: reason.id(), text: reason.text(), packets })
-            .collect(),
-    }))
+    let view = View { topology: record.as_ref().map(|record| &record.topology), link };
+    let places = place::look(std::slice::from_ref(place), view, directories)?;
+    Ok((record, places))
 }
 
-fn look_at_netfilter(
-    topology: &Topology,
-    place: &ShownPlace,
-    places: &Places,
-) -> Result<Option<ShownNetfilter>, Error> {
-    let mut gateways = topology.gateways.iter().filter(|gateway| gateway.place == place.name);
-    let gateway = gateways.find(|gateway| place.exists && gateway.backend != Backend::Ebpf);
-    let Some(gateway) = gateway else { return Ok(None) };
-    let wanted = classic::wanted(topology).remove(&place.name).unwrap_or_default();
-    let mut in_force = true;
-    for (tool, rules) in wanted {
-        in_force &= classic::read(tool, &topology.name, places.netns(&place.name)?)?.is_same(&rules);
+/// The record of the topology that a namespace is of.
+fn owner(place: &Place, directories: &Directories) -> Result<Option<Record>, Error> {
+    for name in directories.topologies()? {
+        if let Some(record) = directories.record(&name)?
+            && record.topology.places().contains(place)
+        {
+            return Ok(Some(record));
+        }
     }
-    Ok(Some(ShownNetfilter {
-        backend: gateway.backend,
-        in_force,
-        masquerades: gateway.masquerades.clone(),
-        forwards: gateway.forwards.clone(),
-    }))
+    Ok(None)
 }
 
-fn with_flows<R>(
-    numbered: ebpf::maps::Numbered<R>,
-    by_rule: &BTreeMap<u32, (u64, u64, u64)>,
-) -> ShownRule<R> {
-    let (flows, packets, bytes) = by_rule.get(&numbered.id).copied().unwrap_or_default();
-    ShownRule { rule: numbered.rule, flows, packets, bytes }
+impl Shown {
+    fn new(
+        record: Option<&Record>,
+        places: Vec<ShownPlace>,
+        is_shown: impl Fn(&Op) -> bool,
+        directories: &Directories,
+    ) -> Self {
+        let topology = record.map(|record| &record.topology);
+        let (drift, conflict) = match topology.map(|topology| up::preview(topology, directories)) {
+            None => (Vec::new(), None),
+            Some(Ok(ops)) => (ops.into_iter().filter(is_shown).collect(), None),
+            Some(Err(error)) => (Vec::new(), Some(error.to_string())),
+        };
+        Self {
+            version: VERSION,
+            name: topology.map(|topology| topology.name.clone()),
+            complete: record.is_none_or(|record| record.complete),
+            drift,
+            conflict,
+            places,
+        }
+    }
 }

@@ -12,7 +12,7 @@ pub mod link;
 pub mod nat;
 pub mod neigh;
 pub mod ns;
-mod peer;
+pub(crate) mod peer;
 pub mod route;
 pub mod sysctl;
 
@@ -107,7 +107,7 @@ fn open(places: &mut Places, place: &Place) -> Result<(), Error> {
     }
 }
 
-fn links(places: &mut Places, place: &Place) -> Result<Vec<netlink::link::Link>, Error> {
+pub(crate) fn links(places: &mut Places, place: &Place) -> Result<Vec<netlink::link::Link>, Error> {
     open(places, place)?;
     let links = netlink::link::dump(places.socket(place)?)?;
     places.learn(place, &links);
@@ -115,7 +115,7 @@ fn links(places: &mut Places, place: &Place) -> Result<Vec<netlink::link::Link>,
 }
 
 /// The one of that name; else the error says what may have been meant.
-fn find(
+pub(crate) fn find(
     links: Vec<netlink::link::Link>,
     place: &Place,
     interface: &IfName,
@@ -126,16 +126,16 @@ fn find(
         action,
         interface: interface.clone(),
         place: place.clone(),
-        elsewhere: elsewhere(place, interface),
+        elsewhere: whereabouts(interface, Some(place)),
         nearest: nearest(interface.as_str(), names.iter().map(String::as_str)).map(str::to_owned),
     })
 }
 
-/// Another place that has an interface of that name, as far as this process may look.
-fn elsewhere(place: &Place, interface: &IfName) -> Option<Place> {
+/// A place other than one that has an interface of that name, as far as this process may look.
+pub(crate) fn whereabouts(interface: &IfName, other_than: Option<&Place>) -> Option<Place> {
     let mut places = Places::default();
     let namespaces = Netns::list().unwrap_or_default().into_iter().map(Place::Netns);
-    std::iter::once(Place::Host).chain(namespaces).filter(|other| other != place).find(|other| {
+    std::iter::once(Place::Host).chain(namespaces).filter(|other| Some(other) != other_than).find(|other| {
         let has = |places: &mut Places| {
             let socket = places.socket(other).ok()?;
             netlink::link::find(socket, interface).ok()?

@@ -36,6 +36,7 @@ mod reload;
 mod scattered;
 mod settings;
 mod shortcut;
+mod show;
 mod tutorials;
 mod udp;
 mod up;

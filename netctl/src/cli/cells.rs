@@ -3,10 +3,13 @@
 use std::io;
 
 use anstyle::Style;
-use netctl::{op::Op, single::link::State};
+use netctl::{
+    op::{Line, Op},
+    single::link::State,
+};
 use serde::Serialize;
 
-use super::{Exit, Failure, Printer, plan::Line, print};
+use super::{Exit, Failure, Printer, print};
 
 /// One line of a table.
 pub(super) type Row = Vec<(Style, String)>;
@@ -56,6 +59,6 @@ struct Changes<'a> {
 /// What was done: in JSON as `plan` has it; people see nothing, as with `ip`, unless there is a `remark` to make.
 pub(super) fn done(ops: &[Op], remark: Option<&str>, printer: &mut Printer) -> Result<Exit, Failure> {
     let changes = ops.iter().map(Line::new).collect();
-    printer.show(&Changes { changes }, |printer| remark.map_or(Ok(()), |text| printer.line(text)))?;
+    printer.report(&Changes { changes }, |printer| remark.map_or(Ok(()), |text| printer.line(text)))?;
     Ok(Exit::Done)
 }

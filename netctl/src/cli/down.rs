@@ -44,7 +44,7 @@ pub(super) fn run(args: &Args, directories: &Directories, printer: &mut Printer)
         reports.push((name, report));
     }
     let documents: Vec<Document> = reports.iter().map(|(name, report)| document(name, report)).collect();
-    printer.show(&documents, |printer| {
+    printer.report(&documents, |printer| {
         if reports.is_empty() {
             return printer.line("no topology is up: nothing to do");
         }

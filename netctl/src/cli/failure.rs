@@ -50,15 +50,13 @@ impl Failure {
             Self::TwoFiles { .. } => Some("say which one is meant".to_owned()),
             Self::Name { .. } => Some("begin the file with `name = \"NAME\"`".to_owned()),
             Self::Spec(error) => error.hint(),
-            Self::Up(error)
-            | Self::Show(show::Error::Up(error))
-            | Self::Ping(ping::Error::Up(error))
-            | Self::Down(down::Error::Up(error)) => error.hint(),
+            Self::Up(error) | Self::Ping(ping::Error::Up(error)) | Self::Down(down::Error::Up(error)) => {
+                error.hint()
+            }
             Self::Single(error) => error.hint(),
             Self::Words(error) => error.hint(),
-            Self::Show(show::Error::NotUp(_))
-            | Self::Ping(ping::Error::NotUp(_))
-            | Self::Doctor(doctor::Error::NotUp(_)) => {
+            Self::Show(error) => error.hint(),
+            Self::Ping(ping::Error::NotUp(_)) | Self::Doctor(doctor::Error::NotUp(_)) => {
                 Some("`netctl ls` lists the topologies that are up".to_owned())
             }
             Self::Netns(NetnsError::NotFound { .. }) => {

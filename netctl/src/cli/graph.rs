@@ -6,7 +6,7 @@ use netctl::{
         Graph, dot, mermaid, svg,
         text::{self, Ink},
     },
-    show::show,
+    show::{Object, show},
     state::Directories,
 };
 
@@ -53,7 +53,7 @@ pub(super) fn run(args: &Args, directories: &Directories, printer: &mut Printer)
     let graph = match source::meant(args.topology.as_deref(), directories)? {
         Meant::File(topology) => Graph::new(&topology, None),
         Meant::Up(name) => {
-            let shown = show(&name, directories)?;
+            let shown = show(&Object::Topology(name.clone()), directories)?;
             let record = directories.record(&name)?.ok_or(netctl::show::Error::NotUp(name))?;
             Graph::new(&record.topology, Some(&shown))
         }

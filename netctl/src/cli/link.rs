@@ -150,7 +150,7 @@ fn row(place: &Place, its: &Listed) -> cells::Row {
 }
 
 /// `eth0` in the same place, `red:eth0` elsewhere, `@if13` as `ip` has it where nothing more is known.
-fn behind(place: &Place, peer: &Peer) -> String {
+pub(super) fn behind(place: &Place, peer: &Peer) -> String {
     let interface = peer.interface.clone().unwrap_or_else(|| format!("if{}", peer.index));
     match &peer.place {
         Some(there) if there == place => interface,

@@ -1,7 +1,7 @@
 //! `netctl nat`: rules, one at a time, a look into translation, and flows forgotten.
 
 mod filter;
-mod flows;
+pub(super) mod flows;
 mod forward;
 mod masquerade;
 mod rules;
@@ -82,7 +82,7 @@ pub(super) fn run(
         }
         Verb::Flush { filters } => {
             let flushed = nat::flush(&mut Session::begin(directories, false)?, place, &filters.into())?;
-            printer.show(&flushed, |printer| printer.line(&forgotten(&flushed)))?;
+            printer.report(&flushed, |printer| printer.line(&forgotten(&flushed)))?;
         }
     }
     Ok(Exit::Done)

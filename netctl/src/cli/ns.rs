@@ -69,7 +69,7 @@ pub(super) fn run(args: &Args, directories: &Directories, printer: &mut Printer)
                 let pids: Vec<String> = processes.iter().map(u32::to_string).collect();
                 printer.warning(&format!("processes still live in namespace `{name}`: {}", pids.join(", ")));
             }
-            printer.show(&Document { deleted }, |_| Ok(()))?;
+            printer.report(&Document { deleted }, |_| Ok(()))?;
             Ok(Exit::Done)
         }
         None | Some(Verb::Ls) => {

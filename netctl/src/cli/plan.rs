@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use netctl::{
-    op::{Change, Op},
+    op::{Change, Line, Op},
     state::Directories,
     up::preview,
 };
@@ -22,21 +22,6 @@ pub(super) struct Args {
 struct Document<'a> {
     topology: &'a str,
     changes: Vec<Line<'a>>,
-}
-
-/// An operation, as JSON has it.
-#[derive(Serialize)]
-pub(super) struct Line<'a> {
-    change: Option<Change>,
-    text: String,
-    #[serde(flatten)]
-    op: &'a Op,
-}
-
-impl<'a> Line<'a> {
-    pub(super) fn new(op: &'a Op) -> Self {
-        Self { change: op.change(), text: op.to_string(), op }
-    }
 }
 
 pub(super) fn run(args: &Args, directories: &Directories, printer: &mut Printer) -> Result<Exit, Failure> {

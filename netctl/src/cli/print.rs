@@ -1,11 +1,14 @@
 //! Human and JSON output; the only prints.
 #![expect(clippy::print_stderr, reason = "errors are said here and nowhere else")]
 
+mod screen;
+
 use std::io::{self, IsTerminal as _, Write};
 
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
+pub(super) use self::screen::Screen;
 use super::{Failure, progress::Progress};
 
 /// When to colour.
@@ -64,22 +67,41 @@ impl Printer {
         }
     }
 
-    /// Prints the document as JSON, or `text` for people; nothing with `-q`, which leaves it to the exit status.
+    /// Prints what was asked for: the document as JSON, or `text` for people. A reader that has seen enough of it is no
+    /// failure, and does not change what the verb comes to.
     pub(super) fn show(
         &mut self,
         document: &impl Serialize,
         text: impl FnOnce(&mut Self) -> io::Result<()>,
     ) -> Result<(), Failure> {
-        if self.quiet {
-            return Ok(());
+        let json = |its: &mut Self| {
+            serde_json::to_writer_pretty(&mut its.out, document)?;
+            writeln!(its.out)
+        };
+        let printed = if self.json { json(self) } else { text(self) };
+        match printed.and_then(|()| self.out.flush()) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            printed => Ok(printed?),
         }
-        if self.json {
-            serde_json::to_writer_pretty(&mut self.out, document).map_err(io::Error::from)?;
-            writeln!(self.out)?;
-        } else {
-            text(self)?;
-        }
-        Ok(self.out.flush()?)
+    }
+
+    /// Prints what was done. With `-q` people are told nothing.
+    pub(super) fn report(
+        &mut self,
+        document: &impl Serialize,
+        text: impl FnOnce(&mut Self) -> io::Result<()>,
+    ) -> Result<(), Failure> {
+        self.show(document, |printer| if printer.quiet { Ok(()) } else { text(printer) })
+    }
+
+    /// A line for people alone; not with `-q`.
+    pub(super) fn remark(&mut self, text: &str) -> io::Result<()> {
+        if self.quiet || self.json { Ok(()) } else { self.line(text) }
+    }
+
+    /// Where the same thing is drawn again and again.
+    pub(super) fn screen(&mut self) -> Screen<'_> {
+        Screen::new(self)
     }
 
     /// A bar for what may last: on a terminal, and not beside JSON.

@@ -1,129 +1,113 @@
-//! `netctl show`: a topology in full.
+//! `netctl show`: a topology, a namespace or a link, as it is.
 
-use std::io;
+mod look;
+mod page;
+mod watch;
 
-use anstyle::Style;
+use std::time::Duration;
+
 use netctl::{
-    show::{Shown, ShownLink, ShownNat, ShownNetfilter, ShownPlace, ShownRule, show},
+    model::Place,
+    show::{Object, Shown, show},
     state::Directories,
 };
 
-use super::{Exit, Failure, Printer, print, source};
+use super::{Exit, Failure, Printer, namespace::Namespace, source};
+
+/// Shown below the help.
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  netctl show                     the topology that is up
+  netctl show router              one namespace, with what the kernel added by itself
+  netctl show router:wan0         one link; also: netctl -n router show wan0
+  netctl show --watch             every two seconds, what has changed marked
+  netctl show --json | jq '.places[].nat[].forwards[] | {to, live}'";
 
 /// What to show.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The topology, by its name or its file [default: the one that is up, else as `up` without a file]
+    #[command(flatten)]
+    namespace: Namespace,
+    /// A topology, by its name or its file; a namespace, `host`, or a link as NS:IF; with -n a link there [default: the
+    /// topology that is up]
     #[arg(value_name = "NAME|FILE")]
-    topology: Option<String>,
+    object: Option<String>,
+    /// Show it again and again, every two seconds or as many as said, until Ctrl-C or until it is gone
+    #[arg(short, long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2", value_parser = seconds)]
+    watch: Option<Duration>,
 }
 
-pub(super) fn run(args: &Args, directories: &Directories, printer: &mut Printer) -> Result<Exit, Failure> {
-    let name = source::up(args.topology.as_deref(), directories)?;
-    let shown = show(&name, directories)?;
-    printer.show(&shown, |printer| tell(&shown, printer))?;
+fn seconds(text: &str) -> Result<Duration, String> {
+    /// More often than this shows nothing that anybody could read.
+    const LEAST: f64 = 0.1;
+    /// A day.
+    const MOST: f64 = 86_400.0;
+    match text.parse::<f64>() {
+        Ok(seconds) if (LEAST..=MOST).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
+        Ok(_) => Err(format!("it takes {LEAST} to {MOST} seconds")),
+        Err(_) => Err(format!("not a number of seconds; a name comes first: `netctl show {text} --watch`")),
+    }
+}
+
+pub(super) fn run(
+    args: &Args,
+    before: Option<&Place>,
+    directories: &Directories,
+    printer: &mut Printer,
+) -> Result<Exit, Failure> {
+    let object = object(args.object.as_deref(), args.namespace.given(before)?, directories)?;
+    if let Some(every) = args.watch {
+        return watch::run(&object, every, directories, printer);
+    }
+    let shown = show(&object, directories)?;
+    let page = look::page(&shown, &object);
+    printer.show(&shown, |printer| page.print(printer))?;
+    warn(&shown, printer);
+    Ok(Exit::Done)
+}
+
+/// What the words mean.
+fn object(text: Option<&str>, place: Option<&Place>, directories: &Directories) -> Result<Object, Failure> {
+    match (text, place) {
+        (None, Some(place)) => Ok(Object::Place(place.clone())),
+        (Some(text), Some(place)) => link(place.clone(), text),
+        (Some(text), None) if source::is_file(text) => source::name(Some(text)).map(Object::Topology),
+        (Some(text), None) => match text.rsplit_once(':') {
+            Some((place, interface)) => link(place_of(place)?, interface),
+            None => Ok(Object::named(&source::name(Some(text))?, directories)?),
+        },
+        (None, None) => source::up(None, directories).map(Object::Topology),
+    }
+}
+
+fn link(place: Place, interface: &str) -> Result<Object, Failure> {
+    let interface = interface.parse().map_err(super::words::Error::from)?;
+    Ok(Object::Link(place, interface))
+}
+
+fn place_of(text: &str) -> Result<Place, Failure> {
+    Ok(super::namespace::place(text).map_err(super::words::Error::from)?)
+}
+
+/// Of filters that let nothing through.
+fn warn(shown: &Shown, printer: &Printer) {
     for place in &shown.places {
         for filter in place.nat.iter().flat_map(|nat| &nat.filters) {
             printer.warning(&filter.advice(&place.name));
         }
     }
-    Ok(Exit::Done)
 }
 
-type Row = Vec<(Style, String)>;
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn plain(text: impl Into<String>) -> (Style, String) {
-    (Style::new(), text.into())
-}
-
-fn tell(shown: &Shown, printer: &mut Printer) -> io::Result<()> {
-    let state = if shown.complete { (print::GOOD, "up") } else { (print::BAD, "incomplete") };
-    let name = printer.paint(print::NAME, shown.name.as_str());
-    printer.line(&format!("{name} is {}", printer.paint(state.0, state.1)))?;
-    for place in &shown.places {
-        printer.line("")?;
-        let name = printer.paint(print::NAME, &place.name.to_string());
-        let state = if place.exists { String::new() } else { printer.paint(print::BAD, "  missing") };
-        printer.line(&format!("{name}{state}"))?;
-        printer.table("  ", &place.links.iter().map(link).collect::<Vec<_>>())?;
-        printer.table("  ", &routes_and_neighbours(place))?;
-        if let Some(nat) = &place.nat {
-            printer.table("  ", &nat_rows(nat))?;
+    #[test]
+    fn seconds_are_a_number_and_a_name_is_told_where_to_go() {
+        assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
+        for text in ["0", "-1", "NaN", "inf"] {
+            assert!(seconds(text).is_err(), "{text}");
         }
-        if let Some(netfilter) = &place.netfilter {
-            printer.table("  ", &netfilter_rows(netfilter))?;
-        }
+        assert!(seconds("office").unwrap_err().ends_with("`netctl show office --watch`"));
     }
-    Ok(())
-}
-
-fn link(link: &ShownLink) -> Row {
-    let state = match (link.up, link.carrier) {
-        (true, true) => (print::GOOD, "up".to_owned()),
-        (true, false) => (print::BAD, "no-carrier".to_owned()),
-        (false, _) => (print::BAD, "down".to_owned()),
-    };
-    let leads = match (&link.peer, &link.master) {
-        (Some((place, interface)), Some(master)) => format!("{master}, to {place} {interface}"),
-        (Some((place, interface)), None) => format!("to {place} {interface}"),
-        (None, _) => link.kind.clone(),
-    };
-    let mac = link.mac.clone().unwrap_or_default();
-    let name =
-        link.full_name.as_ref().map_or_else(|| link.name.clone(), |full| format!("{} ({full})", link.name));
-    vec![
-        plain(name),
-        state,
-        plain(leads),
-        (print::FAINT, format!("mtu {}", link.mtu)),
-        (print::FAINT, mac),
-        plain(link.addresses.join(" ")),
-    ]
-}
-
-fn routes_and_neighbours(place: &ShownPlace) -> Vec<Row> {
-    let routes = place.routes.iter().map(|route| {
-        let to = if route.to.prefix_len() == 0 { "default".to_owned() } else { route.to.to_string() };
-        vec![(print::FAINT, "route".to_owned()), plain(to), plain(format!("via {}", route.via))]
-    });
-    let neighbours = place.neighbours.iter().map(|neighbour| {
-        let mac = neighbour.mac.clone().unwrap_or_default();
-        vec![
-            (print::FAINT, "neighbour".to_owned()),
-            plain(&neighbour.address),
-            plain(format!("dev {} {mac} {}", neighbour.interface, neighbour.state)),
-        ]
-    });
-    routes.chain(neighbours).collect()
-}
-
-fn nat_rows(nat: &ShownNat) -> Vec<Row> {
-    let masquerades = nat.masquerades.iter().map(|rule| rule_row("masquerade", rule));
-    let forwards = nat.forwards.iter().map(|rule| rule_row("forward", rule));
-    let drops = nat.drops.iter().map(|drop| {
-        let packets = format!("{} packets: {}", drop.packets, drop.text);
-        vec![(print::BAD, "dropped".to_owned()), plain(packets)]
-    });
-    masquerades.chain(forwards).chain(drops).collect()
-}
-
-fn netfilter_rows(netfilter: &ShownNetfilter) -> Vec<Row> {
-    let state = if netfilter.in_force {
-        plain(format!("by {}", netfilter.backend))
-    } else {
-        (print::BAD, format!("not as {} was told", netfilter.backend))
-    };
-    let row = |kind: &str, rule: String| vec![(print::FAINT, kind.to_owned()), plain(rule), state.clone()];
-    let masquerades = netfilter.masquerades.iter().map(|rule| row("masquerade", rule.to_string()));
-    let forwards = netfilter.forwards.iter().map(|rule| row("forward", rule.to_string()));
-    masquerades.chain(forwards).collect()
-}
-
-fn rule_row<R: std::fmt::Display>(kind: &str, rule: &ShownRule<R>) -> Row {
-    let traffic = match rule.flows {
-        0 => "no flows".to_owned(),
-        1 => format!("1 flow, {} packets, {} bytes", rule.packets, rule.bytes),
-        n => format!("{n} flows, {} packets, {} bytes", rule.packets, rule.bytes),
-    };
-    vec![(print::FAINT, kind.to_owned()), plain(rule.rule.to_string()), plain(traffic)]
 }

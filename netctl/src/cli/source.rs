@@ -65,7 +65,7 @@ pub(super) fn name(argument: Option<&str>) -> Result<TopologyName, Failure> {
 }
 
 /// A topology's name has neither a slash nor a dot.
-fn is_file(text: &str) -> bool {
+pub(super) fn is_file(text: &str) -> bool {
     let extension = Path::new(text).extension();
     text.contains('/') || extension.is_some_and(|extension| extension == "toml" || extension == "json")
 }

@@ -68,7 +68,7 @@ pub(super) fn run(args: &Args, directories: &Directories, printer: &mut Printer)
         operations: ops.len(),
         milliseconds: elapsed.as_millis().try_into().unwrap_or(u64::MAX),
     };
-    printer.show(&document, |printer| report(&topology, ops.len(), elapsed, printer))?;
+    printer.report(&document, |printer| report(&topology, ops.len(), elapsed, printer))?;
     for (place, held) in holder::of_ports(&ops) {
         printer.warning(&format!(
             "{held}: while `{place}` forwards the port, what comes from outside goes to where the forward leads"

@@ -83,7 +83,7 @@ impl<'a> Scene<'a> {
         let Some(seen) = self.seen(place) else {
             return if self.shown.is_some() { State::Missing } else { State::Unknown };
         };
-        match seen.links.iter().find(|seen| seen.name == link.as_str()) {
+        match seen.links.iter().find(|seen| seen.its.name == link.as_str()) {
             Some(link) => State::of(link),
             // Only what is of the topology is shown of the host.
             None if *place == Place::Host && !self.is_own(link) => State::Unknown,

@@ -8,9 +8,9 @@ use super::{
 use crate::spec::{KeyPath, Namespace, Spec, key_path};
 
 /// Whether a place forwards IPv4.
-pub(super) const IPV4: &str = "net.ipv4.ip_forward";
+pub(crate) const IPV4: &str = "net.ipv4.ip_forward";
 /// Whether a place forwards IPv6.
-pub(super) const IPV6: &str = "net.ipv6.conf.all.forwarding";
+pub(crate) const IPV6: &str = "net.ipv6.conf.all.forwarding";
 
 type Sysctls = BTreeMap<Place, BTreeMap<String, String>>;
 

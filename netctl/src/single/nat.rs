@@ -9,13 +9,14 @@ mod stats;
 mod sweep;
 mod words;
 
+pub(crate) use self::stats::Counts;
 pub use self::{
     filter::{Filter, RuleName},
     flows::{Listed, flows},
     flush::{Flushed, flush},
     ls::{InForce, Rule, RuleKind, ls_forwards, ls_masquerades},
     rules::{Changed, Which, add_forward, add_masquerade, delete},
-    stats::{Counted, Drop, Stats, Table, stats},
+    stats::{Counted, Counters, Drop, Paths, Stats, Table, stats},
     sweep::sweep,
     words::{Both, Kind, Proto, State, Tuple},
 };

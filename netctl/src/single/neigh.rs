@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{Error, find, links, name_of};
 use crate::{
     model::{IfName, Place},
-    netlink::neigh,
+    netlink::{link, neigh},
     op::Mac,
     place::Places,
 };
@@ -38,15 +38,19 @@ pub fn ls(place: &Place, interface: Option<&IfName>) -> Result<Vec<Listed>, Erro
         None => None,
     };
     let mut all = neigh::dump(places.socket(place)?)?;
-    all.retain(|its| {
-        only.is_none_or(|index| its.index == index) && !matches!(its.state, libc::NUD_NONE | libc::NUD_NOARP)
-    });
+    all.retain(|its| only.is_none_or(|index| its.index == index));
+    Ok(listed(all, &links))
+}
+
+/// Those that need resolution, in that order.
+pub(crate) fn listed(mut all: Vec<neigh::Neighbour>, links: &[link::Link]) -> Vec<Listed> {
+    all.retain(|its| !matches!(its.state, libc::NUD_NONE | libc::NUD_NOARP));
     all.sort_by_key(|its| (its.index, its.address));
     let listed = |its: neigh::Neighbour| Listed {
         address: its.address,
-        interface: name_of(&links, its.index),
+        interface: name_of(links, its.index),
         mac: its.mac.map(Mac),
         state: its.state_name(),
     };
-    Ok(all.into_iter().map(listed).collect())
+    all.into_iter().map(listed).collect()
 }

@@ -27,7 +27,7 @@ pub struct Peer {
 }
 
 /// What is behind every link that something is behind, by the link's index.
-pub(super) fn resolve(place: &Place, links: &[Link], places: &mut Places) -> BTreeMap<u32, Peer> {
+pub(crate) fn resolve(place: &Place, links: &[Link], places: &mut Places) -> BTreeMap<u32, Peer> {
     let is_far = links.iter().any(|link| link.peer_netnsid.is_some());
     let others = if is_far { by_number(place, places) } else { BTreeMap::new() };
     let peer = |link: &Link| {

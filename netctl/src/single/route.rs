@@ -103,21 +103,25 @@ fn exactly(its: &route::Route, wanted: &RouteBy, links: &[link::Link]) -> RouteB
 pub fn ls(place: &Place) -> Result<Vec<Listed>, Error> {
     let mut places = Places::default();
     let links = links(&mut places, place)?;
-    let mut routes = route::dump(places.socket(place)?)?;
+    Ok(listed(route::dump(places.socket(place)?)?, &links))
+}
+
+/// Those of the main table, in that order.
+pub(crate) fn listed(mut routes: Vec<route::Route>, links: &[link::Link]) -> Vec<Listed> {
     routes.retain(route::Route::is_main);
     routes.sort_by_key(|its| (its.destination.addr().is_ipv6(), its.destination, its.metric));
     let listed = |its: route::Route| Listed {
         to: Destination(&its.destination).to_string(),
         kind: kind_name(its.kind),
         via: its.gateway,
-        interface: its.oif.map(|index| name_of(&links, index)),
+        interface: its.oif.map(|index| name_of(links, index)),
         multipath: its.multipath,
         protocol: protocol_name(its.protocol),
         scope: if its.destination.addr().is_ipv6() { "global" } else { scope_name(its.scope) },
         source: its.source,
         metric: its.metric.unwrap_or(0),
     };
-    Ok(routes.into_iter().map(listed).collect())
+    routes.into_iter().map(listed).collect()
 }
 
 /// As `ip route` has it.

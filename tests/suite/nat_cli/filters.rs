@@ -10,7 +10,7 @@ use super::type_in;
 fn filters(lab: &Lab) -> Value {
     let shown = type_in(lab, "--json show").json();
     let places = shown["places"].as_array().unwrap();
-    places.iter().find(|place| place["name"] == "router").unwrap()["nat"]["filters"].clone()
+    places.iter().find(|place| place["name"] == "router").unwrap()["nat"][0]["filters"].clone()
 }
 
 /// What is told of a chain, with or without rules.

@@ -36,6 +36,6 @@ fn row(its: &Listed) -> cells::Row {
 }
 
 /// There and back.
-pub(super) fn both(counted: Both) -> String {
+pub(in crate::cli) fn both(counted: Both) -> String {
     format!("{}/{}", counted.original, counted.reply)
 }

@@ -41,9 +41,9 @@ fn row(its: &Counted) -> cells::Row {
         cells::plain(its.rule.number.to_string()),
         cells::plain(its.rule.kind.as_str()),
         cells::plain(&*its.rule.text),
-        cells::plain(its.live.to_string()),
-        cells::plain(its.ended.to_string()),
-        cells::plain(both(its.packets)),
-        cells::plain(both(its.bytes)),
+        cells::plain(its.counters.live.to_string()),
+        cells::plain(its.counters.ended.to_string()),
+        cells::plain(both(its.counters.packets)),
+        cells::plain(both(its.counters.bytes)),
     ]
 }

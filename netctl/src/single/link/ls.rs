@@ -91,20 +91,35 @@ pub fn ls(place: &Place, filter: &Filter) -> Result<Vec<Listed>, Error> {
     let mut peers = peer::resolve(place, &all, &mut places);
     Ok(shown
         .into_iter()
-        .map(|link| Listed {
+        .map(|link| {
+            let peer = peers.remove(&link.index);
+            Listed::new(link, peer, &all, &learned)
+        })
+        .collect())
+}
+
+impl Listed {
+    /// A link of those of its place, and what the place's bridges have learned.
+    pub(crate) fn new(
+        link: link::Link,
+        peer: Option<Peer>,
+        all: &[link::Link],
+        learned: &[fdb::Entry],
+    ) -> Self {
+        Self {
             index: link.index,
             state: State::from(&link),
-            peer: peers.remove(&link.index),
-            master: link.master.map(|index| name_of(&all, index)),
+            peer,
+            master: link.master.map(|index| name_of(all, index)),
             mtu: link.mtu,
             mac: link.address.map(Mac),
             owner: owner_of(&link),
-            learned: behind(link.index, &learned),
+            learned: behind(link.index, learned),
             name: link.name,
             kind: link.kind,
             alias: link.alias,
-        })
-        .collect())
+        }
+    }
 }
 
 /// Each once, whatever VLAN it was seen in.

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{Gateway, gateways};
 use crate::{
     model::{Forward, IfName, Masquerade, Place, TopologyName},
-    nat::ebpf::maps::{Numbered, Tables},
+    nat::ebpf::maps::{Flow, Numbered, Tables},
     netlink::link,
     place::Places,
     single::Error,
@@ -112,7 +112,7 @@ fn ls<R>(
 ) -> Result<Vec<InForce<R>>, Error> {
     let mut listed = Vec::new();
     for gateway in gateways(place, directories)? {
-        let live = live(&gateway)?;
+        let live = live(&gateway.tables.flows()?);
         listed.extend(rules(&gateway)?.into_iter().map(|Numbered { id, rule }| InForce {
             gateway: gateway.place.clone(),
             topology: gateway.topology(),
@@ -125,13 +125,13 @@ fn ls<R>(
 }
 
 /// What the live connections of each rule have carried.
-pub(super) fn live(gateway: &Gateway) -> Result<BTreeMap<u32, Ended>, Error> {
+pub(super) fn live(flows: &[Flow]) -> BTreeMap<u32, Ended> {
     let mut by_rule: BTreeMap<u32, Ended> = BTreeMap::new();
-    for flow in gateway.tables.flows()? {
+    for flow in flows {
         let sum = by_rule.entry(flow.there.rule).or_default();
         *sum = sum.plus(&flow.carried());
     }
-    Ok(by_rule)
+    by_rule
 }
 
 /// All rules, in the order of their numbers.

@@ -1,11 +1,17 @@
 //! `netctl nat stats`: what has passed by each rule, and what was dropped.
 
-use netctl_ebpf::count::Path;
+use std::collections::BTreeMap;
+
+use netctl_ebpf::{
+    count::{Ended, Path},
+    reason::DropReason,
+};
 use serde::Serialize;
 
 use super::{Both, Gateway, Rule, gateways, ls::live};
 use crate::{
     model::{Place, TopologyName},
+    nat::ebpf::{self, maps::Tables},
     single::Error,
     state::Directories,
 };
@@ -27,12 +33,20 @@ pub struct Stats {
     pub drops: Vec<Drop>,
 }
 
-/// A rule and what has passed by it, from when it was put in force.
+/// A rule and its counters.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Counted {
     /// The rule.
     #[serde(flatten)]
     pub rule: Rule,
+    /// Its counters.
+    #[serde(flatten)]
+    pub counters: Counters,
+}
+
+/// What has passed by a rule, from when it was put in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Counters {
     /// Live connections.
     pub live: u64,
     /// Those that have ended.
@@ -81,24 +95,49 @@ pub fn stats(place: Option<&Place>, directories: &Directories) -> Result<Vec<Sta
 }
 
 fn count(gateway: &Gateway) -> Result<Stats, Error> {
-    let tables = &gateway.tables;
-    let by_rule = live(gateway)?;
+    let counts = Counts::read(&gateway.tables)?;
     let counted = |rule: &Rule| {
-        let live = by_rule.get(&rule.number).copied().unwrap_or_default();
-        let ended = tables.ended(rule.number)?;
-        let all = live.plus(&ended);
-        let (packets, bytes) = (all.packets.into(), all.bytes.into());
-        Ok(Counted { rule: rule.clone(), live: live.flows, ended: ended.flows, packets, bytes })
+        let counters = counts.of_rule(rule.number, &gateway.tables)?;
+        Ok(Counted { rule: rule.clone(), counters })
     };
-    let drops = tables.drops()?.into_iter();
     Ok(Stats {
         gateway: gateway.place.clone(),
         topology: gateway.topology(),
-        rules: gateway.rules.iter().map(counted).collect::<Result<_, Error>>()?,
-        table: Table { flows: tables.flows()?.len() as u64, max: tables.room()?.into() },
-        paths: Paths { kernel: tables.passed(Path::Kernel)?, shortcut: tables.passed(Path::Short)? },
-        drops: drops
-            .map(|(reason, packets)| Drop { reason: reason.id(), text: reason.text(), packets })
-            .collect(),
+        rules: gateway.rules.iter().map(counted).collect::<Result<_, ebpf::Error>>()?,
+        table: counts.table,
+        paths: counts.paths,
+        drops: counts.drops,
     })
+}
+
+/// What a gateway's tables have counted.
+pub(crate) struct Counts {
+    live: BTreeMap<u32, Ended>,
+    pub(crate) table: Table,
+    pub(crate) paths: Paths,
+    pub(crate) drops: Vec<Drop>,
+}
+
+impl Counts {
+    /// One look at all of them.
+    pub(crate) fn read(tables: &Tables) -> Result<Self, ebpf::Error> {
+        let flows = tables.flows()?;
+        let drop =
+            |(reason, packets): (DropReason, u64)| Drop { reason: reason.id(), text: reason.text(), packets };
+        Ok(Self {
+            live: live(&flows),
+            table: Table { flows: flows.len() as u64, max: tables.room()?.into() },
+            paths: Paths { kernel: tables.passed(Path::Kernel)?, shortcut: tables.passed(Path::Short)? },
+            drops: tables.drops()?.into_iter().map(drop).collect(),
+        })
+    }
+
+    /// Those of one rule.
+    pub(crate) fn of_rule(&self, number: u32, tables: &Tables) -> Result<Counters, ebpf::Error> {
+        let live = self.live.get(&number).copied().unwrap_or_default();
+        let ended = tables.ended(number)?;
+        let all = live.plus(&ended);
+        let (packets, bytes) = (all.packets.into(), all.bytes.into());
+        Ok(Counters { live: live.flows, ended: ended.flows, packets, bytes })
+    }
 }

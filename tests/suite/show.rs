@@ -1,0 +1,255 @@
+//! `netctl show`: what is there, what it is about, and what is no longer as it was made.
+
+use netctl_tests::lab::{Lab, Output, eventually, netctl};
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+#[track_caller]
+fn has_lines(said: &Output<'_>, lines: &[&str]) {
+    for line in lines {
+        assert!(said.stdout().lines().any(|its| its == *line), "no line {line:?} in {said}");
+    }
+}
+
+/// The place of that name in a document of `show`.
+fn place<'a>(document: &'a Value, name: &str) -> &'a Value {
+    let places = document["places"].as_array().unwrap();
+    places.iter().find(|place| place["name"] == name).unwrap_or_else(|| panic!("no {name} in {document}"))
+}
+
+fn mac(lab: &Lab, place: &str, link: &str) -> String {
+    let shown = lab.ns(place).run("ip", ["-j", "link", "show", link]).success().json();
+    shown[0]["address"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_topology_is_told_in_full_within_80_columns() {
+    let lab = Lab::quickstart();
+    lab.ns("red").run("ping", ["-c", "3", "-i", "0.1", "-W", "5", "203.0.113.2"]).success();
+    let said = lab.netctl(["show"]).success();
+    let red = mac(&lab, "red", "eth0");
+    has_lines(
+        &said,
+        &[
+            "quickstart is up, as it was made",
+            "red",
+            &format!("  eth0       up  {red}  to router:veth-red-br"),
+            "             192.168.15.1/24  fd15::1/64",
+            "  route      default via 192.168.15.5",
+            &format!(
+                "  veth-red-br   up  {}  to red:eth0, port of v-net-0",
+                mac(&lab, "router", "veth-red-br")
+            ),
+            &format!("                learned {red}"),
+            "  sysctl        net.ipv4.ip_forward = 1",
+            "  masquerade    192.168.15.0/24 out wan0",
+            "  masquerade    fd15::/64 out wan0                          no flows",
+            "  forward       203.0.113.1:8080/tcp to 192.168.15.2:80     no flows",
+        ],
+    );
+    assert!(said.stdout().contains("1 live and 0 ended flows, 3/3 packets, "), "{said}");
+    assert!(said.stdout().contains("1 of 131072 flows; packets: "), "{said}");
+    for line in said.stdout().lines() {
+        assert!(line.chars().count() <= 80, "{line:?} is too long");
+    }
+}
+
+#[test]
+fn the_document_has_it_all() {
+    let lab = Lab::quickstart();
+    lab.ns("red").run("ping", ["-c", "3", "-i", "0.1", "-W", "5", "203.0.113.2"]).success();
+    let document = lab.netctl(["show", "--json"]).success().json();
+    assert_eq!((&document["version"], &document["name"]), (&json!(1), &json!("quickstart")));
+    assert_eq!(
+        (&document["complete"], &document["drift"], &document["conflict"]),
+        (&json!(true), &json!([]), &Value::Null)
+    );
+    let names: Vec<_> = document["places"].as_array().unwrap().iter().map(|place| &place["name"]).collect();
+    assert_eq!(names, ["red", "blue", "router", "internet"]);
+    let router = place(&document, "router");
+    let port = &router["links"][1];
+    assert_eq!(
+        (&port["name"], &port["state"], &port["master"]),
+        (&json!("veth-red-br"), &json!("up"), &json!("v-net-0"))
+    );
+    assert_eq!((&port["peer"]["place"], &port["peer"]["interface"]), (&json!("red"), &json!("eth0")));
+    assert_eq!(port["learned"], json!([mac(&lab, "red", "eth0")]));
+    let nat = &router["nat"][0];
+    let masquerade = &nat["masquerades"][0];
+    let counters = ["live", "ended", "packets"].map(|key| masquerade[key].clone());
+    assert_eq!(counters, [json!(1), json!(0), json!({ "original": 3, "reply": 3 })], "{masquerade}");
+    assert_eq!(
+        (&nat["backend"], &nat["topology"], &nat["drops"]),
+        (&json!("ebpf"), &json!("quickstart"), &json!([]))
+    );
+    let paths = ["kernel", "shortcut"].map(|path| nat["paths"][path].as_u64().unwrap());
+    assert_eq!(paths.iter().sum::<u64>(), 6, "{nat}");
+    let route = &place(&document, "red")["routes"][0];
+    assert_eq!((&route["to"], &route["via"]), (&json!("default"), &json!("192.168.15.5")));
+    let neighbours = place(&document, "red")["neighbours"].as_array().unwrap();
+    assert!(neighbours.iter().any(|its| its["address"] == "192.168.15.5"), "{neighbours:?}");
+}
+
+#[test]
+fn a_namespace_or_a_link_can_be_shown_alone() {
+    let lab = Lab::quickstart();
+    for words in ["router", "-n router"] {
+        let said = lab.netctl(["show"].into_iter().chain(words.split(' '))).success();
+        has_lines(
+            &said,
+            &["router of quickstart, as it was made", "  route         203.0.113.0/24 dev wan0 by kernel"],
+        );
+        assert!(said.stdout().contains("masquerade") && !said.stdout().contains("internet is"), "{said}");
+    }
+    for words in ["show router:wan0", "-n router show wan0", "show -n router wan0"] {
+        let said = lab.netctl(words.split(' ')).success();
+        let first = format!("  wan0   up  {}  to internet:eth0, mtu 1500", mac(&lab, "router", "wan0"));
+        has_lines(&said, &["router:wan0 of quickstart, as it was made", &first]);
+        assert!(!said.stdout().contains("v-net-0") && !said.stdout().contains("masquerade"), "{said}");
+    }
+    lab.netctl(["ns", "add", "own"]).success();
+    lab.netctl("-n own link add bridge br0".split(' ')).success();
+    let document = lab.netctl(["show", "own", "--json"]).success().json();
+    assert_eq!((&document["name"], &document["drift"]), (&Value::Null, &json!([])));
+    assert_eq!(place(&document, "own")["links"][0]["name"], "br0");
+    assert_eq!(lab.netctl(["show", "own"]).success().stdout().lines().next(), Some("own"));
+    lab.netctl(["show", "host"]).success();
+}
+
+#[test]
+fn what_cannot_be_shown_is_told_with_the_next_step() {
+    let lab = Lab::quickstart();
+    for (words, error, hint) in [
+        (
+            "show office",
+            "there is neither a topology nor a namespace `office`",
+            "`netctl ls` lists the topologies that are up, `netctl ns ls` the namespaces",
+        ),
+        ("show roter", "there is neither a topology nor a namespace `roter`", "did you mean `router`?"),
+        ("show wan0", "there is neither a topology nor a namespace `wan0`", "did you mean `router:wan0`?"),
+        (
+            "show router:wan",
+            "show link `wan` in namespace `router`: there is no such interface",
+            "did you mean `wan0`?",
+        ),
+        ("show -n routr", "open namespace `routr`: there is no such namespace", "did you mean `router`?"),
+    ] {
+        let said = lab.netctl(words.split(' ')).fails(1);
+        assert_eq!(said.stderr(), format!("error: {error}\nhint: {hint}\n"));
+    }
+    let said = lab.netctl(["show", "--watch", "office"]).fails(2);
+    assert!(said.stderr().contains("`netctl show office --watch`"), "{said}");
+    lab.netctl(["down"]).success();
+    let said = lab.netctl(["show"]).fails(1);
+    assert!(said.stderr().contains("`netctl up` brings it up"), "{said}");
+}
+
+#[test]
+fn drift_is_named_in_its_place_and_gone_after_up() {
+    for (hand, place, line, change) in [
+        (
+            "ip -n router link set wan0 down",
+            "router",
+            "  ~  set link `wan0` in namespace `router` up",
+            "modify",
+        ),
+        (
+            "ip -n blue route del default",
+            "blue",
+            "  +  add route default via 192.168.15.5 in namespace `blue`",
+            "add",
+        ),
+        (
+            "ip -n red address del 192.168.15.1/24 dev eth0",
+            "red",
+            "  +  add address 192.168.15.1/24 to `eth0` in namespace `red`",
+            "add",
+        ),
+        (
+            "ip netns exec router sysctl -qw net.ipv4.ip_forward=0",
+            "router",
+            "  ~  set sysctl `net.ipv4.ip_forward` to `1` in namespace `router`",
+            "modify",
+        ),
+    ] {
+        let lab = Lab::quickstart();
+        lab.host().run("sh", ["-c", hand]).success();
+        let said = lab.netctl(["show"]).success();
+        has_lines(&said, &["quickstart is up, not as it was made; `netctl up` would", line]);
+        let alone = lab.netctl(["show", place]).success();
+        has_lines(&alone, &[&format!("{place} of quickstart, not as it was made; `netctl up` would")]);
+        assert!(alone.stdout().contains(&line[5..]), "{alone}");
+        has_lines(&lab.netctl(["show", "internet"]).success(), &["internet of quickstart, as it was made"]);
+        let document = lab.netctl(["show", "--json"]).success().json();
+        assert_eq!(document["drift"][0]["change"], change, "{hand}");
+        assert_eq!(document["drift"][0]["text"], line[5..], "{hand}");
+        lab.netctl(["up"]).success();
+        has_lines(&lab.netctl(["show"]).success(), &["quickstart is up, as it was made"]);
+    }
+}
+
+#[test]
+fn what_differs_is_shown_where_it_is() {
+    let lab = Lab::quickstart();
+    let router = lab.ns("router");
+    router.run("ip", ["link", "set", "wan0", "down"]).success();
+    router.run("sysctl", ["-q", "net.ipv4.ip_forward=0", "net.ipv4.conf.v-net-0.rp_filter=1"]).success();
+    router.run("ip", ["link", "set", "v-net-0", "mtu", "1400"]).success();
+    router.run("ip", ["route", "add", "blackhole", "198.51.100.0/24"]).success();
+    lab.host().run("ip", ["netns", "del", "blue"]).success();
+    let said = lab.netctl(["show"]).success();
+    let lines: Vec<Vec<_>> = said.stdout().lines().map(|line| line.split_whitespace().collect()).collect();
+    for line in [
+        "blue missing",
+        "sysctl net.ipv4.ip_forward = 0, not 1",
+        "sysctl net.ipv4.conf.v-net-0.rp_filter = 1: strict",
+        "route blackhole 198.51.100.0/24",
+    ] {
+        assert!(lines.contains(&line.split(' ').collect()), "no line {line:?} in {said}");
+    }
+    assert!(said.stdout().contains("bridge, mtu 1400\n"), "{said}");
+    assert!(said.stdout().lines().any(|line| line.starts_with("  wan0         down  ")), "{said}");
+    assert!(said.stdout().lines().any(|line| line.starts_with("  eth0  no-carrier  ")), "{said}");
+}
+
+#[test]
+fn watching_marks_what_changes_and_ends_when_it_is_gone() {
+    let lab = Lab::quickstart();
+    let mut watch = lab.start_netctl(["show", "router", "--watch", "0.1"]);
+    watch.wait_for("router of quickstart, as it was made");
+    lab.ns("router").run("ip", ["link", "set", "wan0", "down"]).success();
+    watch.wait_for("* ~             set link `wan0` in namespace `router` up");
+    watch.wait_for("* wan0          down");
+    lab.netctl(["down"]).success();
+    let said = watch.finish().success();
+    assert!(said.stdout().ends_with("router has gone\n"), "{said}");
+}
+
+#[test]
+fn watching_ends_in_good_order_when_asked_to() {
+    let lab = Lab::quickstart();
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let watch = lab.start_netctl(["show", "--watch", "0.1", "--json"]);
+        eventually("two documents", || watch.log().lines().count() > 2);
+        watch.signal(signal);
+        for line in watch.finish().success().stdout().lines() {
+            let document: Value = serde_json::from_str(line).unwrap();
+            assert_eq!(document["name"], "quickstart");
+        }
+    }
+}
+
+#[test]
+fn a_terminal_gets_its_first_screen_back() {
+    let lab = Lab::quickstart();
+    let command = format!(
+        "stty rows 10 cols 80; timeout --foreground -s INT 1 {} show --watch 0.2; echo; echo after",
+        netctl()
+    );
+    let said = lab.host().run("script", ["-qec", &command, "/dev/null"]).success();
+    let (on, off) = (said.stdout().find("\x1b[?1049h").unwrap(), said.stdout().find("\x1b[?1049l").unwrap());
+    assert!(on < off && said.stdout()[off..].contains("after"), "{said}");
+    let page = said.stdout()[on..off].split("\x1b[J").next().unwrap();
+    assert_eq!(page.lines().count(), 10, "{said}");
+    assert!(page.contains(" more lines"), "{said}");
+}
