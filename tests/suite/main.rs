@@ -21,6 +21,7 @@ mod flood;
 mod fragments;
 mod graph;
 mod host;
+mod json;
 mod lab;
 mod leaks;
 mod made;
