@@ -1,7 +1,7 @@
 //! `netctl up`: make the kernel match the file.
 
 use std::{
-    env, io,
+    env, fs, io,
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -179,8 +179,9 @@ fn invocation() -> String {
     shown.display().to_string()
 }
 
-/// Whether the shell finds this program by its name.
+/// Whether the shell finds this program by its name, be it by a link.
 pub(super) fn is_on_path() -> bool {
-    let Ok(this) = env::current_exe() else { return false };
-    env::var_os("PATH").is_some_and(|path| env::split_paths(&path).any(|dir| dir.join("netctl") == this))
+    let (Ok(this), Some(path)) = (env::current_exe(), env::var_os("PATH")) else { return false };
+    let mut found = env::split_paths(&path).filter_map(|dir| fs::canonicalize(dir.join("netctl")).ok());
+    found.next() == Some(this)
 }
