@@ -2,7 +2,7 @@
 //! what they name is looked for.
 //!
 //! A `console` block is a session. Lines that begin with `$ ` are typed, those below are what is printed, all of it: a
-//! line `…` stands for some that the page leaves out, and [`alike`](compare::alike) knows what is different every time. A
+//! line `…` stands for those that the page leaves out, and [`alike`](compare::alike) knows what is different every time. A
 //! command succeeds, or its comment says `exit status N`; one that ends with `&` goes on beside the others. A `toml` block
 //! whose first line is `# NAME.toml` is saved under that name. Blocks of other languages are for other occasions.
 
@@ -125,6 +125,14 @@ impl Page {
 
     fn numbered(&self) -> impl Iterator<Item = (usize, &str)> {
         (self.first_line..).zip(self.text.lines())
+    }
+}
+
+impl Block {
+    /// The name that it is saved under.
+    fn file(&self) -> Option<&str> {
+        let name = self.text.lines().next()?.strip_prefix("# ")?;
+        (self.language == "toml" && name.ends_with(".toml") && !name.contains(' ')).then_some(name)
     }
 }
 

@@ -29,6 +29,7 @@ mod mapping;
 mod nat_cli;
 mod nat_prog;
 mod offload;
+mod pages;
 mod path;
 mod ping;
 mod quickstart;

@@ -17,26 +17,23 @@ impl Lab {
             fs::create_dir(&bin).unwrap();
             symlink(fs::canonicalize(netctl()).unwrap(), bin.join("netctl")).unwrap();
         }
-        for block in page.blocks().iter().filter(|block| block.language == "toml") {
-            let name = block.text.lines().next().and_then(|line| line.strip_prefix("# "));
-            if let Some(name) = name.filter(|name| name.ends_with(".toml") && !name.contains(' ')) {
+        let mut servers: Vec<Option<Server<'_>>> = Vec::new();
+        let mut is_idle = true;
+        for block in page.blocks() {
+            if let Some(name) = block.file() {
                 self.file(name, &block.text);
             }
-        }
-        let steps = page.steps();
-        assert!(!steps.is_empty(), "{} shows no commands", page.path);
-        let mut servers: Vec<Option<Server<'_>>> = Vec::new();
-        for step in &steps {
-            let place = format!("{}:{}", page.path, step.line);
-            match step.command.strip_prefix("kill %") {
-                Some(number) => {
-                    let number: usize = number.parse().unwrap();
-                    drop(servers[number - 1].take());
+            for step in page.steps_of(&block) {
+                is_idle = false;
+                let place = format!("{}:{}", page.path, step.line);
+                match step.command.strip_prefix("kill %") {
+                    Some(number) => drop(servers[number.parse::<usize>().unwrap() - 1].take()),
+                    None if step.goes_on => servers.push(Some(self.begin(&step, &place))),
+                    None => self.take(&step, &place),
                 }
-                None if step.goes_on => servers.push(Some(self.begin(step, &place))),
-                None => self.take(step, &place),
             }
         }
+        assert!(!is_idle, "{} shows no commands", page.path);
     }
 
     fn take(&self, step: &Step, place: &str) {

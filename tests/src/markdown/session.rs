@@ -21,11 +21,14 @@ impl Page {
     /// The commands of all its sessions, in order.
     #[must_use]
     pub fn steps(&self) -> Vec<Step> {
-        let blocks = self.blocks();
-        blocks.iter().filter(|block| block.language == "console").flat_map(|b| self.session(b)).collect()
+        self.blocks().iter().flat_map(|block| self.steps_of(block)).collect()
     }
 
-    fn session(&self, block: &Block) -> Vec<Step> {
+    /// Those of one of its blocks; none if that is no session.
+    pub(super) fn steps_of(&self, block: &Block) -> Vec<Step> {
+        if block.language != "console" {
+            return Vec::new();
+        }
         let mut steps: Vec<Step> = Vec::new();
         let mut goes_over = false;
         for (line, text) in (block.line..).zip(block.text.lines()) {

@@ -1,0 +1,19 @@
+//! The pages whose sessions are typed as they stand.
+
+use netctl_tests::{lab::Lab, markdown::Page};
+
+#[test]
+fn the_tutorial_can_be_followed_from_its_first_command_to_its_last() {
+    let lab = Lab::new();
+    let before = lab.snapshot();
+    lab.follow(&Page::read("docs/tutorial.md"));
+    lab.assert_unchanged_since(&before);
+}
+
+#[test]
+fn the_sections_on_graph_and_ping_show_what_these_print() {
+    let lab = Lab::quickstart();
+    for section in ["graph", "ping"] {
+        lab.follow(&Page::read("docs/looking.md").section(section));
+    }
+}
