@@ -73,7 +73,8 @@ impl Way {
     }
 
     /// As aya's own build helper has them: the kernel's argument registers follow the host's architecture, and BTF
-    /// is made from debug info.
+    /// is made from debug info. But for one: the linker's own way to copy memory would have every few zeroes written by a
+    /// loop of bytes (`MaxStoresPerMemset` in LLVM's BPFISelLowering.cpp).
     fn rustflags(&self, verb: Verb) -> OsString {
         let linker = match self {
             Self::Nightly(nightly) => &nightly.linker,
@@ -82,7 +83,13 @@ impl Way {
         let mut linker_flag = OsString::from("-Clinker=");
         linker_flag.push(linker);
         let cfg = format!("--cfg=bpf_target_arch=\"{}\"", bpf_target_arch(ARCH));
-        let mut flags = vec![linker_flag, cfg.into(), "-Clink-arg=--btf".into(), "-Cdebuginfo=2".into()];
+        let mut flags = vec![
+            linker_flag,
+            cfg.into(),
+            "-Clink-arg=--btf".into(),
+            "-Clink-arg=--disable-expand-memcpy-in-order".into(),
+            "-Cdebuginfo=2".into(),
+        ];
         if verb == Verb::Check {
             flags.push("-Dwarnings".into());
         }
@@ -153,6 +160,7 @@ mod tests {
         let flags: Vec<&str> = flags.split('\x1f').collect();
         assert_eq!(flags[0], "-Clinker=/some where/bpf-linker");
         assert!(flags.contains(&"-Clink-arg=--btf"));
+        assert!(flags.contains(&"-Clink-arg=--disable-expand-memcpy-in-order"));
         assert!(!flags.contains(&"-Dwarnings"));
     }
 }
