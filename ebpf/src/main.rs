@@ -17,7 +17,7 @@ use aya_ebpf::{
     programs::{SockAddrContext, TcContext},
 };
 use netctl_ebpf::{count::Path, flow::hook, reason::DropReason};
-use prog::{Verdict, Work, fragments, inside, local, maps, parse, rewrite, shortcut, uplink};
+use prog::{Verdict, fragments, inside, local, maps, parse, rewrite, shortcut, uplink};
 
 /// TC egress of an uplink.
 #[classifier]
@@ -25,7 +25,7 @@ pub fn uplink_egress(ctx: TcContext) -> i32 {
     if shortcut::was_taken(&ctx) {
         return TC_ACT_UNSPEC;
     }
-    let action = run(&ctx, hook::EGRESS, uplink::egress, uplink::awaits_outwards);
+    let action = run(&ctx, hook::EGRESS, true, uplink::egress);
     shortcut::grant(&ctx);
     action
 }
@@ -34,7 +34,7 @@ pub fn uplink_egress(ctx: TcContext) -> i32 {
 #[classifier]
 pub fn uplink_ingress(ctx: TcContext) -> i32 {
     match shortcut::take_inwards(&ctx) {
-        TC_ACT_UNSPEC => run(&ctx, hook::INGRESS, uplink::ingress, uplink::awaits_inwards),
+        TC_ACT_UNSPEC => run(&ctx, hook::INGRESS, true, uplink::ingress),
         taken => taken,
     }
 }
@@ -55,43 +55,32 @@ pub fn port_egress(ctx: TcContext) -> i32 {
 /// TC ingress of an inside interface.
 #[classifier]
 pub fn inside_ingress(ctx: TcContext) -> i32 {
-    run(&ctx, hook::INGRESS, inside::ingress, uplink::awaits_inwards)
+    run(&ctx, hook::INGRESS, false, inside::ingress)
 }
 
 /// TC egress of an inside interface.
 #[classifier]
 pub fn inside_egress(ctx: TcContext) -> i32 {
-    run(&ctx, hook::EGRESS, inside::egress, |_, _| false)
+    run(&ctx, hook::EGRESS, false, inside::egress)
 }
 
-/// Parse, decide, rewrite. A part of a datagram does what the one with the ports did; `is_awaited` tells whether that one
-/// has to be waited for.
+/// Parse, decide, rewrite. A part of a datagram does what the one with the ports did.
 #[inline(always)]
 fn run(
     ctx: &TcContext,
     hook: u8,
-    decide: impl Fn(&TcContext, &mut Work) -> Result<Verdict, DropReason>,
-    is_awaited: impl Fn(&TcContext, &Work) -> bool,
+    is_uplink: bool,
+    decide: impl Fn(&TcContext) -> Result<Verdict, DropReason>,
 ) -> i32 {
-    let Some(work) = maps::work() else {
-        return TC_ACT_SHOT;
-    };
-    // SAFETY: the context is valid for the whole run of the program.
-    work.ifindex = unsafe { (*ctx.skb.skb).ifindex };
-    if !parse::parse(ctx, &mut work.packet) {
+    if !parse::parse(ctx) {
         return TC_ACT_UNSPEC;
     }
-    let fragment = work.packet.fragment;
-    let followed = if fragment.is_later() { fragments::follow(ctx, work, hook, is_awaited) } else { None };
-    let verdict = match followed {
+    let verdict = match fragments::follow(ctx, hook, is_uplink) {
         Some(verdict) => verdict,
-        None => decide(ctx, work).into(),
+        None => decide(ctx).into(),
     };
-    let mut done = rewrite::rewrite(ctx, work, verdict);
-    if fragment.is_first() {
-        done = fragments::lead(ctx, work, hook, done);
-    }
-    match done {
+    let done = rewrite::rewrite(ctx, verdict);
+    match fragments::lead(ctx, hook, done) {
         Verdict::Drop(reason) => {
             maps::count_drop(reason);
             TC_ACT_SHOT

@@ -13,6 +13,7 @@ pub(crate) mod masquerade;
 pub(crate) mod parse;
 pub(crate) mod rewrite;
 pub(crate) mod shortcut;
+pub(crate) mod step;
 pub(crate) mod sweep;
 pub(crate) mod uplink;
 pub(crate) mod verify;
@@ -60,6 +61,8 @@ pub(crate) struct Work {
     pub(crate) to: FlowKey,
     /// The flow to make.
     pub(crate) plan: flows::Plan,
+    /// Whether the flow's timer is to be set; its original half is then under [`Work::other`].
+    pub(crate) is_untimed: bool,
     /// The flow's [`Half::serial`].
     pub(crate) serial: u32,
     /// Room for the key of the other direction.

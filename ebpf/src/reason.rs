@@ -14,6 +14,15 @@ macro_rules! reasons {
             /// All of them, in the order of their numbers.
             pub const ALL: &[Self] = &[$(Self::$name),+];
 
+            /// The one with this number.
+            #[must_use]
+            pub const fn of(number: u32) -> Option<Self> {
+                match number {
+                    $($number => Some(Self::$name),)+
+                    _ => None,
+                }
+            }
+
             /// A word for machines.
             #[must_use]
             pub const fn id(self) -> &'static str {
@@ -73,6 +82,7 @@ mod tests {
     fn numbers_are_dense_and_words_are_unique() {
         for (index, reason) in DropReason::ALL.iter().enumerate() {
             assert_eq!(*reason as usize, index);
+            assert_eq!(DropReason::of(*reason as u32), Some(*reason));
             assert_eq!(DropReason::ALL.iter().filter(|other| other.id() == reason.id()).count(), 1);
         }
     }

@@ -25,7 +25,9 @@ use super::{
     flows::{self, CLOCK_MONOTONIC, EEXIST, Plan},
     kernel,
     maps::{self, BINDINGS, CONTACTS, FLOWS},
-    masquerade, sweep, uplink,
+    masquerade,
+    step::step,
+    sweep, uplink,
 };
 
 /// Gives the flow in `work.to`, whose outside address is chosen, the port of its inside endpoint's binding, which is made
@@ -137,10 +139,16 @@ extern "C" fn try_port(attempt: u64, search: *mut Search<'_>) -> i64 {
     1
 }
 
-/// Plans the flow of a packet that comes to an outside endpoint of a binding, as its filtering has it; false if it does
-/// not. What the filtering refuses is not answered, as the inside endpoint may yet send there (RFC 5382 REQ-4).
-#[inline(never)]
-pub(crate) fn inbound(ctx: &TcContext, work: &mut Work, kind: u8) -> Result<bool, DropReason> {
+step! {
+    /// Plans the flow of a packet that comes to an outside endpoint of a binding, as its filtering has it; false if it
+    /// does not. What the filtering refuses is not answered, as the inside endpoint may yet send there (RFC 5382 REQ-4).
+    inbound as plan_inbound(ctx, work, kind: u8) -> Result<bool, DropReason> {
+        plan(ctx, work, kind)
+    }
+}
+
+#[inline(always)]
+fn plan(ctx: &TcContext, work: &mut Work, kind: u8) -> Result<bool, DropReason> {
     let key = &work.packet.key;
     if work.packet.transport.refusal.is_some() || !matches!(key.proto, proto::TCP | proto::UDP) {
         return Ok(false);

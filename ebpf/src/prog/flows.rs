@@ -22,6 +22,7 @@ use super::{
     Verdict, Work, binding, forward, kernel,
     maps::{self, ENDED, FLOWS, UNANSWERED},
     parse::{Packet, Transport},
+    step::step,
     sweep, verify,
 };
 
@@ -77,19 +78,36 @@ fn is_reopened(half: &Half, proto: u8, transport: Transport, other: &FlowKey) ->
 
 /// What becomes of a known flow's packet, and notes that it passed; `None` if it belongs to no flow.
 #[inline(always)]
-pub(crate) fn follow(ctx: &TcContext, work: &mut Work, hook: u8) -> Option<Verdict> {
-    let half = find(ctx, work, hook)?;
-    touch(ctx, half, work.packet.transport.tcp_flags);
-    keep_timer(half, work);
-    // SAFETY: as in `find`.
-    let half = unsafe { &*half };
-    work.plan.rule = half.rule;
-    work.plan.generation = half.generation;
-    if half.kind == flow::kind::ROUTED {
-        return Some(Verdict::NotOurs);
+pub(crate) fn follow(ctx: &TcContext, hook: u8) -> Option<Verdict> {
+    let verdict = pass(ctx, hook)?;
+    set_timer_of(ctx);
+    Some(verdict)
+}
+
+/// Makes the flow that the packet opens; `work.to` becomes its tuple.
+#[inline(always)]
+pub(crate) fn open(ctx: &TcContext) -> Result<(), DropReason> {
+    make(ctx)?;
+    set_timer_of(ctx);
+    Ok(())
+}
+
+step! {
+    /// [`follow`], but for the flow's timer.
+    pass as follow_flow(ctx, work, hook: u8) -> Option<Verdict> {
+        let half = find(ctx, work, hook)?;
+        touch(ctx, half, work.packet.transport.tcp_flags);
+        ask_for_timer(half, work);
+        // SAFETY: as in `find`.
+        let half = unsafe { &*half };
+        work.plan.rule = half.rule;
+        work.plan.generation = half.generation;
+        if half.kind == flow::kind::ROUTED {
+            return Some(Verdict::NotOurs);
+        }
+        work.to = half.to;
+        Some(Verdict::Translate)
     }
-    work.to = half.to;
-    Some(Verdict::Translate)
 }
 
 /// Whether an inside endpoint's flow can go on by this uplink: it was made here, if the endpoint opened it, and its
@@ -173,13 +191,16 @@ pub(crate) fn check_opens(packet: &Packet) -> Result<(), DropReason> {
     }
 }
 
-/// Makes the flow that the packet opens; `work.to` becomes its tuple.
-///
+step! {
+    /// [`open`], but for the flow's timer.
+    make as open_flow(ctx, work) -> Result<(), DropReason> {
+        open_both(ctx, work)
+    }
+}
+
 /// The reply half goes in first: its key, not there yet, is the reservation of the port.
-///
-/// A function of its own: inlined where flows are made, it would be there several times.
-#[inline(never)]
-pub(crate) fn open(ctx: &TcContext, work: &mut Work) -> Result<(), DropReason> {
+#[inline(always)]
+fn open_both(ctx: &TcContext, work: &mut Work) -> Result<(), DropReason> {
     check_opens(&work.packet)?;
     // SAFETY: a helper without arguments.
     work.serial = unsafe { bpf_get_prandom_u32() };
@@ -300,7 +321,7 @@ fn account(half: *const Half) {
     }
 }
 
-/// Puts the original half beside its reply half and sets its timer. Where another CPU was faster, its flow is the one.
+/// Puts the original half beside its reply half and asks for its timer. Where another CPU was faster, its flow is the one.
 #[inline(always)]
 fn open_original(ctx: &TcContext, work: &mut Work) -> Result<(), DropReason> {
     fill(work, direction::ORIGINAL, tcp::remembered(work.packet.transport.tcp_flags));
@@ -317,10 +338,11 @@ fn open_original(ctx: &TcContext, work: &mut Work) -> Result<(), DropReason> {
     if unsafe { (*half).hook } != work.plan.hook {
         return Err(DropReason::NoPort); // The tuple is another flow's, at another hook.
     }
+    work.is_untimed = inserted.is_ok();
     if inserted.is_ok() {
         // SAFETY: as in `find`.
         wait_for_answer(unsafe { &mut *half }, &work.packet.key, &mut work.other);
-        start_timer(half, work.packet.key.proto);
+        work.other = work.packet.key;
     }
     touch(ctx, half, work.packet.transport.tcp_flags);
     // SAFETY: as in `find`.
@@ -364,7 +386,7 @@ fn wait_for_answer(half: &mut Half, key: &FlowKey, room: &mut FlowKey) {
 /// Ends the flow of `key` if it is the one that took `place` and nobody has answered, or nobody acknowledged the answer.
 #[inline(always)]
 fn forget_unanswered(key: &FlowKey, place: u32, room: &mut FlowKey) {
-    let Some(half) = FLOWS.get_ptr_mut(key) else { return };
+    let Some(half) = FLOWS.get_ptr(key) else { return };
     // SAFETY: as in `find`.
     let found = unsafe { &*half };
     if found.direction != direction::ORIGINAL || found.place != place {
@@ -377,9 +399,7 @@ fn forget_unanswered(key: &FlowKey, place: u32, room: &mut FlowKey) {
         proto::TCP => tcp::is_established(found.tcp_seen, is_answered),
         _ => is_answered,
     };
-    if is_known_to_both {
-        start_timer(half, key.proto);
-    } else {
+    if !is_known_to_both {
         end(key, half, room);
     }
 }
@@ -392,31 +412,31 @@ pub(crate) fn is_taken(ctx: &TcContext, reply_key: &FlowKey) -> bool {
         || kernel::has_socket(ctx, reply_key)
 }
 
-/// Sets the flow's timer if it could not be set before: the kernel allocates it without waiting, and may find no memory
-/// at that moment (`__bpf_async_init` in kernel/bpf/helpers.c). Tried again ever more seldom, by the count of packets.
+/// Asks for the flow's timer, which it may not have: the kernel allocates it without waiting, and may find no memory at
+/// that moment (`__bpf_async_init` in kernel/bpf/helpers.c). Ever more seldom, by the count of packets.
 #[inline(always)]
-fn keep_timer(half: *mut Half, work: &Work) {
+fn ask_for_timer(half: *const Half, work: &mut Work) {
     // SAFETY: as in `find`.
     let (packets, direction) = unsafe { ((*half).packets, (*half).direction) };
-    if packets & (packets - 1) != 0 {
-        return;
-    }
-    let proto = work.packet.key.proto;
-    if direction == direction::ORIGINAL {
-        start_timer(half, proto);
-    } else if let Some(original) = FLOWS.get_ptr_mut(&work.other) {
-        start_timer(original, proto);
+    work.is_untimed = packets & (packets - 1) == 0;
+    if work.is_untimed && direction == direction::ORIGINAL {
+        work.other = work.packet.key;
     }
 }
 
-/// Sets the flow's timer, or has the flow looked after in another way.
-#[inline(never)]
-fn start_timer(half: *mut Half, proto: u8) {
-    sweep::prepare();
-    // SAFETY: a live entry of FLOWS.
-    let lifetime = maps::timeouts().lifetime_ns(proto, unsafe { (*half).tcp_seen }, 0, false);
-    if !set_timer(half, lifetime) {
-        sweep::within(lifetime);
+step! {
+    /// Sets the flow's timer if that was asked for, or has the flow looked after in another way. A step of its own, since
+    /// the verifier goes through all that a timer does wherever one is set.
+    set_timer_of as time_flow(_ctx, work) -> () {
+        let half = if work.is_untimed { FLOWS.get_ptr_mut(&work.other) } else { None };
+        let Some(half) = half else { return };
+        sweep::prepare();
+        // SAFETY: a live entry of FLOWS.
+        let lifetime =
+            maps::timeouts().lifetime_ns(work.packet.key.proto, unsafe { (*half).tcp_seen }, 0, false);
+        if !set_timer(half, lifetime) {
+            sweep::within(lifetime);
+        }
     }
 }
 

@@ -25,32 +25,45 @@ use super::{
     Verdict, Work, kernel,
     maps::{self, DATAGRAMS, HELD},
     parse::Packet,
-    rewrite, uplink,
+    rewrite,
+    step::step,
+    uplink,
     verify::is_length,
 };
 
-/// What becomes of a part without ports; `None` if nothing is known of its datagram and nothing needs to be. `is_awaited`
-/// tells whether it has to be held where its datagram is unknown.
+step! {
+    /// What becomes of a part without ports; `None` if it has them, or nothing is known of its datagram and nothing needs
+    /// to be.
+    follow as follow_part(ctx, work, hook: u8, is_uplink: bool) -> Option<Verdict> {
+        if !work.packet.fragment.is_later() {
+            return None;
+        }
+        if hook == hook::INGRESS && !uplink::is_for_us(ctx) {
+            return Some(Verdict::NotOurs);
+        }
+        work.datagram = key(&work.packet, hook);
+        if let Some(known) = known(ctx, work) {
+            return Some(known);
+        }
+        if !is_awaited(ctx, work, hook, is_uplink) {
+            return None;
+        }
+        hold(ctx, &work.datagram);
+        // Another CPU may have had the one with the ports meanwhile, and this part is then not asked for again.
+        known(ctx, work).or(Some(Verdict::Drop(DropReason::Fragment)))
+    }
+}
+
+/// Whether a part of an unknown datagram waits for the one with the ports. Of what comes in, only what is for the gateway
+/// may be an answer, or for a forward. Of what leaves, the gateway's own does not: it sends that one first.
 #[inline(always)]
-pub(crate) fn follow(
-    ctx: &TcContext,
-    work: &mut Work,
-    hook: u8,
-    is_awaited: impl Fn(&TcContext, &Work) -> bool,
-) -> Option<Verdict> {
-    if hook == hook::INGRESS && !uplink::is_for_us(ctx) {
-        return Some(Verdict::NotOurs);
+fn is_awaited(ctx: &TcContext, work: &Work, hook: u8, is_uplink: bool) -> bool {
+    let key = &work.packet.key;
+    if hook == hook::INGRESS {
+        kernel::is_own(ctx, &key.dst, work.ifindex)
+    } else {
+        is_uplink && !kernel::is_own(ctx, &key.src, work.ifindex)
     }
-    work.datagram = key(&work.packet, hook);
-    if let Some(known) = known(ctx, work) {
-        return Some(known);
-    }
-    if !is_awaited(ctx, work) {
-        return None;
-    }
-    hold(ctx, &work.datagram);
-    // Another CPU may have had the one with the ports meanwhile, and this part is then not asked for again.
-    known(ctx, work).or(Some(Verdict::Drop(DropReason::Fragment)))
 }
 
 /// What is decided for the part's datagram.
@@ -80,10 +93,17 @@ fn translate(ctx: &TcContext, work: &mut Work, datagram: &Datagram) -> Result<Ve
     Ok(Verdict::Translate)
 }
 
-/// Notes what became of the part with the ports, so that the others follow it, and sends those on that are held. The last
-/// thing to be done with a packet: at egress the held ones run through this program meanwhile, and use its [`Work`].
-#[inline(never)]
-pub(crate) fn lead(ctx: &TcContext, work: &mut Work, hook: u8, done: Verdict) -> Verdict {
+step! {
+    /// Notes what became of the part with the ports, if the packet is that, so that the others follow it, and sends those
+    /// on that are held. The last thing to be done with a packet: at egress the held ones run through this program
+    /// meanwhile, and use its [`Work`].
+    lead as lead_parts(ctx, work, hook: u8, done: Verdict) -> Verdict {
+        if work.packet.fragment.is_first() { note(ctx, work, hook, done) } else { done }
+    }
+}
+
+#[inline(always)]
+fn note(ctx: &TcContext, work: &mut Work, hook: u8, done: Verdict) -> Verdict {
     work.datagram = key(&work.packet, hook);
     let (held, id_before) = match fresh(&work.datagram) {
         Some(known) if known.fate == fate::TRANSLATE => (0, Some(known.id)),

@@ -15,12 +15,20 @@ use netctl_ebpf::{
 use super::{
     Verdict, Work, kernel,
     maps::{self, FLOWS},
-    masquerade, parse, verify,
+    masquerade, parse,
+    step::step,
+    verify,
 };
 
-/// What becomes of an ICMP error about a known flow; `None` if the packet is no such thing.
+step! {
+    /// What becomes of an ICMP error about a known flow; `None` if the packet is no such thing.
+    follow as follow_error(ctx, work, hook: u8) -> Option<Verdict> {
+        translate(ctx, work, hook)
+    }
+}
+
 #[inline(always)]
-pub(crate) fn follow(ctx: &TcContext, work: &mut Work, hook: u8) -> Option<Verdict> {
+fn translate(ctx: &TcContext, work: &mut Work, hook: u8) -> Option<Verdict> {
     if !work.packet.transport.is_error || !parse::quote(ctx, &work.packet, &mut work.quote) {
         return None;
     }

@@ -14,49 +14,51 @@ use netctl_ebpf::{
 use super::{
     Verdict, Work, binding,
     flows::{self, Plan},
-    icmp,
     maps::{self, FLOWS},
     masquerade,
-    uplink::{forwarded, is_for_us},
+    step::step,
+    uplink::{forwarded, is_for_us, known},
 };
 
 /// From inside, before routing.
 #[inline(always)]
-pub(crate) fn ingress(ctx: &TcContext, work: &mut Work) -> Result<Verdict, DropReason> {
+pub(crate) fn ingress(ctx: &TcContext) -> Result<Verdict, DropReason> {
     if !is_for_us(ctx) {
         return Ok(Verdict::NotOurs);
     }
-    if let Some(verdict) = flows::follow(ctx, work, hook::INGRESS) {
+    if let Some(verdict) = known(ctx, hook::INGRESS) {
         return Ok(verdict);
     }
-    if let Some(verdict) = icmp::follow(ctx, work, hook::INGRESS) {
-        return Ok(verdict);
-    }
-    if !forwarded(ctx, work, kind::HAIRPIN)? && !binding::inbound(ctx, work, kind::HAIRPIN)? {
+    if !forwarded(ctx, kind::HAIRPIN)? && !binding::inbound(ctx, kind::HAIRPIN)? {
         return Ok(Verdict::NotOurs);
     }
-    flows::open(ctx, work)?;
+    flows::open(ctx)?;
     Ok(Verdict::Translate)
 }
 
 /// Back to the inside, after routing.
 #[inline(always)]
-pub(crate) fn egress(ctx: &TcContext, work: &mut Work) -> Result<Verdict, DropReason> {
-    if let Some(verdict) = flows::follow(ctx, work, hook::EGRESS) {
+pub(crate) fn egress(ctx: &TcContext) -> Result<Verdict, DropReason> {
+    if let Some(verdict) = known(ctx, hook::EGRESS) {
         return Ok(verdict);
     }
-    if let Some(verdict) = icmp::follow(ctx, work, hook::EGRESS) {
-        return Ok(verdict);
-    }
-    let Some(uplink) = called_by_outside_address(work) else {
+    if !plan(ctx)? {
         return Ok(Verdict::NotOurs);
-    };
-    if let Some(rule) = masquerade::rule(uplink, &work.packet.key.src) {
-        work.ifindex = uplink;
-        binding::bind(ctx, work, rule)?;
     }
-    flows::open(ctx, work)?;
+    flows::open(ctx)?;
     Ok(Verdict::Translate)
+}
+
+step! {
+    /// Plans the second flow of a packet that has a first; false if it has none.
+    plan as plan_hairpin(ctx, work) -> Result<bool, DropReason> {
+        let Some(uplink) = called_by_outside_address(work) else { return Ok(false) };
+        if let Some(rule) = masquerade::rule(uplink, &work.packet.key.src) {
+            work.ifindex = uplink;
+            binding::bind(ctx, work, rule)?;
+        }
+        Ok(true)
+    }
 }
 
 /// Plans the second flow of a packet that has a first; `None` if it has none. The half for the first one's answers knows

@@ -14,6 +14,7 @@ use super::{
     flows::{self, Plan},
     kernel,
     maps::{self, FLOWS, MASQUERADES},
+    step::step,
 };
 
 /// The rule for what leaves (or would leave) `source` by the uplink `ifindex`, in force or not.
@@ -28,9 +29,19 @@ pub(crate) fn is_closed_inside(ifindex: u32, address: &Addr) -> bool {
     rule(ifindex, address).is_some_and(|rule| rule.routed == 0)
 }
 
-/// Makes the flow that the packet opens from inside to outside by `rule`.
+step! {
+    /// Plans the flow of a packet that a rule covers; false if none does.
+    plan as plan_masquerade(ctx, work) -> Result<bool, DropReason> {
+        match rule(work.ifindex, &work.packet.key.src) {
+            Some(rule) => plan_by(ctx, work, rule).map(|()| true),
+            None => Ok(false),
+        }
+    }
+}
+
+/// Plans the flow that the packet opens from inside to outside by `rule`.
 #[inline(always)]
-pub(crate) fn open(ctx: &TcContext, work: &mut Work, rule: &MasqueradeRule) -> Result<(), DropReason> {
+fn plan_by(ctx: &TcContext, work: &mut Work, rule: &MasqueradeRule) -> Result<(), DropReason> {
     if !maps::is_live(rule.id, rule.generation) {
         return Err(DropReason::Changing);
     }
@@ -58,14 +69,19 @@ pub(crate) fn open(ctx: &TcContext, work: &mut Work, rule: &MasqueradeRule) -> R
         rule: rule.id,
         generation: rule.generation,
     };
-    binding::bind(ctx, work, rule)?;
-    flows::open(ctx, work)
+    binding::bind(ctx, work, rule)
 }
 
-/// Plans the flow of a packet of the gateway's own whose tuple a client's flow already has: the answers could not be told
-/// apart. False if it has none such.
+step! {
+    /// Plans the flow of a packet of the gateway's own whose tuple a client's flow already has: the answers could not be
+    /// told apart. False if it has none such.
+    is_taken_from_gateway as plan_own(_ctx, work) -> bool {
+        plan_of_gateway(work)
+    }
+}
+
 #[inline(always)]
-pub(crate) fn is_taken_from_gateway(work: &mut Work) -> bool {
+fn plan_of_gateway(work: &mut Work) -> bool {
     let key = &work.packet.key;
     if work.packet.transport.refusal.is_some() {
         return false;
@@ -91,27 +107,52 @@ pub(crate) fn is_taken_from_gateway(work: &mut Work) -> bool {
     true
 }
 
-/// Remembers a packet that a rule lets through from outside to inside, so that its answers are not taken for something
-/// to translate. Where there is nothing to remember it by, or no room, it passes all the same. If a forward has made the
-/// same of another packet, the two are told apart by another source port.
+/// What becomes of a packet from outside that nothing is known of. One that a rule lets through to the inside is
+/// remembered, so that its answers are not taken for something to translate. Where there is nothing to remember it by, or
+/// no room, it passes all the same. If a forward has made the same of another packet, the two are told apart by another
+/// source port.
 #[inline(always)]
-pub(crate) fn remember_routed(ctx: &TcContext, work: &mut Work, rule: &MasqueradeRule) -> Verdict {
-    let port = u16::from_be_bytes(work.packet.key.src_port);
-    work.to = work.packet.key;
-    work.plan = Plan {
-        pool: Pool::only(port),
-        own_source: false,
-        is_rules_source: false,
-        kind: kind::ROUTED,
-        hook: hook::INGRESS,
-        rule: rule.id,
-        generation: rule.generation,
-    };
-    if flows::open(ctx, work) != Err(DropReason::NoPort) {
-        return Verdict::NotOurs;
+pub(crate) fn let_in(ctx: &TcContext) -> Result<Verdict, DropReason> {
+    if !plan_as_it_is(ctx)? || flows::open(ctx) != Err(DropReason::NoPort) {
+        return Ok(Verdict::NotOurs);
     }
-    work.plan.pool = Pool::of(work.packet.key.proto, port, (0, 0), maps::local_ports());
-    work.plan.is_rules_source = true;
-    work.plan.kind = kind::INBOUND;
-    if flows::open(ctx, work).is_ok() { Verdict::Translate } else { Verdict::NotOurs }
+    let is_told_apart = plan_from_another_port(ctx) && flows::open(ctx).is_ok();
+    Ok(if is_told_apart { Verdict::Translate } else { Verdict::NotOurs })
+}
+
+step! {
+    /// Plans the flow of a packet for an inside network whose rule lets it in; false if it is for none.
+    plan_as_it_is as plan_routed(ctx, work) -> Result<bool, DropReason> {
+        let key = &work.packet.key;
+        let Some(rule) = rule(work.ifindex, &key.dst) else { return Ok(false) };
+        // The gateway's own address there is the gateway's business.
+        if kernel::is_own(ctx, &key.dst, work.ifindex) {
+            return Ok(false);
+        }
+        if rule.routed == 0 {
+            return Err(DropReason::Unsolicited);
+        }
+        work.to = *key;
+        work.plan = Plan {
+            pool: Pool::only(u16::from_be_bytes(key.src_port)),
+            own_source: false,
+            is_rules_source: false,
+            kind: kind::ROUTED,
+            hook: hook::INGRESS,
+            rule: rule.id,
+            generation: rule.generation,
+        };
+        Ok(true)
+    }
+}
+
+step! {
+    /// Plans the same flow with any source port.
+    plan_from_another_port as plan_told_apart(_ctx, work) -> bool {
+        let key = &work.packet.key;
+        work.plan.pool = Pool::of(key.proto, u16::from_be_bytes(key.src_port), (0, 0), maps::local_ports());
+        work.plan.is_rules_source = true;
+        work.plan.kind = kind::INBOUND;
+        true
+    }
 }

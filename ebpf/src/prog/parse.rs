@@ -3,6 +3,8 @@
 use aya_ebpf::programs::TcContext;
 use netctl_ebpf::{addr, flow::FlowKey, proto, reason::DropReason};
 
+use super::step::step;
+
 /// How long an Ethernet header is.
 pub(crate) const ETH_HLEN: u32 = 14;
 /// IPv4, as `__sk_buff` has a packet's protocol.
@@ -83,11 +85,17 @@ impl Transport {
     }
 }
 
-/// Reads the headers of `ctx`'s packet; false if it is no IP packet that the gateway's IP layer would see.
-///
-/// A function of its own: inlined, it would take room on its callers' stacks.
-#[inline(never)]
-pub(crate) fn parse(ctx: &TcContext, packet: &mut Packet) -> bool {
+step! {
+    /// Reads the headers of the packet; false if it is no IP packet that the gateway's IP layer would see.
+    parse as parse_packet(ctx, work) -> bool {
+        // SAFETY: the context is valid for the whole run of the program.
+        work.ifindex = unsafe { (*ctx.skb.skb).ifindex };
+        read(ctx, &mut work.packet)
+    }
+}
+
+#[inline(always)]
+fn read(ctx: &TcContext, packet: &mut Packet) -> bool {
     // SAFETY: the context is valid for the whole run of the program.
     let (protocol, vlan) = unsafe { ((*ctx.skb.skb).protocol, (*ctx.skb.skb).vlan_present) };
     if vlan != 0 {

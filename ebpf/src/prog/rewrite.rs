@@ -21,20 +21,22 @@ use netctl_ebpf::{
 use super::{
     Verdict, Work,
     parse::{Packet, Transport},
+    step::step,
 };
 
 /// Since 6.16: keeps `CHECKSUM_COMPLETE` right when an IPv6 address changes (include/uapi/linux/bpf.h).
 const BPF_F_IPV6: u64 = 1 << 7;
 
-/// Does what was decided, unless the kernel refuses.
-#[inline(always)]
-pub(crate) fn rewrite(ctx: &TcContext, work: &mut Work, verdict: Verdict) -> Verdict {
-    let done = match verdict {
-        Verdict::Translate => packet(ctx, &work.packet, &work.to),
-        Verdict::TranslateError => error(ctx, work),
-        Verdict::NotOurs | Verdict::Drop(_) => return verdict,
-    };
-    done.map(|()| verdict).into()
+step! {
+    /// Does what was decided, unless the kernel refuses.
+    rewrite as rewrite_packet(ctx, work, verdict: Verdict) -> Verdict {
+        let done = match verdict {
+            Verdict::Translate => packet(ctx, &work.packet, &work.to),
+            Verdict::TranslateError => error(ctx, work),
+            Verdict::NotOurs | Verdict::Drop(_) => return verdict,
+        };
+        done.map(|()| verdict).into()
+    }
 }
 
 /// Gives the packet the tuple `to`.
