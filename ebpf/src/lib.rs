@@ -11,6 +11,7 @@ pub mod binding;
 pub mod config;
 pub mod count;
 pub mod csum;
+pub mod event;
 pub mod flow;
 pub mod fragment;
 pub mod lease;
@@ -23,7 +24,7 @@ pub mod words;
 
 /// Version of everything two netctl binaries could disagree about in a pinned map: raise it with every change to a
 /// shared type's layout or meaning. Pins of another version are not used but replaced.
-pub const ABI_VERSION: u32 = 4;
+pub const ABI_VERSION: u32 = 5;
 
 /// Internet protocol numbers (IANA), and what a NAT has to know of each.
 ///

@@ -17,7 +17,7 @@ use aya_ebpf::{
     programs::{SockAddrContext, TcContext},
 };
 use netctl_ebpf::{count::Path, flow::hook, reason::DropReason};
-use prog::{Verdict, fragments, inside, local, maps, parse, rewrite, shortcut, uplink};
+use prog::{Verdict, events, fragments, inside, local, maps, parse, rewrite, shortcut, uplink};
 
 /// TC egress of an uplink.
 #[classifier]
@@ -83,6 +83,7 @@ fn run(
     match fragments::lead(ctx, hook, done) {
         Verdict::Drop(reason) => {
             maps::count_drop(reason);
+            events::tell_drop(ctx, reason as u8, hook);
             TC_ACT_SHOT
         }
         Verdict::Translate => {

@@ -1,6 +1,7 @@
 //! The programs, which run in the kernel.
 
 pub(crate) mod binding;
+pub(crate) mod events;
 pub(crate) mod flows;
 pub(crate) mod forward;
 pub(crate) mod fragments;

@@ -11,6 +11,7 @@ use aya_ebpf::{
 };
 use netctl_ebpf::{
     addr::{self, Addr},
+    event::{cause, what},
     flow::{self, FlowKey, Half, direction},
     ports::{self, Pool},
     proto,
@@ -19,7 +20,7 @@ use netctl_ebpf::{
 };
 
 use super::{
-    Verdict, Work, binding, forward, kernel,
+    Verdict, Work, binding, events, forward, kernel,
     maps::{self, ENDED, FLOWS, UNANSWERED},
     parse::{Packet, Transport},
     step::step,
@@ -49,14 +50,17 @@ fn find(ctx: &TcContext, work: &mut Work, hook: u8) -> Option<*mut Half> {
         return None;
     }
     work.other = half.to.reversed();
-    if !maps::is_live(half.rule, half.generation)
-        || is_reopened(half, work.packet.key.proto, transport, &work.other)
-        || !is_still_here(ctx, half_ptr, &work.packet.key.dst, work.ifindex, &mut work.to.src)
-    {
-        end(&work.packet.key, half_ptr, &work.other);
-        return None;
-    }
-    Some(half_ptr)
+    let cause = if !maps::is_live(half.rule, half.generation) {
+        cause::RULE
+    } else if is_reopened(half, work.packet.key.proto, transport, &work.other) {
+        cause::REOPENED
+    } else if !is_still_here(ctx, half_ptr, &work.packet.key.dst, work.ifindex, &mut work.to.src) {
+        cause::MOVED
+    } else {
+        return Some(half_ptr);
+    };
+    end(&work.packet.key, half_ptr, &work.other, cause);
+    None
 }
 
 /// Whether a SYN opens a new connection on the tuple of one that is over.
@@ -96,6 +100,13 @@ step! {
     /// [`follow`], but for the flow's timer.
     pass as follow_flow(ctx, work, hook: u8) -> Option<Verdict> {
         let half = find(ctx, work, hook)?;
+        // SAFETY: as in `find`.
+        unsafe {
+            let is_news = tcp::remembered(work.packet.transport.tcp_flags) & !(*half).tcp_seen != 0;
+            if is_news || (*half).packets == 0 {
+                events::tell_progress(work, &*half);
+            }
+        }
         touch(ctx, half, work.packet.transport.tcp_flags);
         ask_for_timer(half, work);
         // SAFETY: as in `find`.
@@ -274,7 +285,7 @@ fn reap(key: &FlowKey) -> bool {
     if maps::is_live(half.rule, half.generation) {
         return false;
     }
-    end(key, half, &half.to.reversed());
+    end(key, half, &half.to.reversed(), cause::RULE);
     // Of a flow that is only being made there is no more than this.
     let _ = FLOWS.remove(key);
     true
@@ -285,7 +296,7 @@ fn reap(key: &FlowKey) -> bool {
 /// Another CPU may do so at the same time, and a new flow may have the same keys by then. Who takes away the half of the
 /// answers ends the flow, and a half that has lost its other is left to its timer.
 #[inline(never)]
-fn end(key: &FlowKey, half: *const Half, other_key: &FlowKey) {
+fn end(key: &FlowKey, half: *const Half, other_key: &FlowKey, cause: u8) {
     let Some(other) = FLOWS.get_ptr(other_key) else { return };
     // SAFETY: as in `find`.
     let (is_its_other, is_original) =
@@ -296,6 +307,9 @@ fn end(key: &FlowKey, half: *const Half, other_key: &FlowKey) {
     account(half);
     account(other);
     let (original_key, reply_key) = if is_original { (key, other_key) } else { (other_key, key) };
+    let (there, back) = if is_original { (half, other) } else { (other, half) };
+    // SAFETY: as in `find`.
+    unsafe { events::tell(what::ENDED, cause, original_key, &*there, &*back) };
     if FLOWS.remove(reply_key).is_ok() {
         let _ = FLOWS.remove(original_key);
     }
@@ -340,6 +354,10 @@ fn open_original(ctx: &TcContext, work: &mut Work) -> Result<(), DropReason> {
     }
     work.is_untimed = inserted.is_ok();
     if inserted.is_ok() {
+        if let Some(other) = FLOWS.get_ptr(&work.other) {
+            // SAFETY: as in `find`.
+            unsafe { events::tell(what::NEW, 0, &work.packet.key, &*half, &*other) };
+        }
         // SAFETY: as in `find`.
         wait_for_answer(unsafe { &mut *half }, &work.packet.key, &mut work.other);
         work.other = work.packet.key;
@@ -400,7 +418,7 @@ fn forget_unanswered(key: &FlowKey, place: u32, room: &mut FlowKey) {
         _ => is_answered,
     };
     if !is_known_to_both {
-        end(key, half, room);
+        end(key, half, room, cause::CROWDED);
     }
 }
 
@@ -483,8 +501,9 @@ pub(super) fn keep(key: &FlowKey, half: *const Half) -> Option<u64> {
         let lifetime = maps::timeouts().lifetime_ns(key.proto, (*half).tcp_seen, seen, answered);
         let deadline = (*half).last_seen_ns.max((*other).last_seen_ns) + lifetime;
         let now = kernel::now_ns();
-        if now >= deadline || !maps::is_live((*half).rule, (*half).generation) {
-            end(key, half, &other_key);
+        let is_live = maps::is_live((*half).rule, (*half).generation);
+        if now >= deadline || !is_live {
+            end(key, half, &other_key, if is_live { cause::TIME } else { cause::RULE });
             return None;
         }
         binding::keep(key, &*half, deadline - now);

@@ -2,7 +2,7 @@
 
 use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC,
-    btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, PerCpuHashMap},
+    btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf},
     helpers::generated::bpf_get_smp_processor_id,
     macros::btf_map,
 };
@@ -11,6 +11,7 @@ use netctl_ebpf::{
     binding::{Binding, BindingKey, ContactKey},
     config::{Config, Timeouts},
     count::{self, Ended, Path},
+    event::{Event, Listener, Quota, RING_BYTES},
     flow::{FlowKey, Half},
     fragment::{Datagram, DatagramKey, Held, HeldKey},
     local::{Peer, PeerKey},
@@ -18,7 +19,7 @@ use netctl_ebpf::{
     rule::{AllowKey, ForwardKey, ForwardRule, MasqueradeKey, MasqueradeRule},
 };
 
-use super::{Work, shortcut::Passage};
+use super::{Work, kernel, shortcut::Passage};
 
 const ON_DEMAND: usize = BPF_F_NO_PREALLOC as usize;
 
@@ -94,6 +95,22 @@ static DROPS: PerCpuArray<u64, { reason::SLOTS }> = PerCpuArray::new();
 #[btf_map]
 static PATHS: PerCpuArray<u64, { count::PATHS as usize }> = PerCpuArray::new();
 
+/// What a listener hears.
+#[btf_map]
+pub(crate) static EVENTS: RingBuf<Event, RING_BYTES> = RingBuf::new();
+
+/// The one [`Listener`].
+#[btf_map]
+pub(crate) static LISTENER: Array<Listener, 1> = Array::new();
+
+/// What was told of drops, by [`DropReason`].
+#[btf_map]
+static QUOTAS: PerCpuArray<Quota, { reason::SLOTS }> = PerCpuArray::new();
+
+/// Events that [`EVENTS`] had no room for.
+#[btf_map]
+static LOST: PerCpuArray<u64, 1> = PerCpuArray::new();
+
 /// Room for some [`Passage`]s a CPU, opaque to the kernel's BTF: a network card's driver hands 64 packets on at once, and
 /// few of them are to share a place.
 #[btf_map]
@@ -135,6 +152,23 @@ pub(crate) fn local_ports() -> (u16, u16) {
 pub(crate) fn count_drop(reason: DropReason) {
     if let Some(count) = DROPS.get_ptr_mut(reason as u32) {
         // SAFETY: a per-CPU slot that the verifier has checked; nothing else on this CPU writes it meanwhile.
+        unsafe { *count = (*count).wrapping_add(1) };
+    }
+}
+
+/// Whether a listener is to hear of one more packet dropped for the reason of this number.
+#[inline(always)]
+pub(crate) fn may_tell(reason: u8) -> bool {
+    let Some(quota) = QUOTAS.get_ptr_mut(reason.into()) else { return false };
+    // SAFETY: as in `count_drop`.
+    unsafe { (*quota).takes(kernel::now_ns()) }
+}
+
+/// Counts an event that nobody will hear of.
+#[inline(always)]
+pub(crate) fn count_lost() {
+    if let Some(count) = LOST.get_ptr_mut(0) {
+        // SAFETY: as in `count_drop`; a timer that ends flows may come in between, and then one is not counted.
         unsafe { *count = (*count).wrapping_add(1) };
     }
 }

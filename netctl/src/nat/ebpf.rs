@@ -278,8 +278,12 @@ impl Pins {
         self.gateway.join("changing")
     }
 
+    fn maps(&self) -> PathBuf {
+        self.version(ABI_VERSION).join("maps")
+    }
+
     fn map(&self, name: &str) -> PathBuf {
-        self.version(ABI_VERSION).join("maps").join(name)
+        self.maps().join(name)
     }
 
     /// Where a build's programs are.

@@ -31,7 +31,7 @@ use super::{Build, Error, Pins, make_parent, remove_tree};
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/netctl.bpf.o"));
 
 /// Every map of the object that outlives a build. What is not here, each build has of its own.
-const MAPS: [&str; 17] = [
+const MAPS: [&str; 21] = [
     "FLOWS",
     "SWEEP",
     "UNANSWERED",
@@ -49,6 +49,10 @@ const MAPS: [&str; 17] = [
     "PEERS",
     "DROPS",
     "PATHS",
+    "EVENTS",
+    "LISTENER",
+    "QUOTAS",
+    "LOST",
 ];
 
 /// What the programs are told when they are loaded.

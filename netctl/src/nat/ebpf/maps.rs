@@ -5,6 +5,7 @@
 mod batch;
 mod behaviour;
 mod bindings;
+pub mod events;
 mod flows;
 mod rules;
 

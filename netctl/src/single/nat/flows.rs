@@ -6,13 +6,12 @@ use netctl_ebpf::{
     config::Timeouts,
     flow::{FlowKey, kind},
 };
-use nix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 
 use super::{Both, Filter, Gateway, Kind, Proto, Rule, State, Tuple, gateways};
 use crate::{
     model::{Place, TopologyName},
-    nat::ebpf::maps::Flow,
+    nat::ebpf::maps::{Flow, events::monotonic_ns},
     single::Error,
     state::Directories,
 };
@@ -125,12 +124,6 @@ fn left(flow: &Flow, timeouts: &Timeouts, now_ns: u64) -> Duration {
     let lifetime_ns = timeouts.lifetime_ns(flow.original.proto, there.tcp_seen, back.tcp_seen, answered);
     let deadline_ns = there.last_seen_ns.max(back.last_seen_ns).saturating_add(lifetime_ns);
     Duration::from_nanos(deadline_ns.saturating_sub(now_ns))
-}
-
-/// The clock that the programs read.
-fn monotonic_ns() -> u64 {
-    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from).unwrap_or_default();
-    u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
