@@ -7,6 +7,7 @@
 
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+pub mod listen;
 #[cfg(test)]
 mod live;
 mod reply;
