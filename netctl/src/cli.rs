@@ -11,6 +11,7 @@ mod graph;
 mod link;
 mod ls;
 mod man;
+mod monitor;
 mod namespace;
 mod nat;
 mod neigh;
@@ -41,7 +42,8 @@ use self::{failure::Failure, print::Printer};
 struct Cli {
     #[command(flatten)]
     global: Global,
-    /// Act in this namespace, as in `ip -n`: for show, link, addr, route, neigh, sysctl and nat, which take it anywhere
+    /// Act in this namespace, as in `ip -n`: for show, link, addr, route, neigh, sysctl, nat and monitor, which take it
+    /// anywhere
     #[arg(short = 'n', long = "netns", value_name = "NS", value_parser = namespace::place)]
     before_verb: Option<Place>,
     #[command(subcommand)]
@@ -85,6 +87,9 @@ enum Verb {
     /// Ping from every namespace to every other, and try the forwarded ports; exit 3 if one fails that should not
     #[command(after_help = ping::EXAMPLES)]
     Ping(ping::Args),
+    /// Tell what happens as it happens: links, addresses, routes, neighbours, flows, dropped packets
+    #[command(after_help = monitor::EXAMPLES)]
+    Monitor(monitor::Args),
     /// Say what this machine can and cannot do, what is in the way of what is up, and what to do about it
     #[command(after_help = doctor::EXAMPLES)]
     Doctor(doctor::Args),
@@ -145,7 +150,8 @@ impl Verb {
             | Self::Route(_)
             | Self::Neigh(_)
             | Self::Sysctl(_)
-            | Self::Nat(_) => return None,
+            | Self::Nat(_)
+            | Self::Monitor(_) => return None,
         })
     }
 }
@@ -212,6 +218,7 @@ fn run(cli: &Cli, printer: &mut Printer) -> Result<Exit, Failure> {
         Verb::Show(args) => show::run(args, place, &directories, printer),
         Verb::Graph(args) => graph::run(args, &directories, printer),
         Verb::Ping(args) => ping::run(args, &directories, printer),
+        Verb::Monitor(args) => monitor::run(args, place, &directories, printer),
         Verb::Doctor(args) => doctor::run(args, &directories, printer),
         Verb::Schema => schema::run(printer),
         Verb::Completions(args) => completions::run(args, printer),

@@ -20,6 +20,7 @@ pub mod graph;
 pub mod holder;
 pub mod interrupt;
 pub mod model;
+pub mod monitor;
 pub mod nat;
 pub mod netlink;
 pub mod netns;

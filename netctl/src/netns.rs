@@ -34,7 +34,7 @@ use nix::{
 use crate::model::NetnsName;
 
 /// Where the names are, iproute2's `NETNS_RUN_DIR`.
-const RUN_DIR: &str = "/run/netns";
+pub(crate) const RUN_DIR: &str = "/run/netns";
 /// The calling thread's network namespace; `/proc/self` would be the main thread's.
 const OWN: &str = "/proc/thread-self/ns/net";
 
@@ -275,6 +275,13 @@ impl Netns {
     /// Those of [`Netns::list`].
     pub fn list_stale() -> Result<Vec<NetnsName>, NetnsError> {
         names(|path| !is_namespace(path))
+    }
+
+    /// Which namespace has this name now, if one has.
+    #[must_use]
+    pub fn identity_of(name: &NetnsName) -> Option<Identity> {
+        let path = path_of(name);
+        if is_namespace(&path) { Identity::of(&path).ok() } else { None }
     }
 
     /// Which namespace this is.

@@ -179,7 +179,7 @@ impl Directories {
         serde_json::from_str(&text).map(Some).map_err(|source| Error::Record { path, source })
     }
 
-    fn record_path(&self, topology: &TopologyName) -> PathBuf {
+    pub(crate) fn record_path(&self, topology: &TopologyName) -> PathBuf {
         self.run.join(format!("{topology}.json"))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use netctl::{doctor, down, model, netns::NetnsError, ping, show, single, state, up};
+use netctl::{doctor, down, model, monitor, netns::NetnsError, ping, show, single, state, up};
 
 use super::{Exit, words};
 
@@ -28,6 +28,8 @@ pub(super) enum Failure {
     #[error(transparent)]
     Ping(#[from] ping::Error),
     #[error(transparent)]
+    Monitor(#[from] monitor::Error),
+    #[error(transparent)]
     Doctor(#[from] doctor::Error),
     #[error(transparent)]
     State(#[from] state::Error),
@@ -39,6 +41,8 @@ pub(super) enum Failure {
     Words(#[from] words::Error),
     #[error("run `{command}`: {source}")]
     Command { command: String, source: io::Error },
+    #[error("begin to listen: {0}")]
+    Runtime(io::Error),
     #[error("write the output: {0}")]
     Output(#[from] io::Error),
 }
@@ -50,16 +54,22 @@ impl Failure {
             Self::TwoFiles { .. } => Some("say which one is meant".to_owned()),
             Self::Name { .. } => Some("begin the file with `name = \"NAME\"`".to_owned()),
             Self::Spec(error) => error.hint(),
-            Self::Up(error) | Self::Ping(ping::Error::Up(error)) | Self::Down(down::Error::Up(error)) => {
-                error.hint()
-            }
+            Self::Up(error)
+            | Self::Ping(ping::Error::Up(error))
+            | Self::Monitor(monitor::Error::Up(error))
+            | Self::Down(down::Error::Up(error)) => error.hint(),
             Self::Single(error) => error.hint(),
             Self::Words(error) => error.hint(),
             Self::Show(error) => error.hint(),
-            Self::Ping(ping::Error::NotUp(_)) | Self::Doctor(doctor::Error::NotUp(_)) => {
+            Self::Ping(ping::Error::NotUp(_))
+            | Self::Monitor(monitor::Error::NotUp(_))
+            | Self::Doctor(doctor::Error::NotUp(_)) => {
                 Some("`netctl ls` lists the topologies that are up".to_owned())
             }
-            Self::Netns(NetnsError::NotFound { .. }) => {
+            Self::Monitor(monitor::Error::Busy(_)) => {
+                Some("with `--only link,address,route,neighbour` several may listen".to_owned())
+            }
+            Self::Netns(NetnsError::NotFound { .. }) | Self::Monitor(monitor::Error::NoPlace(_)) => {
                 Some("`netctl ns ls` lists the namespaces".to_owned())
             }
             _ => None,

@@ -104,6 +104,22 @@ impl Printer {
         Screen::new(self)
     }
 
+    /// Prints one of many documents, as it comes: a line of JSON, or `text` for people. That nobody reads any more is told,
+    /// as there is no more to do then.
+    pub(super) fn stream(
+        &mut self,
+        document: &impl Serialize,
+        text: impl FnOnce(&mut Self) -> io::Result<()>,
+    ) -> Result<(), Failure> {
+        if self.json {
+            serde_json::to_writer(&mut self.out, document).map_err(io::Error::from)?;
+            writeln!(self.out)?;
+        } else {
+            text(self)?;
+        }
+        Ok(self.out.flush()?)
+    }
+
     /// A bar for what may last: on a terminal, and not beside JSON.
     pub(super) fn progress(&self) -> Progress {
         Progress::start(!self.json && !self.quiet && io::stderr().is_terminal())

@@ -9,7 +9,6 @@ mod stats;
 mod sweep;
 mod words;
 
-pub(crate) use self::stats::Counts;
 pub use self::{
     filter::{Filter, RuleName},
     flows::{Listed, flows},
@@ -20,6 +19,7 @@ pub use self::{
     sweep::sweep,
     words::{Both, Kind, Proto, State, Tuple},
 };
+pub(crate) use self::{ls::rules, stats::Counts};
 use super::{Error, open};
 use crate::{
     model::{Place, TopologyName},
@@ -66,7 +66,7 @@ fn gateways(place: Option<&Place>, directories: &Directories) -> Result<Vec<Gate
 
 fn look(gateway: Pinned, places: &mut Places, directories: &Directories) -> Result<Gateway, Error> {
     let tables = Tables::open(&gateway.pins(&directories.bpffs))?;
-    let rules = ls::rules(&gateway.place, &tables, places)?;
+    let rules = rules(&gateway.place, &tables, places)?;
     let Pinned { place, owner } = gateway;
     Ok(Gateway { place, owner, tables, rules })
 }

@@ -135,7 +135,7 @@ pub(super) fn live(flows: &[Flow]) -> BTreeMap<u32, Ended> {
 }
 
 /// All rules, in the order of their numbers.
-pub(super) fn rules(place: &Place, tables: &Tables, places: &mut Places) -> Result<Vec<Rule>, Error> {
+pub(crate) fn rules(place: &Place, tables: &Tables, places: &mut Places) -> Result<Vec<Rule>, Error> {
     let masquerades = tables.masquerades(&names(place, places)?)?.into_iter().map(Rule::from);
     let mut rules: Vec<Rule> = masquerades.chain(tables.forwards()?.into_iter().map(Rule::from)).collect();
     rules.sort_by_key(|rule| rule.number);

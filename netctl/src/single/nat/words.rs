@@ -134,7 +134,7 @@ impl Kind {
     }
 
     /// The kind of a flow, as the table numbers it.
-    pub(super) const fn of(number: u8) -> Self {
+    pub(crate) const fn of(number: u8) -> Self {
         match number {
             kind::FORWARD => Self::Forward,
             kind::HAIRPIN | kind::HAIRPIN_SOURCE => Self::Hairpin,

@@ -1,0 +1,204 @@
+//! Events as lines for people: the time of day, the place, what it is about, what became of it, and the object.
+
+use anstyle::Style;
+use jiff::tz::TimeZone;
+use netctl::{
+    model::Place,
+    monitor::event::{Event, Flow, Link, Object, Route, What},
+};
+
+use super::super::{Printer, print};
+
+/// How wide the places' column is: it grows with them.
+#[derive(Default)]
+pub(super) struct Columns {
+    place: usize,
+}
+
+impl Columns {
+    pub(super) fn line(&mut self, event: &Event, printer: &Printer) -> String {
+        let place = event.place.as_ref().map(ToString::to_string).unwrap_or_default();
+        let named = match &event.object {
+            Object::Started(started) => started.places.iter().map(|place| place.to_string().len()).max(),
+            _ => None,
+        };
+        self.place = self.place.max(place.chars().count()).max(named.unwrap_or(0));
+        let time = event.time.to_zoned(TimeZone::system()).strftime("%H:%M:%S.%3f").to_string();
+        let cell = |style: Style, text: &str, width: usize| {
+            let padding = " ".repeat(width.saturating_sub(text.chars().count()) + 2);
+            format!("{}{padding}", printer.paint(style, text))
+        };
+        [
+            cell(print::FAINT, &time, 12),
+            cell(print::NAME, &place, self.place),
+            cell(Style::new(), event.kind.as_str(), 9),
+            cell(style(event.what), event.what.as_str(), 11),
+            words(event),
+        ]
+        .concat()
+    }
+}
+
+fn style(what: What) -> Style {
+    match what {
+        What::Added | What::New | What::Established | What::Answered | What::Started => print::GOOD,
+        What::Changed => print::CHANGED,
+        What::Removed | What::Dropped | What::LeftOut | What::Lost => print::BAD,
+        What::Closed | What::Expired | What::Ended => print::FAINT,
+    }
+}
+
+fn words(event: &Event) -> String {
+    match &event.object {
+        Object::Link(link) => match &event.before {
+            Some(Object::Link(before)) => changed_link(before, link),
+            _ => described_link(link),
+        },
+        Object::Address(address) => format!("{} at {}", address.address, address.interface),
+        Object::Route(route) => match &event.before {
+            Some(Object::Route(before)) => {
+                format!("{}, was {}", described_route(route), described_route(before))
+            }
+            _ => described_route(route),
+        },
+        Object::Neighbour(neighbour) => {
+            let (address, interface) = (neighbour.address, &neighbour.interface);
+            match &neighbour.mac {
+                Some(mac) => format!("{address} at {interface} is {mac}"),
+                None => format!("{address} at {interface} does not answer"),
+            }
+        }
+        Object::Flow(flow) => described_flow(flow, event.what),
+        Object::Drop(drop) => {
+            format!(
+                "{} {} at {} {}: {}",
+                drop.protocol, drop.packet, drop.interface, drop.direction, drop.text
+            )
+        }
+        Object::LeftOut(more) => format!("{} more: {}", count(more.packets, "packet"), more.text),
+        Object::Named(named) => named.name.clone(),
+        Object::Lost(lost) => {
+            let kinds: Vec<_> = lost.kinds.iter().map(|kind| kind.as_str()).collect();
+            let events = lost.events.map_or_else(|| "events".to_owned(), |events| count(events, "event"));
+            format!("{events} ({}): {}", kinds.join(", "), lost.why)
+        }
+        Object::Started(started) => {
+            let to = started.topology.as_ref().map(|name| format!("{name}: ")).unwrap_or_default();
+            let gateways = match names(&started.gateways) {
+                none if none.is_empty() => String::new(),
+                gateways => format!("; flows and drops of {gateways}"),
+            };
+            format!("{to}{}{gateways}", names(&started.places))
+        }
+    }
+}
+
+fn names(places: &[Place]) -> String {
+    places.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn count(number: u64, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+}
+
+fn state(link: &Link) -> &'static str {
+    match (link.up, link.carrier) {
+        (true, true) => "up",
+        (true, false) => "no-carrier",
+        (false, _) => "down",
+    }
+}
+
+fn described_link(link: &Link) -> String {
+    let kind = link.kind.as_ref().map(|kind| format!(" {kind}")).unwrap_or_default();
+    let master = link.master.as_ref().map(|master| format!(" in {master}")).unwrap_or_default();
+    format!("{}{kind}{master} {} mtu {}", link.name, state(link), link.mtu)
+}
+
+/// What is another now than before.
+fn changed_link(before: &Link, link: &Link) -> String {
+    let master = |link: &Link| link.master.clone().unwrap_or_else(|| "none".to_owned());
+    let mac = |link: &Link| link.mac.clone().unwrap_or_else(|| "none".to_owned());
+    let changes = [
+        ("", state(before).to_owned(), state(link).to_owned()),
+        ("name ", before.name.clone(), link.name.clone()),
+        ("mtu ", before.mtu.to_string(), link.mtu.to_string()),
+        ("bridge ", master(before), master(link)),
+        ("mac ", mac(before), mac(link)),
+    ];
+    let told = changes.iter().filter(|(_, before, now)| before != now);
+    let told: Vec<_> = told.map(|(word, before, now)| format!("{word}{before} -> {now}")).collect();
+    format!("{}: {}", link.name, told.join(", "))
+}
+
+fn described_route(route: &Route) -> String {
+    let to = if route.to.prefix_len() == 0 { "default".to_owned() } else { route.to.to_string() };
+    let via = route.via.map(|via| format!(" via {via}")).unwrap_or_default();
+    let interface = route.interface.as_ref().map(|interface| format!(" by {interface}")).unwrap_or_default();
+    let metric = route.metric.map(|metric| format!(" metric {metric}")).unwrap_or_default();
+    format!("{to}{via}{interface}{metric}")
+}
+
+fn described_flow(flow: &Flow, what: What) -> String {
+    let to =
+        if flow.original == flow.translated { String::new() } else { format!(" as {}", flow.translated) };
+    let rule = flow.rule.as_ref().map(|rule| format!(" {}", rule.name)).unwrap_or_default();
+    let tail = match (what, flow.why) {
+        (_, Some(why)) => format!(": {why}"),
+        (What::Closed | What::Expired, None) => {
+            let (packets, bytes) = (flow.packets, flow.bytes);
+            format!(
+                ", {}/{} packets, {}/{} bytes",
+                packets.original, packets.reply, bytes.original, bytes.reply
+            )
+        }
+        _ => String::new(),
+    };
+    format!("{} {}{to} ({}{rule}){tail}", flow.protocol, flow.original, flow.kind.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use netctl::monitor::event::Kind;
+
+    use super::*;
+
+    fn link() -> Link {
+        Link {
+            name: "eth0".to_owned(),
+            kind: Some("veth".to_owned()),
+            up: true,
+            carrier: true,
+            mtu: 1500,
+            mac: None,
+            master: None,
+        }
+    }
+
+    #[test]
+    fn of_a_changed_link_what_has_changed_is_told() {
+        let down = Link { up: false, carrier: false, mtu: 1400, ..link() };
+        assert_eq!(changed_link(&link(), &down), "eth0: up -> down, mtu 1500 -> 1400");
+        let plugged = Link { master: Some("br0".to_owned()), ..link() };
+        assert_eq!(changed_link(&link(), &plugged), "eth0: bridge none -> br0");
+        assert_eq!(described_link(&plugged), "eth0 veth in br0 up mtu 1500");
+    }
+
+    #[test]
+    fn a_route_reads_as_one_says_it() {
+        let route = Route {
+            to: "0.0.0.0/0".parse().unwrap(),
+            via: Some([10, 0, 0, 1].into()),
+            interface: Some("eth0".to_owned()),
+            metric: Some(7),
+        };
+        assert_eq!(described_route(&route), "default via 10.0.0.1 by eth0 metric 7");
+        let direct = Route { to: "10.0.0.0/24".parse().unwrap(), via: None, metric: None, ..route };
+        assert_eq!(described_route(&direct), "10.0.0.0/24 by eth0");
+        assert_eq!(
+            Kind::CHOICE.map(|kind| kind.as_str().len()).into_iter().max(),
+            Some(9),
+            "the column's width"
+        );
+    }
+}
