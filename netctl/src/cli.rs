@@ -270,4 +270,18 @@ mod tests {
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
     }
+
+    #[test]
+    fn the_readmes_table_has_every_command() {
+        let (_, page) = include_str!("../../README.md").split_once("\n## Commands\n").unwrap();
+        let rows =
+            page.split("\n## ").next().unwrap().lines().filter_map(|line| line.strip_prefix("| `netctl "));
+        let mut shown: Vec<_> = rows.filter_map(|row| row.split([' ', '`']).next()).collect();
+        let command = Cli::command();
+        let verbs = command.get_subcommands().filter(|verb| !verb.is_hide_set());
+        let mut known: Vec<_> = verbs.map(clap::Command::get_name).collect();
+        shown.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(shown, known);
+    }
 }

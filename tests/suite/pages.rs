@@ -17,3 +17,13 @@ fn the_sections_on_graph_and_ping_show_what_these_print() {
         lab.follow(&Page::read("docs/looking.md").section(section));
     }
 }
+
+#[test]
+fn the_readme_shows_what_one_sees() {
+    let lab = Lab::new();
+    let before = lab.snapshot();
+    for section in ["Start", "Your own network"] {
+        lab.follow(&Page::read("README.md").section(section));
+    }
+    lab.assert_unchanged_since(&before);
+}

@@ -1,4 +1,6 @@
-//! `pictures`: those of the docs, drawn by netctl from the files that they are about.
+//! `pictures`: those of the docs. Networks are drawn by netctl, from their files; a terminal from the README's session.
+
+mod session;
 
 use std::{
     fs,
@@ -13,7 +15,7 @@ use crate::{
     workspace::{Profile, Workspace},
 };
 
-/// Draws the quickstart and every example.
+/// Draws the quickstart, every example and the session.
 pub(crate) fn pictures(workspace: &Workspace) -> Result<()> {
     run(workspace.cargo("build").args(["--quiet", "--package", "netctl"]))?;
     for (topology, picture) in topologies(&workspace.root)? {
@@ -24,9 +26,15 @@ pub(crate) fn pictures(workspace: &Workspace) -> Result<()> {
         if !output.status.success() {
             bail!("{}: {}", topology.display(), String::from_utf8_lossy(&output.stderr));
         }
-        fs::write(&picture, output.stdout).with_context(|| format!("writing {}", picture.display()))?;
+        write(&picture, &output.stdout)?;
     }
-    Ok(())
+    let readme = fs::read_to_string(workspace.root.join("README.md")).context("reading README.md")?;
+    let terminal = session::draw(&readme).context("README.md shows no session")?;
+    write(&workspace.root.join("docs/images/session.svg"), terminal.as_bytes())
+}
+
+fn write(picture: &Path, drawn: &[u8]) -> Result<()> {
+    fs::write(picture, drawn).with_context(|| format!("writing {}", picture.display()))
 }
 
 /// The files, each with its picture.
