@@ -15,6 +15,7 @@ mod gateway;
 #[cfg(test)]
 mod golden;
 pub(crate) mod hash;
+mod ipv6;
 mod links;
 mod masquerade;
 pub mod name;

@@ -3,7 +3,7 @@
 use super::{
     Problem, Topology, TopologyName, address,
     error::{Error, FileError},
-    forwarding, gateway,
+    forwarding, gateway, ipv6,
     links::Links,
     place::Places,
     route, timeout,
@@ -26,6 +26,7 @@ impl Topology {
         let gateways = gateway::resolve(&spec.nat, &places, &links, &routes)?;
         let timeouts = timeout::resolve(&spec.nat.timeouts)?;
         let max_flows = gateway::max_flows(spec.nat.max_flows)?;
+        ipv6::check(spec, &places, &links, &gateways)?;
         let sysctls = forwarding::sysctls(spec, &places, &links, &routes, &gateways)?;
         Ok(Self {
             name,

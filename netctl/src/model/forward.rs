@@ -244,7 +244,11 @@ mod tests {
                 "17: 11 ports from 65530 on go beyond 65535 (`nat.forward[0].to`)",
                 "",
             ),
-            (&rule("80", "172.16.0.1"), "17: `router` has no route to 172.16.0.1 (`nat.forward[0].to`)", ""),
+            (
+                &rule("80", "172.16.0.1"),
+                "17: `router` has no route to 172.16.0.1 (`nat.forward[0].to`)",
+                "add a route that leads there, or an address in its subnet",
+            ),
         ]);
     }
 

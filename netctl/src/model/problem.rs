@@ -44,6 +44,8 @@ pub enum Problem {
     Sysctl { key: String },
     #[error("`{place}` translates addresses, which needs forwarding")]
     ForwardingOff { place: Place },
+    #[error("this turns IPv6 off at {}, and {of_ipv6} needs it", place_or_link(.place, .link))]
+    Ipv6Off { place: Place, link: Option<String>, of_ipv6: String },
 
     // Addresses.
     #[error("`{text}` is not an address with a prefix length")]
@@ -195,6 +197,7 @@ impl Problem {
             Self::InterfaceTaken { .. } => "give one of them another name".to_owned(),
             Self::Mtu { mtu, least: 1280 } if *mtu >= 68 => "IPv6 needs an mtu of at least 1280".to_owned(),
             Self::Sysctl { .. } => "write it in dotted form, as in `net.ipv4.conf.all.rp_filter`".to_owned(),
+            Self::Ipv6Off { .. } => "leave the sysctl out, or what is of IPv6 there".to_owned(),
             Self::ForwardingOff { .. } => "leave `forwarding` out, or its [[nat.*]] rules".to_owned(),
             Self::Address { text } => match text.parse::<IpAddr>() {
                 Ok(address) => {
@@ -246,6 +249,7 @@ impl Problem {
             Self::Unspecified { verb: "listen on", .. } => {
                 "leave the address out to listen on every one".to_owned()
             }
+            Self::NoRouteTo { .. } => "add a route that leads there, or an address in its subnet".to_owned(),
             _ => return None,
         })
     }
