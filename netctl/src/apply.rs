@@ -3,15 +3,18 @@
 //! Netlink messages for one place leave in one batch; the kernel answers each, so that a refusal names its own
 //! operation. What was done is journalled, and undone in reverse when something fails.
 
+mod hint;
+
 use std::{collections::BTreeSet, fmt, iter, slice};
 
+pub(crate) use self::hint::{DOCTOR, switch};
 use crate::{
     fault, interrupt,
     model::{IfName, NetnsName, Place, TopologyName},
     nat,
     netlink::{self, Refusal, Request, link},
     netns::{Netns, NetnsError},
-    op::{At, Lookup as _, Op},
+    op::{Lookup as _, Op},
     place::{self, Places, mark},
     state::Directories,
     sysctl,
@@ -59,7 +62,7 @@ impl fmt::Display for Fault {
     /// ``create bridge `v-net-0` in namespace `router`: File exists``; where the cause tells all of it, it alone.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.cause {
-            Cause::Sysctl(cause) => write!(f, "{}: {cause}", At(&self.op.place())),
+            Cause::Sysctl(cause) => write!(f, "{}: {}", self.op, cause.reason()),
             Cause::Netns(cause) | Cause::Place(place::Error::Netns(cause)) => cause.fmt(f),
             Cause::Interrupted => write!(f, "interrupted before: {}", self.op),
             cause => write!(f, "{}: {cause}", self.op),
@@ -84,10 +87,7 @@ impl Failure {
         if let Some(left) = self.left.first() {
             return Some(format!("some of it could not be undone ({left}); `netctl down` tries again"));
         }
-        match &self.fault.cause {
-            Cause::Nat(error) => error.hint().map(str::to_owned),
-            _ => None,
-        }
+        self.fault.hint()
     }
 }
 

@@ -14,6 +14,7 @@
 pub mod apply;
 pub mod doctor;
 pub mod down;
+pub mod errno;
 mod fault;
 pub mod firewall;
 pub mod graph;

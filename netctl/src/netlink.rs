@@ -33,12 +33,13 @@ pub use self::{
     message::{Malformed, Request},
     socket::Socket,
 };
+use crate::errno;
 
 /// Why a batch or a dump came to nothing as a whole. A single message's refusal within a batch is a [`Refusal`].
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A system call on the socket failed. Of a batch, nobody knows how much of it the kernel has done.
-    #[error("{call} a netlink socket: {}", errno.desc())]
+    #[error("{call} a netlink socket: {}", errno::words(*errno))]
     Socket {
         /// What was tried, as a verb: `open`, `send on`, ..
         call: &'static str,
@@ -79,7 +80,7 @@ impl Refusal {
 impl fmt::Display for Refusal {
     /// `File exists (kernel: interface name taken)`, or without the brackets where the kernel says no more.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.errno.desc())?;
+        f.write_str(errno::words(self.errno))?;
         match &self.message {
             Some(message) => write!(f, " (kernel: {message})"),
             None => Ok(()),

@@ -31,7 +31,7 @@ use nix::{
     },
 };
 
-use crate::model::NetnsName;
+use crate::{errno, model::NetnsName};
 
 /// Where the names are, iproute2's `NETNS_RUN_DIR`.
 pub(crate) const RUN_DIR: &str = "/run/netns";
@@ -56,7 +56,7 @@ pub enum NetnsError {
         name: NetnsName,
     },
     /// A system call on a path failed.
-    #[error("{action} `{}`: {}", path.display(), errno.desc())]
+    #[error("{action} `{}`: {}", path.display(), errno::words(*errno))]
     Path {
         /// What was tried.
         action: &'static str,
@@ -66,13 +66,37 @@ pub enum NetnsError {
         errno: Errno,
     },
     /// A system call on the thread itself failed.
-    #[error("{action}: {}", errno.desc())]
+    #[error("{action}: {}", errno::words(*errno))]
     Thread {
         /// What was tried.
         action: &'static str,
         /// The cause.
         errno: Errno,
     },
+}
+
+impl NetnsError {
+    /// What to do about it, where that is known.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        let errno = match self {
+            Self::AlreadyExists { .. } | Self::NotFound { .. } => {
+                return Some("`netctl ns ls` lists the namespaces".to_owned());
+            }
+            Self::Path { errno, .. } | Self::Thread { errno, .. } => errno,
+        };
+        Some(match errno {
+            Errno::EPERM => {
+                "other namespaces take root with all its rights: use sudo; `netctl doctor` tells what is missing"
+                    .to_owned()
+            }
+            Errno::ENOSPC => {
+                "there may not be more namespaces: sysctl `user.max_net_namespaces` is the limit".to_owned()
+            }
+            Errno::EMFILE => "each namespace takes two files: `ulimit -n` is the limit".to_owned(),
+            _ => return None,
+        })
+    }
 }
 
 /// Which namespace this is, whatever its name: equal for two handles of the same one, as long as either is open.
@@ -198,7 +222,7 @@ impl Netns {
         if is_namespace(&path_of(name)) {
             return Err(NetnsError::AlreadyExists { name: name.clone() }.into());
         }
-        unshare(CloneFlags::CLONE_NEWNET).map_err(thread_error("unshare the network namespace"))?;
+        unshare(CloneFlags::CLONE_NEWNET).map_err(thread_error("make a network namespace"))?;
         let netns = Self::current()?;
         let prepared = prepare()?;
         publish(name)?;
@@ -233,7 +257,7 @@ impl Netns {
         E: From<NetnsError> + Send,
     {
         on_a_thread(|| {
-            unshare(CloneFlags::CLONE_NEWNET).map_err(thread_error("unshare the network namespace"))?;
+            unshare(CloneFlags::CLONE_NEWNET).map_err(thread_error("make a network namespace"))?;
             f()
         })
     }

@@ -161,6 +161,19 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// What to do about it, where that is known.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Place(error) => error.hint(),
+            Self::Netns(error) | Self::Sysctl(sysctl::SysctlError::Netns(error)) => error.hint(),
+            Self::Nat { source, .. } => source.hint().map(str::to_owned),
+            _ => None,
+        }
+    }
+}
+
 /// Looks at the host, at every namespace of `topology` that exists, and at those in `also` (that earlier versions of
 /// it owned), and at netfilter's rules where `netfilter` says. The handles opened for that stay in `places`.
 ///

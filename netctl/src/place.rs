@@ -7,11 +7,14 @@ use std::{
     os::fd::{AsFd as _, BorrowedFd},
 };
 
+use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::{
+    apply::DOCTOR,
+    errno,
     model::{IfName, NetnsName, Place, TopologyName},
-    netlink::{self, Socket, link, nsid},
+    netlink::{self, Refusal, Socket, link, nsid},
     netns::{Netns, NetnsError},
     op::{Lookup, Mac},
 };
@@ -27,13 +30,28 @@ pub enum Error {
     Netlink(#[from] netlink::Error),
     /// The kernel refuses a new namespace's first messages.
     #[error("{0}")]
-    Refused(netlink::Refusal),
+    Refused(Refusal),
     /// There is no descriptor left.
-    #[error("open a namespace again: {0}")]
+    #[error("open a namespace again: {}", errno::Io(.0))]
     Descriptor(io::Error),
     /// It was never opened.
     #[error("there is no namespace `{0}`")]
     NotOpen(Place),
+}
+
+impl Error {
+    /// What to do about it, where that is known.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Netns(error) => error.hint(),
+            Self::Netlink(netlink::Error::Socket { errno: Errno::EMFILE, .. }) => {
+                Some("each namespace takes two files: `ulimit -n` is the limit".to_owned())
+            }
+            Self::Refused(Refusal { errno: Errno::EPERM, .. }) => Some(DOCTOR.to_owned()),
+            _ => None,
+        }
+    }
 }
 
 const MARK: &str = "netctl:";

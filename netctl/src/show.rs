@@ -72,20 +72,26 @@ pub enum Error {
 }
 
 impl Error {
+    /// What to do about a topology that is not up.
+    pub const HOW_TO_BE_UP: &str =
+        "`netctl ls` lists the topologies that are up, `netctl up FILE` brings one up";
+
     /// What to do about it, where that is known.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::NotUp(_) => {
-                Some("`netctl up` brings it up, `netctl ls` lists those that are up".to_owned())
-            }
+            Self::NotUp(_) => Some(Self::HOW_TO_BE_UP.to_owned()),
             Self::Unknown { nearest: Some(nearest), .. } => Some(format!("did you mean `{nearest}`?")),
             Self::Unknown { nearest: None, .. } => {
                 Some("`netctl ls` lists the topologies that are up, `netctl ns ls` the namespaces".to_owned())
             }
             Self::Single(error) => error.hint(),
             Self::Up(error) => error.hint(),
-            _ => None,
+            Self::State(error) => error.hint(),
+            Self::Place(error) => error.hint(),
+            Self::Nat(error) => error.hint().map(str::to_owned),
+            Self::Rules(error) => error.hint().map(str::to_owned),
+            Self::Netlink(_) | Self::Sysctl(_) => None,
         }
     }
 

@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::by_hand::ByHand;
 use crate::{
-    interrupt,
+    errno, interrupt,
     model::{NetnsName, Place, Topology, TopologyName},
     nat::classic::Tool,
 };
@@ -48,7 +48,7 @@ impl Default for Directories {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file could not be used.
-    #[error("{action} `{}`: {source}", path.display())]
+    #[error("{action} `{}`: {}", path.display(), errno::Io(source))]
     Io {
         /// What was tried.
         action: &'static str,
@@ -68,6 +68,28 @@ pub enum Error {
         /// Why not.
         source: serde_json::Error,
     },
+}
+
+impl Error {
+    /// What to do about it, where that is known.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Io { source, .. } => match source.kind() {
+                io::ErrorKind::ReadOnlyFilesystem
+                | io::ErrorKind::StorageFull
+                | io::ErrorKind::PermissionDenied => Some(
+                    "netctl keeps there what `down` needs: it has to be writable, and not full".to_owned(),
+                ),
+                _ => None,
+            },
+            Self::Record { path, .. } => {
+                let name = path.file_stem()?.to_string_lossy();
+                Some(format!("`netctl down {name}` removes what the kernel has of it, and the record"))
+            }
+            Self::Interrupted => None,
+        }
+    }
 }
 
 fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {

@@ -10,7 +10,10 @@ use std::{fmt, fs, io, path::PathBuf, str::FromStr};
 
 use nix::errno::Errno;
 
-use crate::netns::{Netns, NetnsError};
+use crate::{
+    errno,
+    netns::{Netns, NetnsError},
+};
 
 /// What failed about a sysctl.
 #[derive(Debug, thiserror::Error)]
@@ -34,7 +37,7 @@ pub enum SysctlError {
         key: Key,
     },
     /// Reading or writing failed.
-    #[error("{action} sysctl `{key}`: {}", errno.desc())]
+    #[error("{action} sysctl `{key}`: {}", errno::words(*errno))]
     Io {
         /// `read` or `write`.
         action: &'static str,
@@ -46,6 +49,18 @@ pub enum SysctlError {
     /// The namespace could not be entered.
     #[error(transparent)]
     Netns(#[from] NetnsError),
+}
+
+impl SysctlError {
+    /// Why alone, for who says what was to be done.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        match self {
+            Self::NotFound { .. } => "the kernel has no such key".to_owned(),
+            Self::Io { errno, .. } => errno::words(*errno).to_owned(),
+            error => error.to_string(),
+        }
+    }
 }
 
 /// A key below `net.`, in the dotted form of sysctl(8): a dot within a part, as in the name of a VLAN interface, is

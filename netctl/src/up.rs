@@ -61,7 +61,11 @@ impl Error {
             Self::NotRoot => Some("run it with sudo".to_owned()),
             Self::Conflict(conflict) => Some(conflict.hint()),
             Self::Apply(failure) => failure.hint(),
-            _ => None,
+            Self::Observe(error) => error.hint(),
+            Self::State(error) => error.hint(),
+            Self::Netns(error) => error.hint(),
+            Self::Place(error) => error.hint(),
+            Self::Addresses(error) => error.hint().map(str::to_owned),
         }
     }
 }

@@ -12,6 +12,7 @@ mod contention;
 mod differ;
 mod doctor;
 mod down;
+mod errors;
 mod examples;
 mod exec;
 mod explain;

@@ -157,7 +157,7 @@ fn who_is_gone_or_not_up_is_said_by_name() {
     let said = lab.netctl(["ping", "office"]).fails(1);
     assert_eq!(
         said.stderr(),
-        "error: there is no topology `office`\nhint: `netctl ls` lists the topologies that are up\n"
+        "error: there is no topology `office`\nhint: `netctl ls` lists the topologies that are up, `netctl up FILE` brings one up\n"
     );
     lab.netctl(["ping", "-t", "0"]).fails(2);
 }

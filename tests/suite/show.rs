@@ -141,7 +141,7 @@ fn what_cannot_be_shown_is_told_with_the_next_step() {
     assert!(said.stderr().contains("`netctl show office --watch`"), "{said}");
     lab.netctl(["down"]).success();
     let said = lab.netctl(["show"]).fails(1);
-    assert!(said.stderr().contains("`netctl up` brings it up"), "{said}");
+    assert!(said.stderr().contains("`netctl up FILE` brings one up"), "{said}");
 }
 
 #[test]

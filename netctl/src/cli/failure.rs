@@ -2,14 +2,14 @@
 
 use std::{io, path::PathBuf};
 
-use netctl::{doctor, down, model, monitor, netns::NetnsError, ping, show, single, state, up};
+use netctl::{doctor, down, errno::Io, model, monitor, netns::NetnsError, ping, show, single, state, up};
 
 use super::{Exit, words};
 
 /// Everything that a verb can fail with.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
-    #[error("read `{}`: {source}", path.display())]
+    #[error("read `{}`: {}", path.display(), Io(source))]
     File { path: PathBuf, source: io::Error },
     #[error("`./{one}` and `./{other}` are both there")]
     TwoFiles { one: &'static str, other: &'static str },
@@ -39,11 +39,11 @@ pub(super) enum Failure {
     Single(#[from] single::Error),
     #[error(transparent)]
     Words(#[from] words::Error),
-    #[error("run `{command}`: {source}")]
+    #[error("run `{command}`: {}", Io(source))]
     Command { command: String, source: io::Error },
-    #[error("begin to listen: {0}")]
+    #[error("begin to listen: {}", Io(.0))]
     Runtime(io::Error),
-    #[error("write the output: {0}")]
+    #[error("write the output: {}", Io(.0))]
     Output(#[from] io::Error),
 }
 
@@ -51,6 +51,13 @@ impl Failure {
     /// The next step, where there is one.
     pub(super) fn hint(&self) -> Option<String> {
         match self {
+            Self::File { path, source } if source.kind() == io::ErrorKind::NotFound => {
+                let is_word = path.extension().is_none() && path.components().count() == 1;
+                is_word.then(|| {
+                    "a topology's file is meant; without one it is ./netctl.toml, else the quickstart"
+                        .to_owned()
+                })
+            }
             Self::TwoFiles { .. } => Some("say which one is meant".to_owned()),
             Self::Name { .. } => Some("begin the file with `name = \"NAME\"`".to_owned()),
             Self::Spec(error) => error.hint(),
@@ -63,14 +70,28 @@ impl Failure {
             Self::Show(error) => error.hint(),
             Self::Ping(ping::Error::NotUp(_))
             | Self::Monitor(monitor::Error::NotUp(_))
-            | Self::Doctor(doctor::Error::NotUp(_)) => {
-                Some("`netctl ls` lists the topologies that are up".to_owned())
-            }
+            | Self::Doctor(doctor::Error::NotUp(_)) => Some(show::Error::HOW_TO_BE_UP.to_owned()),
             Self::Monitor(monitor::Error::Busy(_)) => {
                 Some("with `--only link,address,route,neighbour` several may listen".to_owned())
             }
-            Self::Netns(NetnsError::NotFound { .. }) | Self::Monitor(monitor::Error::NoPlace(_)) => {
+            Self::Monitor(monitor::Error::NoPlace(_)) => {
                 Some("`netctl ns ls` lists the namespaces".to_owned())
+            }
+            Self::Netns(error)
+            | Self::Ping(ping::Error::Netns(error))
+            | Self::Down(down::Error::Netns(error)) => error.hint(),
+            // What is said of it is being done.
+            Self::Down(down::Error::State(state::Error::Record { .. })) => None,
+            Self::State(error)
+            | Self::Ping(ping::Error::State(error))
+            | Self::Monitor(monitor::Error::State(error))
+            | Self::Doctor(doctor::Error::State(error))
+            | Self::Down(down::Error::State(error)) => error.hint(),
+            Self::Ping(ping::Error::Place(error))
+            | Self::Monitor(monitor::Error::Place(error))
+            | Self::Down(down::Error::Place(error)) => error.hint(),
+            Self::Command { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                Some("the namespace has the machine's programs: is it installed, and in PATH?".to_owned())
             }
             _ => None,
         }

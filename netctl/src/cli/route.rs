@@ -105,7 +105,12 @@ fn read(place: Place, to: &str, by: &[String]) -> Result<RouteBy, words::Error> 
             }
         }
     }
-    Ok(RouteBy { place, to: destination(to, via)?, via, interface, metric })
+    let to = destination(to, via)?;
+    match via {
+        // The other way round works (RFC 5549).
+        Some(via) if via.is_ipv4() && to.addr().is_ipv6() => Err(words::Error::Families { to, via }),
+        via => Ok(RouteBy { place, to, via, interface, metric }),
+    }
 }
 
 fn row(its: &Listed) -> cells::Row {
@@ -134,5 +139,8 @@ mod tests {
         assert!(route.to.addr().is_ipv6());
         let error = read(Place::Host, "default", &["vai".to_owned()]).unwrap_err();
         assert_eq!(error.hint().unwrap(), "did you mean `via`?");
+        let by = ["via".to_owned(), "10.0.0.1".to_owned()];
+        let error = read(Place::Host, "fd00::/64", &by).unwrap_err();
+        assert_eq!(error.to_string(), "fd00::/64 is not of the family of 10.0.0.1");
     }
 }

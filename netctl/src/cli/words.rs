@@ -24,6 +24,8 @@ pub(super) enum Error {
     Nowhere,
     #[error("`{a} {b} {c}`: which of the ends is in a namespace?")]
     Ends { a: String, b: String, c: String, both: bool },
+    #[error("{to} is not of the family of {via}")]
+    Families { to: IpNet, via: IpAddr },
     #[error("`{0}` takes no `-n`")]
     NoNamespace(&'static str),
     #[error("`-n` is given twice")]
@@ -41,6 +43,9 @@ impl Error {
                     known.iter().map(|w| format!("`{w}`")).collect::<Vec<_>>().join(", ")
                 ),
             }),
+            Self::Families { .. } => {
+                Some("a route and its next hop are both of IPv4, or both of IPv6".to_owned())
+            }
             Self::HostBits { network } => Some(format!("did you mean `{}`?", network.trunc())),
             Self::Ends { a, b, c, both: true } => {
                 Some(format!("write `{a} {b} {c} host` or `{a} host {b} {c}`"))
@@ -50,6 +55,13 @@ impl Error {
             }
             _ => None,
         }
+    }
+}
+
+impl Error {
+    /// Both in one, for who takes but one.
+    pub(super) fn in_full(&self) -> String {
+        self.hint().map_or_else(|| self.to_string(), |hint| format!("{self}: {hint}"))
     }
 }
 

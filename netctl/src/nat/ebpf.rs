@@ -24,11 +24,13 @@ use std::{
 };
 
 use netctl_ebpf::ABI_VERSION;
+use nix::errno::Errno;
 use serde::Serialize;
 
 pub use self::build::Build;
 
 use crate::{
+    errno::{self, Chain, Io},
     model::{IfName, Place, TopologyName, hash::fnv1a},
     netlink::{self, Refusal},
 };
@@ -40,10 +42,10 @@ pub enum Error {
     #[error("this netctl was built without its eBPF object")]
     NoObject,
     /// The object was refused.
-    #[error("load the eBPF object: {0}")]
+    #[error("load the eBPF object: {}", Chain(&**.0))]
     Load(#[source] Box<aya::EbpfError>),
     /// A program was refused by the verifier, or could not be attached.
-    #[error("program `{program}`: {source}")]
+    #[error("program `{program}`: {}", Chain(&**source))]
     Program {
         /// Its name.
         program: String,
@@ -54,7 +56,7 @@ pub enum Error {
     #[error("`{0}` is missing in the eBPF object")]
     Missing(String),
     /// A map could not be read or written.
-    #[error("map `{map}`: {source}")]
+    #[error("map `{map}`: {}", Chain(&**source))]
     Map {
         /// Its name.
         map: &'static str,
@@ -62,7 +64,7 @@ pub enum Error {
         source: Box<aya::maps::MapError>,
     },
     /// A program's link is not of the kind that outlives this process.
-    #[error("link of program `{program}`: {source}")]
+    #[error("link of program `{program}`: {}", Chain(&**source))]
     Link {
         /// Its name.
         program: String,
@@ -70,7 +72,7 @@ pub enum Error {
         source: Box<aya::programs::links::LinkError>,
     },
     /// Something could not be pinned.
-    #[error("pin `{}`: {source}", path.display())]
+    #[error("pin `{}`: {}", path.display(), Chain(&**source))]
     Pin {
         /// Where.
         path: PathBuf,
@@ -94,7 +96,7 @@ pub enum Error {
         source: netlink::Error,
     },
     /// A file system call failed.
-    #[error("{what} `{}`: {source}", path.display())]
+    #[error("{what} `{}`: {}", path.display(), Io(source))]
     Io {
         /// What was tried.
         what: &'static str,
@@ -127,9 +129,17 @@ impl Error {
         match self {
             Self::NoEthernet(_) => Some("`backend = \"nftables\"` in `[nat]` translates at any interface"),
             Self::NoObject => Some("build it with `cargo xtask build-ebpf`, then build netctl again"),
-            Self::Load(_) | Self::Program { .. } => Some(
-                "loading eBPF needs CAP_BPF and CAP_NET_ADMIN in the first user namespace, and Linux 6.1 or newer",
-            ),
+            Self::Load(_) | Self::Program { .. } | Self::Map { .. } => Some(match errno::of(self) {
+                Some(Errno::EPERM) => {
+                    "loading eBPF needs CAP_BPF and CAP_NET_ADMIN in the first user namespace, and a kernel that is not \
+                     locked down: `netctl doctor` tells"
+                }
+                Some(Errno::ENOMEM) => "memory is short: a smaller `max-flows` in `[nat]` takes less",
+                _ => "Linux 6.1 or newer is needed: `netctl doctor` tries what this one can do",
+            }),
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                Some("is /sys mounted? `mount -t sysfs sysfs /sys`")
+            }
             Self::PassingMount { .. } => Some(
                 "`ip netns exec` hides what is mounted below /sys: name the namespace instead, as in `netctl -n NS nat \
                  ...`, or begin with `netctl exec NS -- ...`",

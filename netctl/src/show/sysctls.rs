@@ -34,7 +34,7 @@ pub(super) fn look(place: &Place, view: View<'_>, netns: &Netns) -> Result<Vec<S
             wanted.entry(reverse_path::key(link.as_str())).or_default();
         }
         if topology.has_shortcuts(place) {
-            wanted.insert(CONNTRACK_LIBERAL.to_owned(), Some("1".to_owned()));
+            wanted.entry(CONNTRACK_LIBERAL.to_owned()).or_insert_with(|| Some("1".to_owned()));
         }
     }
     if let Some(link) = view.link {

@@ -1,16 +1,14 @@
 //! Why a single command fails, and what to do about it.
 
-use nix::errno::Errno;
-
 use crate::{
-    apply::{self, Cause, Fault},
+    apply::{self, switch},
     holder::Held,
     model::{Backend, IfName, NetnsName, Place, Problem, Refused, TopologyName},
     nat::{self, ebpf},
     netlink,
     netns::NetnsError,
     observe,
-    op::{At, Op, Single},
+    op::{At, Op},
     place,
     single::nat::RuleKind,
     state,
@@ -169,8 +167,16 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Up(error) => error.hint(),
-            Self::Place(place::Error::Netns(error)) | Self::Netns(error) => may_not_enter(error),
-            Self::Sysctl { source: SysctlError::Netns(error), .. } => may_not_enter(error),
+            Self::State(error) => error.hint(),
+            Self::Place(error) => error.hint(),
+            Self::Netns(error) | Self::Sysctl { source: SysctlError::Netns(error), .. } => error.hint(),
+            Self::Nat(error) => error.hint().map(str::to_owned),
+            Self::Translation(error) => error.hint().map(str::to_owned),
+            Self::Observe(error) => error.hint(),
+            Self::NoSysctl { place: Place::Netns(name), .. } => {
+                Some(format!("`netctl exec {name} -- sysctl -a` lists the keys that are there"))
+            }
+            Self::NoSysctl { place: Place::Host, .. } => Some("`sysctl -a` lists the keys that are there".to_owned()),
             Self::NoNamespace { nearest: Some(nearest), .. } => Some(format!("did you mean `{nearest}`?")),
             Self::NoNamespace { name, nearest: None } => {
                 Some(format!("`netctl ns ls` lists them, `netctl ns add {name}` makes it"))
@@ -214,44 +220,9 @@ impl Error {
     }
 }
 
-/// The words that name a place on the command line.
-fn switch(place: &Place) -> String {
-    match place {
-        Place::Host => String::new(),
-        Place::Netns(name) => format!(" -n {name}"),
-    }
-}
-
-fn may_not_enter(error: &NetnsError) -> Option<String> {
-    let denied = matches!(error, NetnsError::Thread { errno: Errno::EPERM, .. });
-    denied.then(|| "to look into another namespace takes root: run it with sudo".to_owned())
-}
-
 fn after(failure: &apply::Failure) -> Option<String> {
     if let Some(left) = failure.left.first() {
         return Some(format!("what was done before it could not all be undone ({left})"));
     }
-    if let Cause::Nat(error) = &failure.fault.cause {
-        return error.hint().map(str::to_owned);
-    }
-    let Fault { op, cause: Cause::Refused(refusal) } = &failure.fault else { return None };
-    match (&**op, refusal.errno) {
-        (Op::Single(Single::AddRouteBy { route }), Errno::ENETUNREACH | Errno::EHOSTUNREACH) => {
-            let place = switch(&route.place);
-            Some(format!(
-                "the next hop has to be in the subnet of a link that is up: compare `netctl{place} addr ls`"
-            ))
-        }
-        (Op::Single(Single::AddRouteBy { route }), Errno::ENETDOWN) => {
-            let interface = route.interface.as_ref().map_or("IF", IfName::as_str);
-            Some(format!("set it up first: `netctl{} link set {interface} up`", switch(&route.place)))
-        }
-        (Op::SetMaster { master: Some(master), .. }, Errno::EOPNOTSUPP) => {
-            Some(format!("is `{master}` a bridge? `netctl link add bridge NAME` makes one"))
-        }
-        (Op::Single(Single::AddBridge { .. }), Errno::EOPNOTSUPP) => {
-            Some("this kernel has no bridges: `modprobe bridge`".to_owned())
-        }
-        _ => None,
-    }
+    failure.fault.hint()
 }

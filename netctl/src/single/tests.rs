@@ -274,7 +274,12 @@ fn sysctls_are_set_all_or_none() {
         let (forward, range) = ("net.ipv4.ip_forward", "net.ipv4.ip_local_port_range");
         let read = || sysctl::get(&red(), &[forward.parse().unwrap()]).unwrap().remove(0).value;
         let error = sysctl::set(session, &red(), &values(&[(forward, "1"), (range, "wide")])).unwrap_err();
-        assert!(error.to_string().starts_with("in namespace `red`: write sysctl"), "{error}");
+        assert!(
+            error
+                .to_string()
+                .starts_with("set sysctl `net.ipv4.ip_local_port_range` to `wide` in namespace `red`: "),
+            "{error}"
+        );
         assert_eq!(read(), "0");
         sysctl::set(session, &red(), &values(&[(forward, "1")])).unwrap();
         assert_eq!(read(), "1");

@@ -58,13 +58,14 @@ impl From<&Filters> for Filter {
     }
 }
 
-fn proto(text: &str) -> Result<Proto, words::Error> {
+fn proto(text: &str) -> Result<Proto, String> {
     let known = &["tcp", "udp", "icmp", "icmpv6"];
-    Proto::of(text).ok_or_else(|| words::Error::Unknown { word: text.to_owned(), known })
+    let unknown = || words::Error::Unknown { word: text.to_owned(), known };
+    Proto::of(text).ok_or_else(|| unknown().in_full())
 }
 
-fn network(text: &str) -> Result<IpNet, words::Error> {
-    words::network(text, "network")
+fn network(text: &str) -> Result<IpNet, String> {
+    words::network(text, "network").map_err(|error| error.in_full())
 }
 
 /// The words of a table, of which the help and a wrong one's error tell.

@@ -7,6 +7,7 @@ use std::{
 
 use super::{Rules, Tool, iptables, nftables};
 use crate::{
+    errno,
     model::TopologyName,
     netns::{Netns, NetnsError},
 };
@@ -21,7 +22,7 @@ pub enum Error {
         program: &'static str,
     },
     /// The tool cannot be run.
-    #[error("run `{program}`: {source}")]
+    #[error("run `{program}`: {}", errno::Io(source))]
     Run {
         /// The command.
         program: &'static str,

@@ -3,9 +3,9 @@
 //! Follows `netlink_ack` and `netlink_dump_done` in net/netlink/af_netlink.c.
 
 use neli::consts::nl::{NlmF, Nlmsg, NlmsgerrAttr};
-use nix::errno::Errno;
 
 use super::Answer;
+use crate::errno;
 use crate::netlink::{
     Error, Malformed, Refusal, Request,
     message::{Message, attributes, messages},
@@ -125,13 +125,14 @@ fn verdict(code: i32, flags: NlmF, extended: &[u8]) -> Answer {
             .map(|attribute| attribute.text())
     };
     Err(Refusal {
-        errno: Errno::from_raw(code.saturating_neg()),
+        errno: errno::from_raw(code.saturating_neg()),
         message: flags.contains(NlmF::ACK_TLVS).then(text).flatten(),
     })
 }
 
 #[cfg(test)]
 mod tests {
+    use nix::errno::Errno;
     use proptest::prelude::*;
 
     use super::*;
