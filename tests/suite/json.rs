@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use netctl_tests::lab::Lab;
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 const PAGE: &str = include_str!("../../docs/json.md");
@@ -73,6 +74,21 @@ impl Printed {
     }
 }
 
+impl Printed {
+    /// Has a monitor tell of a link that changes.
+    #[track_caller]
+    fn add_monitor(&mut self, lab: &Lab) {
+        let mut monitor = lab.start_netctl(["monitor", "--json"]);
+        monitor.wait_for("started");
+        lab.ns("red").run("ip", ["link", "set", "eth0", "mtu", "1400"]).success();
+        monitor.wait_for("\"before\"");
+        monitor.signal(Signal::SIGTERM);
+        for line in monitor.finish().success().stdout().lines() {
+            walk(&serde_json::from_str(line).unwrap(), "", self.0.entry("monitor").or_default());
+        }
+    }
+}
+
 /// A network in which there is something to say about everything.
 fn eventful() -> Lab {
     let lab = Lab::quickstart();
@@ -89,6 +105,7 @@ fn eventful() -> Lab {
 fn every_key_that_is_printed_is_documented_and_every_documented_one_is_printed() {
     let lab = eventful();
     let mut printed = Printed::default();
+    printed.add_monitor(&lab);
     for (section, words) in [
         ("ls", "ls"),
         ("graph", "graph"),

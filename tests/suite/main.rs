@@ -27,6 +27,7 @@ mod lab;
 mod leaks;
 mod made;
 mod mapping;
+mod monitor;
 mod nat_cli;
 mod nat_prog;
 mod offload;

@@ -8,7 +8,11 @@ use serde::{Serialize, Serializer};
 
 use crate::{
     model::{Place, TopologyName},
-    single::nat::{Both, Kind as FlowKind, Proto, Rule, Tuple},
+    op::Mac,
+    single::{
+        link::State,
+        nat::{Both, Kind as FlowKind, Proto, Rule, Tuple},
+    },
 };
 
 /// One thing that happened.
@@ -178,14 +182,12 @@ pub struct Link {
     pub name: String,
     /// The driver's word.
     pub kind: Option<String>,
-    /// Administratively up.
-    pub up: bool,
-    /// The cable is plugged in and its other end is up.
-    pub carrier: bool,
+    /// Whether it works.
+    pub state: State,
     /// Bytes.
     pub mtu: u32,
     /// The MAC address.
-    pub mac: Option<String>,
+    pub mac: Option<Mac>,
     /// The bridge that it is plugged into.
     pub master: Option<String>,
 }
@@ -202,14 +204,14 @@ pub struct Address {
 /// A route of the main table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Route {
-    /// The destination.
-    pub to: IpNet,
+    /// `default` or the destination.
+    pub to: String,
     /// The next hop.
     pub via: Option<IpAddr>,
     /// The link to send by.
     pub interface: Option<String>,
-    /// The metric, if it is not 0.
-    pub metric: Option<u32>,
+    /// The metric; the smallest wins.
+    pub metric: u32,
 }
 
 /// A neighbour that answered, or did not.
@@ -220,7 +222,7 @@ pub struct Neighbour {
     /// By which link.
     pub interface: String,
     /// Its MAC address; `None` if it does not answer.
-    pub mac: Option<String>,
+    pub mac: Option<Mac>,
 }
 
 /// A flow of a gateway.

@@ -13,7 +13,9 @@ use super::event::{Address, Kind, Link, Neighbour, Object, Route, What};
 use crate::{
     model::{Place, TopologyName},
     netlink::{self, Malformed, Socket, addr, link, message::Message, neigh, route},
+    op::{Destination, Mac},
     place,
+    single::link::State,
 };
 
 /// Which object: links first, as what they carry comes after them.
@@ -143,8 +145,8 @@ impl Seen {
         if before.as_ref() == Some(&object) {
             return None;
         }
-        let was_up = matches!(&before, Some(Object::Link(link)) if link.up);
-        self.is_doubtful |= was_up && matches!(&object, Object::Link(link) if !link.up);
+        let was_up = matches!(&before, Some(Object::Link(link)) if link.state != State::Down);
+        self.is_doubtful |= was_up && matches!(&object, Object::Link(link) if link.state == State::Down);
         let what = if before.is_some() { What::Changed } else { What::Added };
         Some(Change { kind: key.kind(), what, object, before })
     }
@@ -202,10 +204,9 @@ impl Seen {
         Some(Object::Link(Link {
             name: link.name.clone(),
             kind: link.kind.clone(),
-            up: link.up,
-            carrier: link.lower_up,
+            state: State::from(link),
             mtu: link.mtu,
-            mac: link.address.map(mac),
+            mac: link.address.map(Mac),
             master: link
                 .master
                 .map(|index| self.name(index).map_or_else(|| format!("if{index}"), str::to_owned)),
@@ -225,10 +226,10 @@ impl Seen {
             return None;
         }
         Some(Object::Route(Route {
-            to: route.destination,
+            to: Destination(&route.destination).to_string(),
             via: route.gateway,
             interface,
-            metric: route.metric,
+            metric: route.metric.unwrap_or(0),
         }))
     }
 
@@ -241,7 +242,7 @@ impl Seen {
         Some(Object::Neighbour(Neighbour {
             address: neighbour.address,
             interface: self.name(neighbour.index)?.to_owned(),
-            mac: neighbour.mac.filter(|_| neighbour.state != libc::NUD_FAILED).map(mac),
+            mac: neighbour.mac.filter(|_| neighbour.state != libc::NUD_FAILED).map(Mac),
         }))
     }
 }
@@ -256,10 +257,6 @@ fn key_of_route(route: &route::Route) -> Key {
 
 fn key_of_neighbour(neighbour: &neigh::Neighbour) -> Key {
     Key::Neighbour(neighbour.index, neighbour.address)
-}
-
-fn mac(mac: [u8; 6]) -> String {
-    mac.map(|byte| format!("{byte:02x}")).join(":")
 }
 
 #[cfg(test)]
@@ -332,8 +329,8 @@ mod tests {
                 addr::add(&address("10.0.0.1/24")),
                 route::add(&route("10.9.0.0/16", "10.0.0.9")),
             ]);
-            let connected = r#"{"to":"10.0.0.0/24","via":null,"interface":"br0","metric":null}"#;
-            let far = r#"{"to":"10.9.0.0/16","via":"10.0.0.9","interface":"br0","metric":null}"#;
+            let connected = r#"{"to":"10.0.0.0/24","via":null,"interface":"br0","metric":0}"#;
+            let far = r#"{"to":"10.9.0.0/16","via":"10.0.0.9","interface":"br0","metric":0}"#;
             let own = r#"{"interface":"br0","address":"10.0.0.1/24"}"#;
             assert_eq!(
                 told,
@@ -347,7 +344,7 @@ mod tests {
 
             let told = lab.hear(vec![link::set_down(5)]);
             assert!(
-                told[0].starts_with(r#"link changed {"name":"br0","kind":"bridge","up":false"#),
+                told[0].starts_with(r#"link changed {"name":"br0","kind":"bridge","state":"down""#),
                 "{told:?}"
             );
             let routes: Vec<_> = told.iter().filter(|line| line.starts_with("route")).collect();

@@ -1,10 +1,13 @@
 //! Events as lines for people: the time of day, the place, what it is about, what became of it, and the object.
 
+use std::net::SocketAddr;
+
 use anstyle::Style;
 use jiff::tz::TimeZone;
 use netctl::{
     model::Place,
     monitor::event::{Event, Flow, Link, Object, Route, What},
+    single::{link::State, nat::Tuple},
 };
 
 use super::super::{Printer, print};
@@ -102,10 +105,10 @@ fn count(number: u64, thing: &str) -> String {
 }
 
 fn state(link: &Link) -> &'static str {
-    match (link.up, link.carrier) {
-        (true, true) => "up",
-        (true, false) => "no-carrier",
-        (false, _) => "down",
+    match link.state {
+        State::Up => "up",
+        State::NoCarrier => "no-carrier",
+        State::Down => "down",
     }
 }
 
@@ -118,7 +121,7 @@ fn described_link(link: &Link) -> String {
 /// What is another now than before.
 fn changed_link(before: &Link, link: &Link) -> String {
     let master = |link: &Link| link.master.clone().unwrap_or_else(|| "none".to_owned());
-    let mac = |link: &Link| link.mac.clone().unwrap_or_else(|| "none".to_owned());
+    let mac = |link: &Link| link.mac.map_or_else(|| "none".to_owned(), |mac| mac.to_string());
     let changes = [
         ("", state(before).to_owned(), state(link).to_owned()),
         ("name ", before.name.clone(), link.name.clone()),
@@ -132,16 +135,13 @@ fn changed_link(before: &Link, link: &Link) -> String {
 }
 
 fn described_route(route: &Route) -> String {
-    let to = if route.to.prefix_len() == 0 { "default".to_owned() } else { route.to.to_string() };
     let via = route.via.map(|via| format!(" via {via}")).unwrap_or_default();
     let interface = route.interface.as_ref().map(|interface| format!(" by {interface}")).unwrap_or_default();
-    let metric = route.metric.map(|metric| format!(" metric {metric}")).unwrap_or_default();
-    format!("{to}{via}{interface}{metric}")
+    let metric = if route.metric == 0 { String::new() } else { format!(" metric {}", route.metric) };
+    format!("{}{via}{interface}{metric}", route.to)
 }
 
 fn described_flow(flow: &Flow, what: What) -> String {
-    let to =
-        if flow.original == flow.translated { String::new() } else { format!(" as {}", flow.translated) };
     let rule = flow.rule.as_ref().map(|rule| format!(" {}", rule.name)).unwrap_or_default();
     let tail = match (what, flow.why) {
         (_, Some(why)) => format!(": {why}"),
@@ -154,7 +154,25 @@ fn described_flow(flow: &Flow, what: What) -> String {
         }
         _ => String::new(),
     };
-    format!("{} {}{to} ({}{rule}){tail}", flow.protocol, flow.original, flow.kind.as_str())
+    let changes = translation(&flow.original, &flow.translated);
+    format!("{} {}{changes} ({}{rule}){tail}", flow.protocol, flow.original, flow.kind.as_str())
+}
+
+/// What of a tuple is another after translation: ` as SOURCE`, ` to DESTINATION`, ` with id ID`.
+fn translation(original: &Tuple, translated: &Tuple) -> String {
+    let endpoint = |address, port| match port {
+        Some(port) => SocketAddr::new(address, port).to_string(),
+        None => address.to_string(),
+    };
+    let ends = |its: &Tuple| [(its.source, its.source_port), (its.destination, its.destination_port)];
+    let changed = ["as", "to"].into_iter().zip(ends(original)).zip(ends(translated));
+    let changed = changed.filter(|((_, before), after)| before != after);
+    let mut text: String =
+        changed.map(|((word, _), (address, port))| format!(" {word} {}", endpoint(address, port))).collect();
+    if let Some(id) = translated.id.filter(|_| original.id != translated.id) {
+        text += &format!(" with id {id}");
+    }
+    text
 }
 
 #[cfg(test)]
@@ -167,8 +185,7 @@ mod tests {
         Link {
             name: "eth0".to_owned(),
             kind: Some("veth".to_owned()),
-            up: true,
-            carrier: true,
+            state: State::Up,
             mtu: 1500,
             mac: None,
             master: None,
@@ -177,7 +194,7 @@ mod tests {
 
     #[test]
     fn of_a_changed_link_what_has_changed_is_told() {
-        let down = Link { up: false, carrier: false, mtu: 1400, ..link() };
+        let down = Link { state: State::Down, mtu: 1400, ..link() };
         assert_eq!(changed_link(&link(), &down), "eth0: up -> down, mtu 1500 -> 1400");
         let plugged = Link { master: Some("br0".to_owned()), ..link() };
         assert_eq!(changed_link(&link(), &plugged), "eth0: bridge none -> br0");
@@ -187,18 +204,36 @@ mod tests {
     #[test]
     fn a_route_reads_as_one_says_it() {
         let route = Route {
-            to: "0.0.0.0/0".parse().unwrap(),
+            to: "default".to_owned(),
             via: Some([10, 0, 0, 1].into()),
             interface: Some("eth0".to_owned()),
-            metric: Some(7),
+            metric: 7,
         };
         assert_eq!(described_route(&route), "default via 10.0.0.1 by eth0 metric 7");
-        let direct = Route { to: "10.0.0.0/24".parse().unwrap(), via: None, metric: None, ..route };
+        let direct = Route { to: "10.0.0.0/24".to_owned(), via: None, metric: 0, ..route };
         assert_eq!(described_route(&direct), "10.0.0.0/24 by eth0");
         assert_eq!(
             Kind::CHOICE.map(|kind| kind.as_str().len()).into_iter().max(),
             Some(9),
             "the column's width"
         );
+    }
+
+    #[test]
+    fn of_a_translation_what_has_changed_is_told() {
+        let tuple = |source: [u8; 4], source_port, destination: [u8; 4], destination_port| Tuple {
+            source: source.into(),
+            source_port: Some(source_port),
+            destination: destination.into(),
+            destination_port: Some(destination_port),
+            id: None,
+        };
+        let (inside, outside, server) = ([10, 0, 0, 1], [198, 51, 100, 1], [203, 0, 113, 2]);
+        let original = tuple(inside, 4321, server, 80);
+        assert_eq!(translation(&original, &original), "");
+        assert_eq!(translation(&original, &tuple(outside, 4321, server, 80)), " as 198.51.100.1:4321");
+        assert_eq!(translation(&original, &tuple(inside, 4321, server, 81)), " to 203.0.113.2:81");
+        let query = |id| Tuple { source_port: None, destination_port: None, id: Some(id), ..original };
+        assert_eq!(translation(&query(1), &query(2)), " with id 2");
     }
 }
