@@ -389,6 +389,26 @@ impl Op {
         }
     }
 
+    /// Whether it is about this link, one of a topology.
+    #[must_use]
+    pub fn is_about(&self, link: &IfName, of: &Place) -> bool {
+        let is_it = |place: &Place, interface: &IfName| (place, interface) == (of, link);
+        match self {
+            Self::CreateCable { a, b } => is_it(&a.place, &a.interface) || is_it(&b.place, &b.interface),
+            Self::CreateBridge { place, interface, .. }
+            | Self::DeleteLink { place, interface, .. }
+            | Self::MarkLink { place, interface, .. }
+            | Self::SetUp { place, interface }
+            | Self::SetMaster { place, interface, .. }
+            | Self::SetMtu { place, interface, .. }
+            | Self::AddAddress { place, interface, .. }
+            | Self::DeleteAddress { place, interface, .. }
+            | Self::AttachNat { place, interface, .. }
+            | Self::DetachNat { place, interface, .. } => is_it(place, interface),
+            _ => false,
+        }
+    }
+
     /// Whether it adds, changes or removes; `None` for the small steps that belong to another one.
     #[must_use]
     pub fn change(&self) -> Option<Change> {

@@ -145,25 +145,26 @@ pub fn show(object: &Object, directories: &Directories) -> Result<Shown, Error> 
         }
         Object::Link(place, interface) => {
             let (record, places) = alone(place, Some(interface), directories)?;
-            let is_about = |op: &Op| op.needs_index() == Some((place, interface));
-            Ok(Shown::new(record.as_ref(), places, is_about, directories))
+            Ok(Shown::new(record.as_ref(), places, |op| op.is_about(interface, place), directories))
         }
     }
 }
 
-/// A place that has to be there, with the record of the topology whose namespace it is.
+/// A place, or a link, that has to be there, with the record of the topology whose it is.
 fn alone(
     place: &Place,
     link: Option<&IfName>,
     directories: &Directories,
 ) -> Result<(Option<Record>, Vec<ShownPlace>), Error> {
     let links = single::links(&mut open::Places::default(), place)?;
-    if let Some(link) = link {
-        single::find(links, place, link, "show link")?;
-    }
-    let record = match place {
-        Place::Host => None,
-        Place::Netns(_) => owner(place, directories)?,
+    let found = link.map(|link| single::find(links, place, link, "show link")).transpose()?;
+    let record = match (place, found) {
+        (Place::Netns(_), _) => owner(place, directories)?,
+        // The host is nobody's, its links may be somebody's.
+        (Place::Host, found) => match found.as_ref().and_then(single::owner_of) {
+            Some(name) => directories.record(&name)?,
+            None => None,
+        },
     };
     let view = View { topology: record.as_ref().map(|record| &record.topology), link };
     let places = place::look(std::slice::from_ref(place), view, directories)?;

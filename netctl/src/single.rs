@@ -145,7 +145,7 @@ pub(crate) fn whereabouts(interface: &IfName, other_than: Option<&Place>) -> Opt
 }
 
 /// Whose it is, by its mark.
-fn owner_of(link: &netlink::link::Link) -> Option<TopologyName> {
+pub(crate) fn owner_of(link: &netlink::link::Link) -> Option<TopologyName> {
     link.alias.as_deref().and_then(place::owner)
 }
 

@@ -33,6 +33,7 @@ fn a_shell_offers_what_there_is_at_the_moment() {
         ("netctl", "do", &["down", "doctor"][..]),
         ("netctl exec", "", &["blue", "internet", "red", "router"]),
         ("netctl show", "q", &["quickstart"]),
+        ("netctl show", "r", &["red", "router"]),
         ("netctl down", "o", &["office.toml"]),
         ("netctl up", "", &["office.toml"]),
         ("netctl -n router link set", "w", &["wan0"]),

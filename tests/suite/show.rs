@@ -114,6 +114,16 @@ fn a_namespace_or_a_link_can_be_shown_alone() {
     assert_eq!(place(&document, "own")["links"][0]["name"], "br0");
     assert_eq!(lab.netctl(["show", "own"]).success().stdout().lines().next(), Some("own"));
     lab.netctl(["show", "host"]).success();
+    lab.file(
+        "office.toml",
+        "[namespaces.a]\n[[cables]]\na = { namespace = 'host', interface = 'lan0' }\n\
+         b = { namespace = 'a', interface = 'eth0' }\n",
+    );
+    lab.netctl(["up", "office.toml"]).success();
+    has_lines(&lab.netctl(["show", "host:lan0"]).success(), &["host:lan0 of office, as it was made"]);
+    lab.host().run("ip", ["link", "set", "lan0", "down"]).success();
+    let said = lab.netctl(["show", "host:lan0"]).success();
+    assert!(said.stdout().contains("  set link `lan0` on the host up\n"), "{said}");
 }
 
 #[test]

@@ -91,6 +91,7 @@ fn value(arg: Arg) -> Arg {
         Some("IF") => arg.add(ArgValueCandidates::new(interfaces)),
         Some("CHANGE") => arg.add(ArgValueCandidates::new(changes)),
         Some("FILE") => arg.add(ArgValueCompleter::new(files)),
+        Some("OBJECT") => arg.add(ArgValueCompleter::new(objects)),
         Some("NAME|FILE") => arg.add(ArgValueCompleter::new(topologies)),
         _ => arg,
     }
@@ -126,6 +127,15 @@ fn files(current: &OsStr) -> Vec<CompletionCandidate> {
     let is_topology =
         |path: &std::path::Path| path.extension().is_some_and(|its| its == "toml" || its == "json");
     PathCompleter::file().filter(is_topology).complete(current)
+}
+
+/// What `show` takes.
+fn objects(current: &OsStr) -> Vec<CompletionCandidate> {
+    let current_text = current.to_string_lossy();
+    let namespaces = Netns::list().unwrap_or_default().into_iter().map(|name| name.to_string());
+    let mut all = topologies(current);
+    all.extend(candidates(namespaces.filter(|name| name.starts_with(&*current_text))));
+    all
 }
 
 /// The topologies that are up, and files.

@@ -30,7 +30,7 @@ pub(super) struct Args {
     namespace: Namespace,
     /// A topology, by its name or its file; a namespace, `host`, or a link as NS:IF; with -n a link there [default: the
     /// topology that is up]
-    #[arg(value_name = "NAME|FILE")]
+    #[arg(value_name = "OBJECT")]
     object: Option<String>,
     /// Show it again and again, every two seconds or as many as said, until Ctrl-C or until it is gone
     #[arg(short, long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2", value_parser = seconds)]

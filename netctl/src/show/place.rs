@@ -27,7 +27,7 @@ pub struct ShownPlace {
     pub exists: bool,
     /// Its links without the loopback; of the host, where a topology is looked at, only the topology's.
     pub links: Vec<ShownLink>,
-    /// The main table's routes by these links; those that lead nowhere, too, unless one link is looked at.
+    /// The main table's routes by these links and, where these are all, those by none.
     pub routes: Vec<single::route::Listed>,
     /// What is known about these links' neighbours.
     pub neighbours: Vec<single::neigh::Listed>,
@@ -90,7 +90,9 @@ impl ShownPlace {
         let shows = |interface: &str| links.iter().any(|link| link.its.name == interface);
         let socket = places.socket(place)?;
         let mut routes = single::route::listed(route::dump(socket)?, &dumped.links);
-        routes.retain(|route| route.interface.as_deref().map_or(view.link.is_none(), shows));
+        // What leads nowhere is nobody's: shown where everything of a place is.
+        let is_whole = view.link.is_none() && !(*place == Place::Host && view.topology.is_some());
+        routes.retain(|route| route.interface.as_deref().map_or(is_whole, shows));
         let mut neighbours = single::neigh::listed(neigh::dump(socket)?, &dumped.links);
         neighbours.retain(|neighbour| shows(&neighbour.interface));
         Ok(Self { exists: true, links, routes, neighbours, ..Self::missing(place) })

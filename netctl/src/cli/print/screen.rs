@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 
 use serde::Serialize;
 
-use super::Printer;
+use super::{Failure, Printer};
 
 /// The second screen, an invisible cursor, and lines that end at the right edge instead of going on below.
 const ENTER: &str = "\x1b[?1049h\x1b[?25l\x1b[?7l";
@@ -64,10 +64,8 @@ impl<'a> Screen<'a> {
     }
 
     /// Prints a document in one line.
-    pub(in crate::cli) fn document(&mut self, document: &impl Serialize) -> io::Result<()> {
-        serde_json::to_writer(&mut self.printer.out, document)?;
-        writeln!(self.printer.out)?;
-        self.printer.out.flush()
+    pub(in crate::cli) fn document(&mut self, document: &impl Serialize) -> Result<(), Failure> {
+        self.printer.stream(document, |_| Ok(()))
     }
 }
 
