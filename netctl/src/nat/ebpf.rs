@@ -17,6 +17,7 @@ mod filter;
 mod link;
 pub mod load;
 pub mod maps;
+pub mod rehearsal;
 
 use std::{
     fs, io,

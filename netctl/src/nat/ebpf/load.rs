@@ -137,15 +137,16 @@ fn has_lasting_mounts() -> bool {
     }
 }
 
-/// Parses the object and creates its maps, or takes those that are pinned; programs are not loaded yet.
-fn open(constants: Constants, max_flows: u32, config: &Config, pins: Option<&Pins>) -> Result<Ebpf, Error> {
+/// Parses the object and creates its maps, or takes those that are pinned; programs are not loaded yet. The table of flows
+/// takes so many entries, two a flow.
+pub(super) fn open(constants: Constants, entries: u32, config: &Config, pins: Option<&Pins>) -> Result<Ebpf, Error> {
     if OBJECT.is_empty() {
         return Err(Error::NoObject);
     }
     let mut loader = EbpfLoader::new();
     loader.override_global("NETNS_COOKIE", &constants.netns_cookie, true);
     loader.override_global("LOCAL_PORTS", &constants.local_ports, true);
-    loader.map_max_entries("FLOWS", max_flows.saturating_mul(2));
+    loader.map_max_entries("FLOWS", entries);
     loader.map_max_entries("UNANSWERED", config.unanswered);
     if let Some(pins) = pins.filter(|pins| pins.exist()) {
         for name in MAPS {
@@ -168,7 +169,7 @@ pub fn load(pins: &Pins, constants: Constants, max_flows: u32) -> Result<Build, 
     remove_tree(&stage)?;
     let cpus = nr_cpus().map_err(|(path, source)| Error::io("read", Path::new(path))(source))?;
     let config = Config::of(max_flows, cpus as u32, token()?);
-    let mut ebpf = open(constants, max_flows, &config, Some(pins))?;
+    let mut ebpf = open(constants, max_flows.saturating_mul(2), &config, Some(pins))?;
     let pinned = if has_maps {
         pin_programs(&stage, &mut ebpf)
     } else {
@@ -250,7 +251,7 @@ fn load_all<T: Send>(
     })
 }
 
-fn load_one(name: &str, program: &mut Program) -> Result<(), Error> {
+pub(super) fn load_one(name: &str, program: &mut Program) -> Result<(), Error> {
     match program {
         Program::SchedClassifier(tc) => patiently(|| tc.load()).map_err(Error::program(name)),
         Program::CgroupSockAddr(hook) => patiently(|| hook.load()).map_err(Error::program(name)),
@@ -275,7 +276,7 @@ pub fn rehearse() -> Result<Rehearsed, Error> {
     /// Flows that there is room for: as few as will do.
     const FLOWS: u32 = 64;
     let config = Config::of(FLOWS, 1, 0);
-    let mut ebpf = open(Constants::of_this_namespace()?, FLOWS, &config, None)?;
+    let mut ebpf = open(Constants::of_this_namespace()?, 2 * FLOWS, &config, None)?;
     let is_compiled = |name: &str, program: &mut Program| {
         program.info().map(|info| info.size_jitted() > 0).map_err(Error::program(name))
     };

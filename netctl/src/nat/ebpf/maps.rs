@@ -5,6 +5,7 @@
 mod batch;
 mod behaviour;
 mod bindings;
+mod copy;
 pub mod events;
 mod flows;
 mod rules;
@@ -77,19 +78,24 @@ impl Tables {
     /// # Errors
     /// If a pin is missing or is not what it should be.
     pub fn open(pins: &Pins) -> Result<Self, Error> {
+        Self::of(|name, kind| MapData::from_pin(pins.map(name)).map(kind).map_err(failed(name)))
+    }
+
+    fn of(map: impl FnMut(&'static str, fn(MapData) -> Map) -> Result<Map, Error>) -> Result<Self, Error> {
+        let mut maps = Source(map);
         Ok(Self {
-            masquerades: open(pins, "MASQUERADES", Map::LpmTrie)?,
-            forwards: open(pins, "FORWARDS", Map::LpmTrie)?,
-            allows: open(pins, "ALLOWS", Map::LpmTrie)?,
-            config: open(pins, "CONFIG", Map::Array)?,
-            ended: open(pins, "ENDED", Map::PerCpuHashMap)?,
-            generations: open(pins, "GENERATIONS", Map::Array)?,
-            locals: open(pins, "LOCALS", Map::HashMap)?,
-            flows: open(pins, "FLOWS", Map::HashMap)?,
-            bindings: open(pins, "BINDINGS", Map::HashMap)?,
-            contacts: open(pins, "CONTACTS", Map::LruHashMap)?,
-            drops: open(pins, "DROPS", Map::PerCpuArray)?,
-            paths: open(pins, "PATHS", Map::PerCpuArray)?,
+            masquerades: maps.typed("MASQUERADES", Map::LpmTrie)?,
+            forwards: maps.typed("FORWARDS", Map::LpmTrie)?,
+            allows: maps.typed("ALLOWS", Map::LpmTrie)?,
+            config: maps.typed("CONFIG", Map::Array)?,
+            ended: maps.typed("ENDED", Map::PerCpuHashMap)?,
+            generations: maps.typed("GENERATIONS", Map::Array)?,
+            locals: maps.typed("LOCALS", Map::HashMap)?,
+            flows: maps.typed("FLOWS", Map::HashMap)?,
+            bindings: maps.typed("BINDINGS", Map::HashMap)?,
+            contacts: maps.typed("CONTACTS", Map::LruHashMap)?,
+            drops: maps.typed("DROPS", Map::PerCpuArray)?,
+            paths: maps.typed("PATHS", Map::PerCpuArray)?,
         })
     }
 
@@ -256,11 +262,16 @@ fn sum(per_cpu: &PerCpuValues<u64>) -> u64 {
     per_cpu.iter().fold(0, |sum, &cpu| sum.wrapping_add(cpu))
 }
 
-fn open<T>(pins: &Pins, name: &'static str, kind: fn(MapData) -> Map) -> Result<T, Error>
-where
-    T: TryFrom<Map, Error = MapError>,
-{
-    MapData::from_pin(pins.map(name)).and_then(|data| T::try_from(kind(data))).map_err(failed(name))
+/// Where maps are had from, by their names.
+struct Source<F>(F);
+
+impl<F: FnMut(&'static str, fn(MapData) -> Map) -> Result<Map, Error>> Source<F> {
+    fn typed<T>(&mut self, name: &'static str, kind: fn(MapData) -> Map) -> Result<T, Error>
+    where
+        T: TryFrom<Map, Error = MapError>,
+    {
+        T::try_from((self.0)(name, kind)?).map_err(failed(name))
+    }
 }
 
 /// All entries of a table of rules.
@@ -315,7 +326,7 @@ fn listen_address(rule: &Forward) -> Addr {
 }
 
 /// An address as the maps hold it.
-fn wire(address: IpAddr) -> Addr {
+pub(crate) fn wire(address: IpAddr) -> Addr {
     match address {
         IpAddr::V4(v4) => addr::from_v4(v4.octets()),
         IpAddr::V6(v6) => v6.octets(),
@@ -323,7 +334,7 @@ fn wire(address: IpAddr) -> Addr {
 }
 
 /// An address of a map, as people know it.
-fn ip(addr: &Addr) -> IpAddr {
+pub(crate) fn ip(addr: &Addr) -> IpAddr {
     if addr::is_v4(addr) { IpAddr::from(addr::to_v4(addr)) } else { IpAddr::V6(Ipv6Addr::from(*addr)) }
 }
 
