@@ -77,9 +77,20 @@ pub enum Kind {
     Iptables,
 }
 
-/// A chain that drops what is forwarded, unless a rule before the chain's end accepts it.
+/// Where chains look at packets, by the numbers that netfilter has for it (`enum nf_inet_hooks`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hook {
+    /// Packets for the place itself.
+    Input = 1,
+    /// Packets that it passes on.
+    Forward = 2,
+    /// Packets of its own.
+    Output = 3,
+}
+
+/// A chain that packets pass.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct DropsForwarded {
+pub struct Chain {
     /// Whose.
     pub kind: Kind,
     /// Whose packets.
@@ -88,18 +99,21 @@ pub struct DropsForwarded {
     pub table: String,
     /// Its name.
     pub chain: String,
-    /// Whether it has rules, which may accept what a gateway forwards.
+    /// Whether it has rules, which may accept what its policy drops, or drop what that accepts.
     pub has_rules: bool,
+    /// Whether its policy is to drop.
+    #[serde(skip)]
+    pub drops: bool,
 }
 
-impl fmt::Display for DropsForwarded {
+impl fmt::Display for Chain {
     /// ``chain `FORWARD` of table `ip filter` ``
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "chain `{}` of table `{} {}`", self.chain, self.family.as_str(), self.table)
     }
 }
 
-impl DropsForwarded {
+impl Chain {
     /// What it means at a gateway, and the command that has it accept instead.
     #[must_use]
     pub fn advice(&self, place: &Place) -> String {
@@ -135,24 +149,34 @@ impl DropsForwarded {
 
 /// As iptables-nft names what it keeps in nftables.
 fn is_iptables(table: &str, chain: &str) -> bool {
-    table == "filter" && chain == "FORWARD"
+    table == "filter" && matches!(chain, "INPUT" | "FORWARD" | "OUTPUT")
+}
+
+/// The chains of a namespace that look at packets at a hook.
+///
+/// # Errors
+/// If the kernel has filters and does not tell of them.
+pub fn chains(netns: &Netns, hook: Hook) -> Result<Vec<Chain>, Error> {
+    netns.run(|| {
+        let mut chains = nftables(hook)?;
+        chains.extend(legacy::chains(hook).map_err(Error::Legacy)?);
+        Ok(chains)
+    })
 }
 
 /// The chains of a namespace that drop by policy what is forwarded.
 ///
 /// # Errors
-/// If the kernel has filters and does not tell of them.
-pub fn drops_forwarded(netns: &Netns) -> Result<Vec<DropsForwarded>, Error> {
-    netns.run(|| {
-        let mut drops = nftables()?;
-        drops.extend(legacy::drops_forwarded().map_err(Error::Legacy)?);
-        Ok(drops)
-    })
+/// Those of [`chains`].
+pub fn drops_forwarded(netns: &Netns) -> Result<Vec<Chain>, Error> {
+    let mut chains = chains(netns, Hook::Forward)?;
+    chains.retain(|chain| chain.drops);
+    Ok(chains)
 }
 
 /// Those that see packets of one of the addresses' families; none where the kernel does not tell.
 #[must_use]
-pub fn in_the_way(netns: &Netns, addresses: &[IpAddr]) -> Vec<DropsForwarded> {
+pub fn in_the_way(netns: &Netns, addresses: &[IpAddr]) -> Vec<Chain> {
     let mut drops = drops_forwarded(netns).unwrap_or_else(|error| {
         tracing::debug!("{error}");
         Vec::new()
@@ -162,17 +186,17 @@ pub fn in_the_way(netns: &Netns, addresses: &[IpAddr]) -> Vec<DropsForwarded> {
 }
 
 /// Those of nftables in the calling thread's namespace; none where the kernel has none.
-fn nftables() -> Result<Vec<DropsForwarded>, Error> {
+fn nftables(hook: Hook) -> Result<Vec<Chain>, Error> {
     let chains = match Socket::open_for_filters().and_then(|mut socket| nft::dump(&mut socket)) {
         Ok(chains) => chains,
         Err(error) if is_absent(&error) => return Ok(Vec::new()),
         Err(error) => return Err(Error::Nft(error)),
     };
-    let drops = chains.into_iter().filter(|chain| (chain.hook, chain.policy) == (nft::FORWARD, nft::DROP));
-    let told = drops.filter_map(|chain| {
-        let family = Family::of(chain.family)?;
-        let (table, has_rules) = (chain.table, chain.rules > 0);
-        Some(DropsForwarded { kind: Kind::Nftables, family, table, chain: chain.name, has_rules })
+    let at_hook = chains.into_iter().filter(|chain| chain.is_filter && chain.hook == hook as u32);
+    let told = at_hook.filter_map(|its| {
+        let family = Family::of(its.family)?;
+        let (has_rules, drops) = (its.rules > 0, its.policy == nft::DROP);
+        Some(Chain { kind: Kind::Nftables, family, table: its.table, chain: its.name, has_rules, drops })
     });
     Ok(told.collect())
 }
@@ -194,12 +218,13 @@ mod tests {
 
     #[test]
     fn each_chain_has_its_command() {
-        let of = |kind, family, table: &str, chain: &str| DropsForwarded {
+        let of = |kind, family, table: &str, chain: &str| Chain {
             kind,
             family,
             table: table.to_owned(),
             chain: chain.to_owned(),
             has_rules: false,
+            drops: true,
         };
         let router = Place::Netns("router".parse().unwrap());
         for (drops, place, words, remedy) in [

@@ -2,7 +2,7 @@
 //! ports, and what comes of it is compared with what the topology lets expect. What `netctl ping` tells.
 
 mod expect;
-mod icmp;
+pub(crate) mod icmp;
 mod neighbours;
 mod network;
 mod wire;

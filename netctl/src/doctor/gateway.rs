@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::Finding;
 use crate::{
-    firewall::{self, DropsForwarded},
+    firewall::{self, Chain},
     holder,
     model::{Backend, Gateway, IfName, Place, TopologyName},
     nat::ebpf::{self, attach},
@@ -109,7 +109,7 @@ fn filters(gateway: &Gateway, netns: &Netns) -> Vec<Finding> {
         Ok(filters) => filters,
         Err(error) => return vec![Finding::unknown("packet filters", &error)],
     };
-    let sees = |chain: &&DropsForwarded| addresses.iter().any(|address| chain.family.sees(address.is_ipv4()));
+    let sees = |chain: &&Chain| addresses.iter().any(|address| chain.family.sees(address.is_ipv4()));
     let mut findings = Vec::new();
     for chain in filters.iter().filter(sees) {
         findings.push(filter(chain, &gateway.place));
@@ -124,7 +124,7 @@ fn filters(gateway: &Gateway, netns: &Netns) -> Vec<Finding> {
     findings
 }
 
-fn filter(chain: &DropsForwarded, place: &Place) -> Finding {
+fn filter(chain: &Chain, place: &Place) -> Finding {
     if chain.has_rules {
         let text = format!("`{place}` forwards nothing that no rule accepts: {chain} drops it");
         return Finding::warning(text, format!("if no rule accepts it yet: {}", chain.remedy(place)));
@@ -203,12 +203,13 @@ mod tests {
 
     #[test]
     fn a_dropping_policy_without_rules_is_a_problem_and_with_some_perhaps() {
-        let chain = |has_rules| DropsForwarded {
+        let chain = |has_rules| Chain {
             kind: Kind::Nftables,
             family: Family::Ip,
             table: "filter".to_owned(),
             chain: "FORWARD".to_owned(),
             has_rules,
+            drops: true,
         };
         let found = filter(&chain(false), &Place::Host);
         assert_eq!(

@@ -14,11 +14,9 @@ use nix::{
     sys::socket::{AddressFamily, SockFlag, SockType, socket},
 };
 
-use super::{DropsForwarded, Family, Kind};
+use super::{Chain, Family, Hook, Kind};
 
 const TABLE: &str = "filter";
-/// `NF_INET_FORWARD`, an index into a table's hooks.
-const FORWARD: usize = 2;
 /// `-NF_DROP - 1`, as a standard target has it.
 const DROP: i32 = -1;
 /// `XT_TABLE_MAXNAMELEN`.
@@ -63,24 +61,29 @@ const ALL: [Tables; 2] = [
 const GET_INFO: c_int = 64;
 const GET_ENTRIES: c_int = 65;
 
-/// The `FORWARD` chains of the calling thread's namespace that drop by policy. A table that is not loaded there has no
-/// chains, and is not loaded by being asked for.
-pub(super) fn drops_forwarded() -> io::Result<Vec<DropsForwarded>> {
-    let mut drops = Vec::new();
+/// The chains of the calling thread's namespace at a hook, one a family. A table that is not loaded there has no chains,
+/// and is not loaded by being asked for.
+pub(super) fn chains(hook: Hook) -> io::Result<Vec<Chain>> {
+    let name = match hook {
+        Hook::Input => "INPUT",
+        Hook::Forward => "FORWARD",
+        Hook::Output => "OUTPUT",
+    };
+    let mut chains = Vec::new();
     for tables in &ALL {
-        let policy = if tables.is_loaded() { tables.policy()? } else { None };
-        if let Some((DROP, has_rules)) = policy {
-            let (table, chain) = (TABLE.to_owned(), "FORWARD".to_owned());
-            drops.push(DropsForwarded {
+        let policy = if tables.is_loaded() { tables.policy(hook)? } else { None };
+        if let Some((verdict, has_rules)) = policy {
+            chains.push(Chain {
                 kind: Kind::Iptables,
                 family: tables.family,
-                table,
-                chain,
+                table: TABLE.to_owned(),
+                chain: name.to_owned(),
                 has_rules,
+                drops: verdict == DROP,
             });
         }
     }
-    Ok(drops)
+    Ok(chains)
 }
 
 impl Tables {
@@ -88,14 +91,15 @@ impl Tables {
         fs::read_to_string(self.names).is_ok_and(|names| names.lines().any(|name| name == TABLE))
     }
 
-    /// The verdict of the policy, and whether there are rules before it; `None` if the table has no such chain, or the bytes make no sense.
-    fn policy(&self) -> io::Result<Option<(i32, bool)>> {
+    /// The verdict of a chain's policy, and whether there are rules before it; `None` if the table has no such chain, or the
+    /// bytes make no sense.
+    fn policy(&self, hook: Hook) -> io::Result<Option<(i32, bool)>> {
         let socket = socket(self.domain, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
         let mut info = vec![0; INFO];
         name(&mut info);
         self.get(&socket, GET_INFO, &mut info)?;
-        let begin = u32_at(&info, NAME + 4 + 4 * FORWARD);
-        let (Some(at), Some(size)) = (u32_at(&info, NAME + 4 + 20 + 4 * FORWARD), u32_at(&info, INFO - 4))
+        let begin = u32_at(&info, NAME + 4 + 4 * hook as usize);
+        let (Some(at), Some(size)) = (u32_at(&info, NAME + 4 + 20 + 4 * hook as usize), u32_at(&info, INFO - 4))
         else {
             return Ok(None);
         };

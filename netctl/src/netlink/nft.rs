@@ -23,11 +23,10 @@ mod nfta {
     pub(super) const HOOK: u16 = 4;
     pub(super) const POLICY: u16 = 5;
     pub(super) const USE: u16 = 6;
+    pub(super) const TYPE: u16 = 7;
     pub(super) const HOOK_NUMBER: u16 = 1;
 }
 
-/// `NF_INET_FORWARD`.
-pub const FORWARD: u32 = 2;
 /// `NF_DROP`.
 pub const DROP: u32 = 0;
 
@@ -46,6 +45,8 @@ pub struct BaseChain {
     pub policy: u32,
     /// How many rules it has.
     pub rules: u32,
+    /// Whether it is there to filter, and not to translate or to route.
+    pub is_filter: bool,
 }
 
 /// `nft list chains`: the base chains of the socket's namespace.
@@ -65,6 +66,7 @@ pub fn parse(message: &Message<'_>) -> Result<Option<BaseChain>, Malformed> {
     let (&[family, ..], rest) = message.body::<4>()?;
     let (mut table, mut name, mut hook, mut policy, mut rules) =
         (String::new(), String::new(), None, None, 0);
+    let mut is_filter = true;
     for attribute in attributes(rest) {
         let attribute = attribute?;
         match attribute.kind {
@@ -73,11 +75,12 @@ pub fn parse(message: &Message<'_>) -> Result<Option<BaseChain>, Malformed> {
             nfta::HOOK => hook = hook_number(&attribute)?,
             nfta::POLICY => policy = Some(number(&attribute)?),
             // Nothing else uses a base chain: no rule jumps to one.
+            nfta::TYPE => is_filter = attribute.text() == "filter",
             nfta::USE => rules = number(&attribute)?,
             _ => {}
         }
     }
-    let base = |(hook, policy)| BaseChain { family, table, name, hook, policy, rules };
+    let base = |(hook, policy)| BaseChain { family, table, name, hook, policy, rules, is_filter };
     Ok(hook.zip(policy).map(base))
 }
 
@@ -124,8 +127,8 @@ mod tests {
         let read = |request: Request| parse(&messages(request.bytes()).next().unwrap().unwrap()).unwrap();
         let (family, table, name) = (2, "filter".to_owned(), "FORWARD".to_owned());
         assert_eq!(
-            read(chain(Some(FORWARD), Some(DROP))),
-            Some(BaseChain { family, table, name, hook: FORWARD, policy: DROP, rules: 3 })
+            read(chain(Some(2), Some(DROP))),
+            Some(BaseChain { family, table, name, hook: 2, policy: DROP, rules: 3, is_filter: true })
         );
         assert_eq!(read(chain(None, None)), None);
         assert_eq!(read(Request::new(GET_CHAIN, NlmF::empty(), &[0; 4])), None);

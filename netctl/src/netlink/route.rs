@@ -9,9 +9,10 @@ use neli::consts::{
     nl::NlmF,
     rtnl::{RtScope, RtTable, Rta, Rtm, Rtn, Rtprot},
 };
+use nix::errno::Errno;
 
 use super::{
-    Error, Malformed, Request, Socket, family,
+    Error, Malformed, Refusal, Request, Socket, family,
     message::{Attribute, Message, attributes, ip},
 };
 
@@ -114,6 +115,44 @@ impl Route {
 /// Those of [`Socket::dump`].
 pub fn dump(socket: &mut Socket) -> Result<Vec<Route>, Error> {
     family::dump::<12, _>(socket, Rtm::Getroute, parse)
+}
+
+/// A packet that is asked about.
+#[derive(Debug, Clone, Copy)]
+pub struct Question {
+    /// Its destination.
+    pub to: IpAddr,
+    /// Its source; chosen by the answer where there is none yet.
+    pub from: Option<IpAddr>,
+    /// The index of the link that it comes in by; `None` if it is the place's own.
+    pub iif: Option<u32>,
+}
+
+/// `ip route get TO [from FROM] [iif LINK]`: where the kernel would send it. Of one that comes in, the source is checked as
+/// that of a real one would be (`EXDEV`: the reverse path filter).
+///
+/// # Errors
+/// Those of [`Socket::dump`]; a refusal is the fate of the packet.
+pub fn get(socket: &mut Socket, question: &Question) -> Result<Result<Route, Refusal>, Error> {
+    let Question { to, from, iif } = *question;
+    let length = |address: IpAddr| if address.is_ipv4() { 32 } else { 128 };
+    let header = [family::of(to), length(to), from.map_or(0, length), 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let mut request = Request::new(Rtm::Getroute, NlmF::ACK, &header);
+    request.ip(Rta::Dst, to);
+    if let Some(from) = from {
+        request.ip(Rta::Src, from);
+    }
+    if let Some(iif) = iif {
+        request.u32(Rta::Iif, iif);
+    }
+    match socket.dump(request, parse) {
+        Ok(routes) => {
+            let none = || Refusal { errno: Errno::ENETUNREACH, message: None };
+            Ok(routes.into_iter().next().ok_or_else(none))
+        }
+        Err(Error::Refused(refusal)) => Ok(Err(refusal)),
+        Err(error) => Err(error),
+    }
 }
 
 /// Reads an `RTM_NEWROUTE`; `None` for any other message and for other families (the multicast tables).
@@ -377,6 +416,26 @@ mod tests {
             let all = dump(&mut socket).unwrap();
             let its = all.into_iter().find(|its| its.destination == destination).unwrap();
             assert_eq!((its.multipath, its.gateway, its.oif), (true, None, None));
+        });
+    }
+    #[test]
+    fn the_kernel_says_where_it_would_send_a_packet() {
+        isolated(|| {
+            let mut socket = Socket::open().unwrap();
+            bridge(&mut socket);
+            let mut ask = |to: &str, from: Option<&str>, iif| {
+                let from = from.map(|from| from.parse().unwrap());
+                let answer = get(&mut socket, &Question { to: to.parse().unwrap(), from, iif }).unwrap();
+                answer.map(|route| (route.kind, route.oif, route.source.map(|source| source.to_string())))
+            };
+            for (own, near) in [("10.0.0.1", "10.0.0.7"), ("fd00::1", "fd00::7")] {
+                assert_eq!(ask(near, None, None).unwrap(), (Rtn::Unicast, Some(5), Some(own.to_owned())));
+                assert_eq!(ask(own, Some(near), Some(5)).unwrap().0, Rtn::Local);
+            }
+            for far in ["192.0.2.1", "2001:db8::1"] {
+                assert_eq!(ask(far, None, None).unwrap_err().errno, Errno::ENETUNREACH);
+            }
+            assert_eq!(ask("192.0.2.1", Some("10.0.0.7"), Some(5)).unwrap_err().errno, Errno::EHOSTUNREACH);
         });
     }
 }

@@ -85,8 +85,8 @@ fn ipv6_error(kind: u8, code: u8) -> &'static str {
     }
 }
 
-/// The Internet checksum (RFC 1071).
-fn checksum(bytes: &[u8]) -> [u8; 2] {
+/// The Internet checksum (RFC 1071) of an even number of bytes.
+pub(crate) fn checksum(bytes: &[u8]) -> [u8; 2] {
     let words = bytes.chunks_exact(2).map(|word| u32::from(u16::from_be_bytes([word[0], word[1]])));
     let sum: u32 = words.sum();
     let folded = (sum & 0xffff) + (sum >> 16);

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{Error, ShownPlace};
 use crate::{
-    firewall::{self, DropsForwarded},
+    firewall::{self, Chain},
     model::{Backend, Forward, Masquerade, Place, Topology, TopologyName},
     nat::{
         classic,
@@ -41,7 +41,7 @@ pub struct ShownNat {
     /// Dropped packets, by reasons that came up; of programs alone.
     pub drops: Vec<Drop>,
     /// Packet filters of others that drop what is forwarded, of the families that the rules are about.
-    pub filters: Vec<DropsForwarded>,
+    pub filters: Vec<Chain>,
 }
 
 /// A rule.

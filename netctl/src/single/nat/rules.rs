@@ -13,7 +13,7 @@ use ipnet::IpNet;
 
 use super::{RuleKind, RuleName};
 use crate::{
-    firewall::{self, DropsForwarded},
+    firewall::{self, Chain},
     holder,
     model::{
         Backend, Forward, Found, Gateway, IfName, Masquerade, Place, Route, Topology, TopologyName, Veth,
@@ -45,7 +45,7 @@ pub struct Changed {
     /// The topology whose gateway it is, if it is one's: its file does not know of it.
     pub owner: Option<TopologyName>,
     /// Packet filters of the gateway's that drop what a rule that was added is about.
-    pub filters: Vec<DropsForwarded>,
+    pub filters: Vec<Chain>,
 }
 
 /// Which rules are to go.
