@@ -25,6 +25,7 @@ mod schema;
 mod show;
 mod source;
 mod sysctl;
+mod trace;
 mod up;
 mod words;
 
@@ -90,6 +91,9 @@ enum Verb {
     /// Tell what happens as it happens: links, addresses, routes, neighbours, flows, dropped packets
     #[command(after_help = monitor::EXAMPLES)]
     Monitor(monitor::Args),
+    /// Say what would become of a packet, step by step, without sending it; exit 3 if it or its answer would be lost
+    #[command(after_help = trace::EXAMPLES)]
+    Trace(trace::Args),
     /// Say what this machine can and cannot do, what is in the way of what is up, and what to do about it
     #[command(after_help = doctor::EXAMPLES)]
     Doctor(doctor::Args),
@@ -138,6 +142,7 @@ impl Verb {
             Self::Ls => "ls",
             Self::Graph(_) => "graph",
             Self::Ping(_) => "ping",
+            Self::Trace(_) => "trace",
             Self::Doctor(_) => "doctor",
             Self::Schema => "schema",
             Self::Completions(_) => "completions",
@@ -188,7 +193,7 @@ pub(crate) fn main() -> impl Into<ExitCode> {
     completions::answer();
     let cli = Cli::parse();
     let mut printer = Printer::new(cli.global.json, cli.global.quiet, cli.global.color);
-    trace(&cli.global);
+    log(&cli.global);
     heed_signals();
     match run(&cli, &mut printer) {
         Ok(exit) => exit,
@@ -219,6 +224,7 @@ fn run(cli: &Cli, printer: &mut Printer) -> Result<Exit, Failure> {
         Verb::Graph(args) => graph::run(args, &directories, printer),
         Verb::Ping(args) => ping::run(args, &directories, printer),
         Verb::Monitor(args) => monitor::run(args, place, &directories, printer),
+        Verb::Trace(args) => trace::run(args, &directories, printer),
         Verb::Doctor(args) => doctor::run(args, &directories, printer),
         Verb::Schema => schema::run(printer),
         Verb::Completions(args) => completions::run(args, printer),
@@ -244,7 +250,7 @@ fn heed_signals() {
     }
 }
 
-fn trace(global: &Global) {
+fn log(global: &Global) {
     let level = match (global.quiet, global.verbose) {
         (true, _) => LevelFilter::ERROR,
         (false, 0) => LevelFilter::WARN,

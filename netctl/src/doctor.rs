@@ -7,6 +7,8 @@ mod kernel;
 mod topology;
 mod user;
 
+pub(crate) use self::gateway::remedy;
+
 use serde::Serialize;
 
 use crate::{

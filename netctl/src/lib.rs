@@ -35,4 +35,5 @@ pub mod single;
 pub mod spec;
 pub mod state;
 pub mod sysctl;
+pub mod trace;
 pub mod up;

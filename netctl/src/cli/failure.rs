@@ -2,7 +2,9 @@
 
 use std::{io, path::PathBuf};
 
-use netctl::{doctor, down, errno::Io, model, monitor, netns::NetnsError, ping, show, single, state, up};
+use netctl::{
+    doctor, down, errno::Io, model, monitor, netns::NetnsError, ping, show, single, state, trace, up,
+};
 
 use super::{Exit, words};
 
@@ -29,6 +31,8 @@ pub(super) enum Failure {
     Ping(#[from] ping::Error),
     #[error(transparent)]
     Monitor(#[from] monitor::Error),
+    #[error(transparent)]
+    Trace(#[from] trace::Error),
     #[error(transparent)]
     Doctor(#[from] doctor::Error),
     #[error(transparent)]
@@ -74,6 +78,7 @@ impl Failure {
             Self::Monitor(monitor::Error::Busy(_)) => {
                 Some("with `--only link,address,route,neighbour` several may listen".to_owned())
             }
+            Self::Trace(error) => error.hint(),
             Self::Monitor(monitor::Error::NoPlace(_)) => {
                 Some("`netctl ns ls` lists the namespaces".to_owned())
             }
@@ -104,6 +109,7 @@ impl Failure {
             | Self::Name { .. }
             | Self::Argument { .. }
             | Self::Spec(_)
+            | Self::Trace(trace::Error::Families { .. })
             | Self::Words(_) => Exit::Usage,
             // As shells have it: not found, or found and not to be run.
             Self::Command { source, .. } if source.kind() == io::ErrorKind::NotFound => Exit::Command(127),

@@ -22,6 +22,11 @@ const REMEDIES: [(&str, &str); 4] = [
     ("rewrite", "tell us, with the kernel's version"),
 ];
 
+/// What to do about packets that were dropped for this reason.
+pub(crate) fn remedy(reason: &str) -> Option<&'static str> {
+    REMEDIES.iter().find(|(its, _)| *its == reason).map(|(_, remedy)| *remedy)
+}
+
 /// What is to say of the gateway of a topology, or of nobody.
 pub(super) fn examine(
     gateway: &Gateway,
@@ -182,9 +187,9 @@ fn drops(gateway: &Gateway, owner: Option<&TopologyName>, directories: &Director
             findings.push(Finding::warning(text, "`[nat] max-flows`, or shorter `[nat.timeouts]`"));
         }
         for drop in &stats.drops {
-            if let Some((_, remedy)) = REMEDIES.iter().find(|(reason, _)| *reason == drop.reason) {
+            if let Some(remedy) = remedy(drop.reason) {
                 let text = format!("`{place}` has dropped {} packets: {}", drop.packets, drop.text);
-                findings.push(Finding::warning(text, *remedy));
+                findings.push(Finding::warning(text, remedy));
             }
         }
     }

@@ -99,7 +99,8 @@ impl Tables {
         name(&mut info);
         self.get(&socket, GET_INFO, &mut info)?;
         let begin = u32_at(&info, NAME + 4 + 4 * hook as usize);
-        let (Some(at), Some(size)) = (u32_at(&info, NAME + 4 + 20 + 4 * hook as usize), u32_at(&info, INFO - 4))
+        let (Some(at), Some(size)) =
+            (u32_at(&info, NAME + 4 + 20 + 4 * hook as usize), u32_at(&info, INFO - 4))
         else {
             return Ok(None);
         };

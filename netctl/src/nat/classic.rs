@@ -214,7 +214,7 @@ pub fn wanted(topology: &Topology) -> ByTool {
 }
 
 /// The subnets of a gateway's inside interfaces, without those that lie in another one.
-fn insides(topology: &Topology, gateway: &Gateway) -> Vec<IpNet> {
+pub(crate) fn insides(topology: &Topology, gateway: &Gateway) -> Vec<IpNet> {
     let bridges =
         topology.bridges.iter().map(|bridge| (&bridge.place, &bridge.name, bridge.addresses.as_slice()));
     let ends = topology.cables.iter().flat_map(|cable| [&cable.a, &cable.b]);

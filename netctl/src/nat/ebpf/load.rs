@@ -139,7 +139,12 @@ fn has_lasting_mounts() -> bool {
 
 /// Parses the object and creates its maps, or takes those that are pinned; programs are not loaded yet. The table of flows
 /// takes so many entries, two a flow.
-pub(super) fn open(constants: Constants, entries: u32, config: &Config, pins: Option<&Pins>) -> Result<Ebpf, Error> {
+pub(super) fn open(
+    constants: Constants,
+    entries: u32,
+    config: &Config,
+    pins: Option<&Pins>,
+) -> Result<Ebpf, Error> {
     if OBJECT.is_empty() {
         return Err(Error::NoObject);
     }

@@ -17,7 +17,7 @@ use std::{
 };
 
 use aya::{
-    Pod,
+    Ebpf, Pod,
     maps::{
         Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues,
         lpm_trie::{Key, LpmTrie},
@@ -78,24 +78,23 @@ impl Tables {
     /// # Errors
     /// If a pin is missing or is not what it should be.
     pub fn open(pins: &Pins) -> Result<Self, Error> {
-        Self::of(|name, kind| MapData::from_pin(pins.map(name)).map(kind).map_err(failed(name)))
+        Self::of(pins)
     }
 
-    fn of(map: impl FnMut(&'static str, fn(MapData) -> Map) -> Result<Map, Error>) -> Result<Self, Error> {
-        let mut maps = Source(map);
+    fn of(mut from: impl Maps) -> Result<Self, Error> {
         Ok(Self {
-            masquerades: maps.typed("MASQUERADES", Map::LpmTrie)?,
-            forwards: maps.typed("FORWARDS", Map::LpmTrie)?,
-            allows: maps.typed("ALLOWS", Map::LpmTrie)?,
-            config: maps.typed("CONFIG", Map::Array)?,
-            ended: maps.typed("ENDED", Map::PerCpuHashMap)?,
-            generations: maps.typed("GENERATIONS", Map::Array)?,
-            locals: maps.typed("LOCALS", Map::HashMap)?,
-            flows: maps.typed("FLOWS", Map::HashMap)?,
-            bindings: maps.typed("BINDINGS", Map::HashMap)?,
-            contacts: maps.typed("CONTACTS", Map::LruHashMap)?,
-            drops: maps.typed("DROPS", Map::PerCpuArray)?,
-            paths: maps.typed("PATHS", Map::PerCpuArray)?,
+            masquerades: open(&mut from, "MASQUERADES", Map::LpmTrie)?,
+            forwards: open(&mut from, "FORWARDS", Map::LpmTrie)?,
+            allows: open(&mut from, "ALLOWS", Map::LpmTrie)?,
+            config: open(&mut from, "CONFIG", Map::Array)?,
+            ended: open(&mut from, "ENDED", Map::PerCpuHashMap)?,
+            generations: open(&mut from, "GENERATIONS", Map::Array)?,
+            locals: open(&mut from, "LOCALS", Map::HashMap)?,
+            flows: open(&mut from, "FLOWS", Map::HashMap)?,
+            bindings: open(&mut from, "BINDINGS", Map::HashMap)?,
+            contacts: open(&mut from, "CONTACTS", Map::LruHashMap)?,
+            drops: open(&mut from, "DROPS", Map::PerCpuArray)?,
+            paths: open(&mut from, "PATHS", Map::PerCpuArray)?,
         })
     }
 
@@ -263,15 +262,34 @@ fn sum(per_cpu: &PerCpuValues<u64>) -> u64 {
 }
 
 /// Where maps are had from, by their names.
-struct Source<F>(F);
+trait Maps {
+    fn map(&mut self, name: &'static str, kind: fn(MapData) -> Map) -> Result<Map, Error>;
+}
 
-impl<F: FnMut(&'static str, fn(MapData) -> Map) -> Result<Map, Error>> Source<F> {
-    fn typed<T>(&mut self, name: &'static str, kind: fn(MapData) -> Map) -> Result<T, Error>
-    where
-        T: TryFrom<Map, Error = MapError>,
-    {
-        T::try_from((self.0)(name, kind)?).map_err(failed(name))
+impl Maps for &Pins {
+    fn map(&mut self, name: &'static str, kind: fn(MapData) -> Map) -> Result<Map, Error> {
+        MapData::from_pin(Pins::map(self, name)).map(kind).map_err(failed(name))
     }
+}
+
+/// Of an object that was opened without pins; each is taken from it.
+impl Maps for Ebpf {
+    fn map(&mut self, name: &'static str, _: fn(MapData) -> Map) -> Result<Map, Error> {
+        self.take_map(name).ok_or_else(|| Error::Missing(name.to_owned()))
+    }
+}
+
+impl<M: Maps> Maps for &mut M {
+    fn map(&mut self, name: &'static str, kind: fn(MapData) -> Map) -> Result<Map, Error> {
+        (**self).map(name, kind)
+    }
+}
+
+fn open<T>(mut from: impl Maps, name: &'static str, kind: fn(MapData) -> Map) -> Result<T, Error>
+where
+    T: TryFrom<Map, Error = MapError>,
+{
+    T::try_from(from.map(name, kind)?).map_err(failed(name))
 }
 
 /// All entries of a table of rules.
@@ -334,7 +352,7 @@ pub(crate) fn wire(address: IpAddr) -> Addr {
 }
 
 /// An address of a map, as people know it.
-pub(crate) fn ip(addr: &Addr) -> IpAddr {
+fn ip(addr: &Addr) -> IpAddr {
     if addr::is_v4(addr) { IpAddr::from(addr::to_v4(addr)) } else { IpAddr::V6(Ipv6Addr::from(*addr)) }
 }
 

@@ -17,7 +17,7 @@ const ONLY: u32 = 0;
 impl Tables {
     /// The maps of an object that was opened without pins; they are taken from it.
     pub(in crate::nat::ebpf) fn of_object(ebpf: &mut Ebpf) -> Result<Self, Error> {
-        Self::of(|name, _| ebpf.take_map(name).ok_or_else(|| Error::Missing(name.to_owned())))
+        Self::of(ebpf)
     }
 
     /// Writes rules, settings, addresses, mappings and flows of a live gateway into these fresh tables; the flows without
