@@ -23,7 +23,7 @@ use self::{nat::Nat, walk::Walker, world::World};
 pub use crate::doctor::Verdict;
 use crate::{
     firewall,
-    model::{Place, TopologyName},
+    model::Place,
     nat::ebpf,
     netlink,
     netns::NetnsError,
@@ -254,11 +254,4 @@ pub fn trace(question: &Question, directories: &Directories) -> Result<Report, E
     back.send(far, true)?;
     let back = back.walk()?.walk;
     Ok(Report { there: there.walk, back: Some(back) })
-}
-
-impl TopologyName {
-    /// How to have a topology as it was made.
-    fn again(&self) -> String {
-        format!("`netctl up` again, with the file of `{self}`")
-    }
 }

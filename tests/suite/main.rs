@@ -41,6 +41,7 @@ mod scattered;
 mod settings;
 mod shortcut;
 mod show;
+mod trace;
 mod tutorials;
 mod udp;
 mod up;

@@ -1,6 +1,6 @@
 //! A topology: whether it is as it was made, or could be.
 
-use super::{Finding, gateway};
+use super::{Finding, again, gateway};
 use crate::{
     model::Topology,
     state::{Directories, Record},
@@ -22,7 +22,7 @@ pub(super) fn foresee(topology: &Topology, directories: &Directories) -> Vec<Fin
 /// What has become of it since it was brought up, and of its gateways.
 pub(super) fn examine(record: &Record, directories: &Directories) -> Vec<Finding> {
     let (topology, name) = (&record.topology, &record.topology.name);
-    let again = format!("`netctl up` again, with the file of `{name}`");
+    let again = again(name);
     let mut findings = Vec::new();
     if !record.complete {
         let fix = format!("{again}, or `netctl down {name}`");

@@ -22,8 +22,6 @@ pub(super) enum Made {
         /// The rule, if it is a forward.
         forward: Option<Forward>,
     },
-    /// Another one before there was any: the socket asks for this without knowing it.
-    Led { packet: Packet, by: String },
     /// Nothing.
     Dropped { why: String, fix: Option<String> },
 }
@@ -97,25 +95,26 @@ impl Nat {
         self.netfilter.get(place)?.iter().find_map(|gateway| gateway.answer(packet, Way::Out))
     }
 
-    /// What becomes of a packet of a place's own, before it is routed.
+    /// Where a socket of a place's is led that asks for this, without knowing it.
+    pub(super) fn led(
+        &mut self,
+        world: &mut World<'_>,
+        place: &Place,
+        packet: &Packet,
+    ) -> Result<Option<(Packet, String)>, Error> {
+        let is_own = world.ground(place)?.owns(packet.to.ip());
+        Ok(self.programs(world, place)?.iter().find_map(|gateway| gateway.led(packet, is_own)))
+    }
+
+    /// What becomes of a packet of a place's own, before it is routed for good.
     pub(super) fn own(
         &mut self,
         world: &mut World<'_>,
         place: &Place,
         packet: &Packet,
-    ) -> Result<Made, Error> {
+    ) -> Result<Option<Made>, Error> {
         let ground = world.ground(place)?;
-        let owns = |address| ground.owns(address);
-        for gateway in self.programs(world, place)? {
-            if let Some(made) = gateway.own(packet, owns(packet.to.ip())) {
-                return Ok(made);
-            }
-        }
-        for gateway in self.netfilter.entry(place.clone()).or_default() {
-            if let Some(made) = gateway.own(packet, &ground) {
-                return Ok(made);
-            }
-        }
-        Ok(Made::Untouched)
+        let mut its = self.netfilter.get_mut(place).into_iter().flatten();
+        Ok(its.find_map(|gateway| gateway.own(packet, &ground)))
     }
 }

@@ -121,10 +121,10 @@ impl Netfilter {
         let undone = |flow: &Flow| {
             let original = flow.original.answer();
             match way {
-                Way::In => (flow.now.answer() == *packet).then(|| Packet { to: original.to, ..*packet }),
+                Way::In => (flow.now.answer() == *packet).then_some(Packet { to: original.to, ..*packet }),
                 Way::Out => {
                     let is_its = packet.from == flow.now.to && packet.to == original.to;
-                    is_its.then(|| Packet { from: original.from, ..*packet })
+                    is_its.then_some(Packet { from: original.from, ..*packet })
                 }
             }
         };

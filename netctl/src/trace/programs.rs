@@ -138,7 +138,7 @@ impl Programs {
     }
 
     /// Where a socket of the gateway's is led that connects like this; `None` if nowhere else.
-    pub(super) fn own(&self, packet: &Packet, is_own: bool) -> Option<Made> {
+    pub(super) fn led(&self, packet: &Packet, is_own: bool) -> Option<(Packet, String)> {
         let protocol = packet.what.protocol()?;
         if !self.has_local || !is_own || packet.is_answer {
             return None;
@@ -154,8 +154,7 @@ impl Programs {
         rules.sort_by_key(|rule| rule.address != Some(address));
         let rule = rules.first()?;
         let to = (rule.to, port - rule.ports.0 + rule.to_port).into();
-        let by = format!("forward {rule}");
-        Some(Made::Led { packet: Packet { to, ..*packet }, by })
+        Some((Packet { to, ..*packet }, format!("forward {rule}")))
     }
 }
 

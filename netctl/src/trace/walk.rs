@@ -9,14 +9,13 @@ use std::{collections::HashSet, net::IpAddr};
 use super::{
     End, Error, Packet, Step, Verdict, Walk, advice,
     nat::{Made, Nat, Passing, Way},
-    packet::unspecified,
     world::World,
 };
 use crate::{
     firewall::{self, Hook},
     holder,
     model::Place,
-    netlink::link::Link,
+    netlink::{link::Link, route::Question},
 };
 
 /// How many places it may come through (the default of `net.ipv4.ip_default_ttl`).
@@ -96,25 +95,37 @@ impl<'w, 'd> Walker<'w, 'd> {
             let command = format!("{} addr ls", advice::netctl(place));
             return Ok(self.die(place, "source", why, Some(format!("`{command}` lists those it has"))));
         }
-        let made = self.nat.own(self.world, place, &self.packet)?;
-        if let Made::Led { packet, .. } = made {
+        if let Some((packet, by)) = self.nat.led(self.world, place, &self.packet)? {
+            let (was, is) = (self.packet.end(self.packet.to), packet.end(packet.to));
+            self.step(place, "nat", format!("a socket that connects to {was} is led to {is}: {by}"));
+            self.packet = packet;
             self.sent = packet;
         }
-        if let Some(ended) = self.take(place, made)? {
+        let chosen = if has_source { None } else { self.choose_source(place)? };
+        if let Some(made) = self.nat.own(self.world, place, &self.packet)?
+            && let Some(ended) = self.take(place, made)?
+        {
             return Ok(ended);
         }
-        let next = self.route_own(place, has_source)?;
-        for sent in [&mut self.walk.packet, &mut self.sent] {
-            if sent.from.ip() == unspecified(sent.to.ip()) {
-                sent.from = self.packet.from;
-            }
-        }
+        let next = self.route_own(place, chosen)?;
         if let Next::Leave { .. } = next
             && let Some(ended) = self.filter(place, Hook::Output)?
         {
             return Ok(ended);
         }
         Ok(next)
+    }
+
+    /// Gives it the source that a socket gets which is bound to none.
+    fn choose_source(&mut self, place: &Place) -> Result<Option<IpAddr>, Error> {
+        let question = Question { to: self.packet.to.ip(), from: None, iif: None };
+        let source = self.world.route(place, &question)?.ok().and_then(|route| route.source);
+        if let Some(source) = source {
+            for packet in [&mut self.packet, &mut self.sent, &mut self.walk.packet] {
+                packet.from.set_ip(source);
+            }
+        }
+        Ok(source)
     }
 
     fn arrive(&mut self, place: &Place, by: u32) -> Result<Next, Error> {
@@ -208,12 +219,6 @@ impl<'w, 'd> Walker<'w, 'd> {
         match made {
             Made::Untouched => Ok(None),
             Made::Dropped { why, fix } => Ok(Some(self.die(place, "nat", why, fix))),
-            Made::Led { packet, by } => {
-                let (was, is) = (self.packet.end(self.packet.to), packet.end(packet.to));
-                self.step(place, "nat", format!("a socket that connects to {was} is led to {is}: {by}"));
-                self.packet = packet;
-                Ok(None)
-            }
             Made::Translated { packet, by, forward } => {
                 let mut changes = Vec::new();
                 if packet.from != self.packet.from {

@@ -21,7 +21,7 @@ impl Walker<'_, '_> {
         }
         match self.expected.clone() {
             Some((asker, expected)) => Ok(self.answered(place, &asker, &expected)),
-            None => self.to_socket(place),
+            None => self.find_socket(place),
         }
     }
 
@@ -43,7 +43,7 @@ impl Walker<'_, '_> {
         self.arrive_at(place, "who asked has the answer".to_owned())
     }
 
-    fn to_socket(&mut self, place: &Place) -> Result<Next, Error> {
+    fn find_socket(&mut self, place: &Place) -> Result<Next, Error> {
         let Some(protocol) = self.packet.what.protocol() else { return self.echo(place) };
         let (address, port) = (self.packet.to.ip(), self.packet.to.port());
         let all = self.world.listeners(place)?;

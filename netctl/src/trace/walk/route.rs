@@ -19,20 +19,17 @@ use crate::{
 };
 
 impl Walker<'_, '_> {
-    /// Routes a packet of a place's own.
-    pub(super) fn route_own(&mut self, place: &Place, has_source: bool) -> Result<Next, Error> {
-        let to = self.packet.to.ip();
-        let from = Some(self.packet.from.ip()).filter(|_| has_source);
-        let route = match self.world.route(place, &Question { to, from, iif: None })? {
-            Ok(route) => route,
-            Err(refusal) => return self.nowhere(place, &refusal, None),
-        };
-        let chosen = route.source.filter(|_| !has_source);
-        if let Some(source) = chosen {
-            self.packet.from.set_ip(source);
+    /// Routes a packet of a place's own, whose source may have been chosen for it.
+    pub(super) fn route_own(&mut self, place: &Place, chosen: Option<IpAddr>) -> Result<Next, Error> {
+        let (to, from) = (self.packet.to.ip(), self.packet.from.ip());
+        let from = Some(from).filter(|from| !from.is_unspecified());
+        match self.world.route(place, &Question { to, from, iif: None })? {
+            Ok(route) => {
+                let words = chosen.map_or_else(String::new, |source| format!(", from {source}"));
+                self.along(place, &route, &words, None)
+            }
+            Err(refusal) => self.nowhere(place, &refusal, None),
         }
-        let words = chosen.map_or_else(String::new, |source| format!(", from {source}"));
-        self.along(place, &route, &words, None)
     }
 
     /// Routes a packet that has come in.
@@ -86,17 +83,8 @@ impl Walker<'_, '_> {
 
     /// Why the kernel sends it nowhere.
     fn nowhere(&mut self, place: &Place, refusal: &Refusal, came_by: Option<&Link>) -> Result<Next, Error> {
-        let from = self.packet.from.ip();
         match (refusal.errno, came_by) {
-            (Errno::EXDEV, Some(link)) => self.reverse_path(place, link),
-            (Errno::EINVAL, Some(link)) => {
-                let why = if self.world.ground(place)?.owns(from) {
-                    format!("its source {from} is an address of `{place}` itself")
-                } else {
-                    format!("nothing can come by `{}` from {from} to {}", link.name, self.packet.to.ip())
-                };
-                Ok(self.die(place, "route", why, None))
-            }
+            (Errno::EXDEV | Errno::EINVAL, Some(link)) => self.refused_source(place, link),
             (Errno::EINVAL, None) => Ok(self.forbidden(place, "a `blackhole` route")),
             (Errno::EACCES, _) => Ok(self.forbidden(place, "a `prohibit` route")),
             (Errno::ENETUNREACH | Errno::EHOSTUNREACH, _) => self.no_route(place),
@@ -109,25 +97,40 @@ impl Walker<'_, '_> {
         self.die(place, "route", why, Some(format!("`{} route ls` lists the routes", advice::netctl(place))))
     }
 
-    fn reverse_path(&mut self, place: &Place, link: &Link) -> Result<Next, Error> {
-        let from = self.packet.from.ip();
+    /// The kernel takes no packet from this source by this link. Up to 6.13 it says apart (`EXDEV`) that it is for its
+    /// reverse path filter.
+    fn refused_source(&mut self, place: &Place, link: &Link) -> Result<Next, Error> {
+        let (from, to) = (self.packet.from.ip(), self.packet.to.ip());
+        if self.world.ground(place)?.owns(from) {
+            let why = format!("its source {from} is an address of `{place}` itself");
+            return Ok(self.die(place, "route", why, None));
+        }
+        let [own, all] = [link.name.as_str(), "all"].map(reverse_path::key);
+        let number = |value: Option<String>| value.and_then(|value| value.parse().ok()).unwrap_or(0_u8);
+        let (is, is_everywhere) =
+            (number(self.world.sysctl(place, &own)?), number(self.world.sysctl(place, &all)?));
         let question = Question { to: from, from: None, iif: None };
         let back = self.world.route(place, &question)?.ok().and_then(|route| route.oif);
-        let Some(back) = back else {
-            let why = format!("rp_filter: `{place}` has no route back to {from}");
-            let via = self.near_router(place)?;
-            let fix = advice::add_route(place, &from.to_string(), via);
-            return Ok(self.die(place, "rp_filter", why, Some(fix)));
-        };
-        let (own, all) = (reverse_path::key(&link.name), reverse_path::key("all"));
-        let is_1 = |value: Option<String>| value.is_some_and(|value| value == "1");
-        let key = if is_1(self.world.sysctl(place, &own)?) { &own } else { &all };
-        let why = format!(
-            "strict rp_filter: it comes by `{}`, and the way back to {from} is by `{}` ({key} is 1)",
-            link.name,
-            self.world.ground(place)?.name(back)
-        );
-        Ok(self.die(place, "rp_filter", why, Some(advice::set_sysctl(place, &all, "2"))))
+        match (is.max(is_everywhere), back) {
+            (1.., None) => {
+                let fix = advice::add_route(place, &from.to_string(), self.near_router(place)?);
+                let why = format!("rp_filter: `{place}` has no route back to {from}");
+                Ok(self.die(place, "rp_filter", why, Some(fix)))
+            }
+            (1, Some(back)) if back != link.index => {
+                let key = if is == 1 { &own } else { &all };
+                let why = format!(
+                    "strict rp_filter: it comes by `{}`, and the way back to {from} is by `{}` ({key} is 1)",
+                    link.name,
+                    self.world.ground(place)?.name(back)
+                );
+                Ok(self.die(place, "rp_filter", why, Some(advice::set_sysctl(place, &all, "2"))))
+            }
+            _ => {
+                let why = format!("nothing can come by `{}` from {from} to {to}", link.name);
+                Ok(self.die(place, "route", why, None))
+            }
+        }
     }
 
     fn no_route(&mut self, place: &Place) -> Result<Next, Error> {
