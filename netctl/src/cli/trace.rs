@@ -18,14 +18,15 @@ use super::{Exit, Failure, Printer, cells, namespace, print};
 /// Shown below the help.
 pub(super) const EXAMPLES: &str = "\
 Examples:
-  netctl trace red - 203.0.113.2:80/tcp         a connection from `red`, by the address that routing gives it
+  netctl trace red - 203.0.113.2:80/tcp         a connection out of `red`
   netctl trace red 203.0.113.2                  an echo request; SRC may be left out
   netctl trace internet - 203.0.113.1:8080/tcp  from outside, by a forward
   netctl trace red 192.168.15.1:4321 203.0.113.2:53/udp --size 1472
   netctl trace red - '[2001:db8:113::2]:443/tcp' --json | jq .verdict
 
-Nothing is sent and nothing changes: the kernel is asked for its routes and sockets, and the NAT programs run on a copy of
-what they know. Exit status 0 if the packet arrives and its answer comes back, else 3, with what to do about it.";
+Nothing is sent and nothing changes: the kernel is asked for its routes and sockets, and the NAT
+programs run on a copy of what they know. Exit status 0 if the packet arrives and its answer comes
+back, else 3, with what to do about it.";
 
 /// The smallest that every link takes: of IPv6, 1280.
 const SMALL: u32 = 64;
@@ -107,9 +108,13 @@ pub(super) fn run(args: &Args, directories: &Directories, printer: &mut Printer)
 
 fn tell(document: &Document<'_>, printer: &mut Printer) -> io::Result<()> {
     let Document { holds, verdict, hint, report } = document;
-    walk("", &report.there, 1, printer)?;
+    let steps: Vec<&Step> = report.there.steps.iter().collect();
+    walk("", &report.there, (1..).zip(&steps), printer)?;
     if let Some(back) = &report.back {
-        walk("answer ", back, report.there.steps.len() + 1, printer)?;
+        // The wires are those of the way there, unless it fails at one.
+        let is_wire = |step: &Step| step.verdict == Verdict::Ok && matches!(step.about, "cable" | "bridge");
+        let others: Vec<&Step> = back.steps.iter().filter(|step| !is_wire(step)).collect();
+        walk("answer ", back, (steps.len() + 1..).zip(&others), printer)?;
     }
     printer.line(&printer.paint(if *holds { print::GOOD } else { print::BAD }, verdict))?;
     match hint {
@@ -118,10 +123,15 @@ fn tell(document: &Document<'_>, printer: &mut Printer) -> io::Result<()> {
     }
 }
 
-/// The steps of a way, numbered from `first` on, below the packet that goes it.
-fn walk(title: &str, walk: &Walk, first: usize, printer: &mut Printer) -> io::Result<()> {
+/// Steps of a way with their numbers, below the packet that goes it.
+fn walk<'a>(
+    title: &str,
+    walk: &Walk,
+    steps: impl Iterator<Item = (usize, &'a &'a Step)>,
+    printer: &mut Printer,
+) -> io::Result<()> {
     printer.line(&format!("{title}{}", printer.paint(print::NAME, &walk.packet.to_string())))?;
-    let row = |(number, step): (usize, &Step)| {
+    let row = |(number, step): (usize, &&Step)| {
         let style = match step.verdict {
             Verdict::Ok => Style::new(),
             Verdict::Warning => print::CHANGED,
@@ -135,7 +145,7 @@ fn walk(title: &str, walk: &Walk, first: usize, printer: &mut Printer) -> io::Re
             (style, step.text.clone()),
         ]
     };
-    let rows: Vec<cells::Row> = (first..).zip(&walk.steps).map(row).collect();
+    let rows: Vec<cells::Row> = steps.map(row).collect();
     printer.table("  ", &rows)?;
     printer.line("")
 }

@@ -124,7 +124,7 @@ impl Programs {
                 let forward = self.forwards.get(&half.rule);
                 let rule = match (forward, self.masquerades.get(&half.rule)) {
                     (Some(_), _) if half.kind == kind::HAIRPIN_SOURCE => "hairpin".to_owned(),
-                    (Some(rule), _) => format!("forward {rule}"),
+                    (Some(rule), _) => format!("forward {}", rule.listen()),
                     (None, Some(rule)) => format!("masquerade {rule}"),
                     (None, None) => "a rule".to_owned(),
                 };
@@ -154,7 +154,7 @@ impl Programs {
         rules.sort_by_key(|rule| rule.address != Some(address));
         let rule = rules.first()?;
         let to = (rule.to, port - rule.ports.0 + rule.to_port).into();
-        Some((Packet { to, ..*packet }, format!("forward {rule}")))
+        Some((Packet { to, ..*packet }, format!("forward {}", rule.listen())))
     }
 }
 
