@@ -111,7 +111,7 @@ fn every_key_that_is_printed_is_documented_and_every_documented_one_is_printed()
         ("graph", "graph"),
         ("ping", "ping --timeout 0.1"),
         ("trace", "trace red 203.0.113.2"),
-        ("trace", "trace red 192.168.15.2"),
+        ("trace", "trace red 192.168.15.5"),
         ("nat-masquerade-ls", "nat masquerade ls"),
         ("nat-forward-ls", "nat forward ls"),
         ("nat-stats", "nat stats"),

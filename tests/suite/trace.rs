@@ -182,8 +182,8 @@ fn a_question_that_makes_no_sense_is_refused() {
             2,
             "error: fd15::1 and 203.0.113.2 are of two address families\n",
         ),
-        (&["red", "-", "203.0.113.2:80"], 2, "is no ADDRESS:PORT/tcp"),
-        (&["red", "somewhere", "203.0.113.2"], 2, "is no ADDRESS, ADDRESS:PORT or `-`"),
+        (&["red", "-", "203.0.113.2:80"], 2, "`203.0.113.2:80` is no destination: ADDRESS:PORT/tcp"),
+        (&["red", "somewhere", "203.0.113.2"], 2, "`somewhere` is no source: ADDRESS, ADDRESS:PORT or `-`"),
     ] {
         let output = lab.netctl([&["trace"], words].concat()).fails(code);
         assert!(output.stderr().contains(said), "{output}");

@@ -13,7 +13,7 @@ use netctl::{
 };
 use serde::Serialize;
 
-use super::{Exit, Failure, Printer, cells, namespace, print};
+use super::{Exit, Failure, Printer, cells, namespace, print, words};
 
 /// Shown below the help.
 pub(super) const EXAMPLES: &str = "\
@@ -33,17 +33,14 @@ const SMALL: u32 = 64;
 
 /// What to follow.
 #[derive(Debug, clap::Args)]
-#[command(allow_missing_positional = true)]
 pub(super) struct Args {
     /// Where it begins: a namespace, or `host`
     #[arg(value_name = "NS", value_parser = namespace::place)]
     place: Place,
-    /// Its source: an address, with a port or without; `-` for the one that routing gives it
-    #[arg(value_name = "SRC", value_parser = source, allow_hyphen_values = true, default_value = "-")]
-    from: Source,
-    /// Its destination: ADDRESS:PORT/tcp, ADDRESS:PORT/udp, or ADDRESS for an echo request
-    #[arg(value_name = "DST", value_parser = destination)]
-    to: Destination,
+    /// Its source: ADDRESS or ADDRESS:PORT; left out or `-`, the one that routing gives it. Then its destination:
+    /// ADDRESS:PORT/tcp, ADDRESS:PORT/udp, or ADDRESS for an echo request
+    #[arg(value_name = "[SRC] DST", num_args = 1..=2, required = true)]
+    ends: Vec<String>,
     /// How long it is in bytes, the IP header included: what does not fit an MTU is found
     #[arg(long, value_name = "BYTES", default_value_t = SMALL, value_parser = clap::value_parser!(u32).range(28..=65_535))]
     size: u32,
@@ -55,30 +52,28 @@ struct Source(Option<IpAddr>, Option<u16>);
 #[derive(Debug, Clone, Copy)]
 struct Destination(SocketAddr, What);
 
-fn source(text: &str) -> Result<Source, String> {
-    let wrong = || format!("`{text}` is no ADDRESS, ADDRESS:PORT or `-`");
+fn source(text: &str) -> Result<Source, words::Error> {
     match text.parse::<SocketAddr>() {
         _ if text == "-" => Ok(Source(None, None)),
         Ok(end) => Ok(Source(Some(end.ip()), Some(end.port()))),
-        Err(_) => address(text).map(|address| Source(Some(address), None)).ok_or_else(wrong),
+        Err(_) => {
+            let source = address(text).map(|address| Source(Some(address), None));
+            source.ok_or("ADDRESS, ADDRESS:PORT or `-`").map_err(words::wrong(text, "source"))
+        }
     }
 }
 
-fn destination(text: &str) -> Result<Destination, String> {
+fn destination(text: &str) -> Result<Destination, words::Error> {
     let (end, protocol) = text.rsplit_once('/').unwrap_or((text, "icmp"));
-    let what = match protocol {
-        "tcp" => What::Tcp,
-        "udp" => What::Udp,
-        "icmp" | "icmpv6" => What::Echo,
-        _ => return Err(format!("`{protocol}` is none of tcp, udp and icmp")),
+    let with_port = || end.parse().ok().filter(|end: &SocketAddr| end.port() != 0);
+    let to = match protocol {
+        "tcp" => with_port().map(|to| Destination(to, What::Tcp)),
+        "udp" => with_port().map(|to| Destination(to, What::Udp)),
+        "icmp" | "icmpv6" => address(end).map(|to| Destination(SocketAddr::new(to, 0), What::Echo)),
+        _ => None,
     };
-    let to = if what == What::Echo {
-        address(end).map(|address| SocketAddr::new(address, 0))
-    } else {
-        end.parse().ok().filter(|end: &SocketAddr| end.port() != 0)
-    };
-    let wrong = || format!("`{text}` is no ADDRESS:PORT/tcp, ADDRESS:PORT/udp or ADDRESS");
-    to.map(|to| Destination(to, what)).ok_or_else(wrong)
+    let forms = "ADDRESS:PORT/tcp, ADDRESS:PORT/udp, or ADDRESS for an echo request";
+    to.ok_or(forms).map_err(words::wrong(text, "destination"))
 }
 
 /// An address, in brackets or not.
@@ -97,8 +92,14 @@ struct Document<'a> {
 }
 
 pub(super) fn run(args: &Args, directories: &Directories, printer: &mut Printer) -> Result<Exit, Failure> {
-    let Args { place, from: Source(from, port), to: Destination(to, what), size } = args;
-    let question = Question { place: place.clone(), from: (*from, *port), to: *to, what: *what, size: *size };
+    let Args { place, ends, size } = args;
+    let (from, to) = match &ends[..] {
+        [from, to] => (from.as_str(), to),
+        [to, ..] => ("-", to),
+        [] => ("-", &String::new()),
+    };
+    let (Source(from, port), Destination(to, what)) = (source(from)?, destination(to)?);
+    let question = Question { place: place.clone(), from: (from, port), to, what, size: *size };
     let report = trace(&question, directories)?;
     let (holds, verdict, hint) = (report.holds(), report.verdict(), report.hint());
     let document = Document { holds, verdict: &verdict, hint, report: &report };

@@ -123,11 +123,11 @@ pub(super) fn network(text: &str, what: &'static str) -> Result<IpNet, Error> {
 }
 
 /// Says that `text` is no `what`.
-fn wrong<E>(text: &str, what: &'static str) -> impl FnOnce(E) -> Error
+pub(super) fn wrong<E>(text: &str, what: &'static str) -> impl FnOnce(E) -> Error
 where
-    E: StdError + Send + Sync + 'static,
+    E: Into<Box<dyn StdError + Send + Sync>>,
 {
-    move |source| Error::Value { text: text.to_owned(), what, source: Box::new(source) }
+    move |source| Error::Value { text: text.to_owned(), what, source: source.into() }
 }
 
 #[cfg(test)]

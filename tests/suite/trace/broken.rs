@@ -277,7 +277,10 @@ fn sockets() {
     let near = lab.ns("blue").serve(80, "python3", ["-m", "http.server", "80", "--bind", "127.0.0.1"]);
     let (said, verdict, hint) = words(&lab, &["red", "-", "192.168.15.2:80/tcp"]);
     said.fails(3);
-    assert!(verdict.contains("who listens on 80/tcp is bound to 127.0.0.1, not to 192.168.15.2"), "{verdict}");
+    assert!(
+        verdict.contains("who listens on 80/tcp is bound to 127.0.0.1, not to 192.168.15.2"),
+        "{verdict}"
+    );
     assert_eq!(hint, "have it listen on 192.168.15.2, or on all addresses");
     drop(near);
     let _server = serve(&lab, "blue");
