@@ -278,6 +278,22 @@ mod tests {
     }
 
     #[test]
+    fn the_commands_that_take_the_place_of_others_are_commands() {
+        let page = include_str!("../../docs/from-iproute2.md");
+        let rows = page.lines().filter(|line| line.starts_with("| "));
+        let column =
+            rows.filter_map(|row| row.split(" | ").nth(1)).filter(|cell| !cell.starts_with("nothing"));
+        let quoted = column.flat_map(|cell| cell.split('`').skip(1).step_by(2));
+        let lines: Vec<_> =
+            quoted.filter(|words| words.starts_with("netctl ") && !words.contains('…')).collect();
+        assert!(lines.len() > 40, "{lines:?}");
+        for line in lines {
+            let words = line.split(' ').map(|word| if word == "CMD" { "true" } else { word });
+            assert!(Cli::try_parse_from(words).is_ok(), "{line}");
+        }
+    }
+
+    #[test]
     fn the_readmes_table_has_every_command() {
         let (_, page) = include_str!("../../README.md").split_once("\n## Commands\n").unwrap();
         let rows =

@@ -98,4 +98,16 @@ mod tests {
         }
         assert!(wrong.is_empty(), "these are not there:\n{}", wrong.join("\n"));
     }
+
+    #[test]
+    fn the_architecture_names_every_map() {
+        let source = include_str!("../../../ebpf/src/prog/maps.rs");
+        let maps = source.split("#[btf_map]").skip(1).map(|rest| {
+            let (_, rest) = rest.split_once("static ").unwrap();
+            rest.split_once(':').unwrap().0
+        });
+        let page = Page::read("docs/architecture.md").section("The maps");
+        let unnamed: Vec<_> = maps.filter(|map| !page.text.contains(&format!("`{map}`"))).collect();
+        assert!(unnamed.is_empty(), "{unnamed:?}");
+    }
 }
