@@ -149,6 +149,8 @@ pub(super) fn open(
         return Err(Error::NoObject);
     }
     let mut loader = EbpfLoader::new();
+    // Nothing in the object is relocated by the types of the running kernel, and reading them takes a while.
+    loader.btf(None);
     loader.override_global("NETNS_COOKIE", &constants.netns_cookie, true);
     loader.override_global("LOCAL_PORTS", &constants.local_ports, true);
     loader.map_max_entries("FLOWS", entries);
