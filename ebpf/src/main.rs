@@ -26,7 +26,9 @@ pub fn uplink_egress(ctx: TcContext) -> i32 {
         return TC_ACT_UNSPEC;
     }
     let action = run(&ctx, hook::EGRESS, true, uplink::egress);
-    shortcut::grant(&ctx);
+    if action != TC_ACT_SHOT {
+        shortcut::grant(&ctx);
+    }
     action
 }
 

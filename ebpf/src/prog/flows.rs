@@ -354,7 +354,9 @@ fn open_original(ctx: &TcContext, work: &mut Work) -> Result<(), DropReason> {
     }
     work.is_untimed = inserted.is_ok();
     if inserted.is_ok() {
-        if let Some(other) = FLOWS.get_ptr(&work.other) {
+        if events::is_heard()
+            && let Some(other) = FLOWS.get_ptr(&work.other)
+        {
             // SAFETY: as in `find`.
             unsafe { events::tell(what::NEW, 0, &work.packet.key, &*half, &*other) };
         }
