@@ -41,7 +41,7 @@ pub enum Error {
         refusal: Refusal,
     },
     /// The host could not be looked at.
-    #[error("netlink: {0}")]
+    #[error(transparent)]
     Netlink(#[from] netlink::Error),
     /// The host could not be looked at.
     #[error(transparent)]

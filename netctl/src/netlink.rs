@@ -50,13 +50,13 @@ pub enum Error {
     #[error(transparent)]
     Malformed(#[from] Malformed),
     /// The objects changed during every one of the tries (`NLM_F_DUMP_INTR`), so that no list was a consistent one.
-    #[error("dump: interrupted by changes {tries} times in a row")]
+    #[error("ask the kernel for a list: it changed meanwhile, {tries} times in a row")]
     DumpInterrupted {
         /// How often the dump was taken.
         tries: u32,
     },
     /// The kernel refused a question.
-    #[error("dump: {0}")]
+    #[error("ask the kernel for a list: {0}")]
     Refused(Refusal),
 }
 

@@ -21,6 +21,7 @@ use crate::{
     },
     netlink::{self, addr, link, route},
     netns::NetnsError,
+    op::At,
     place::{self, Places},
     state::Directories,
     sysctl,
@@ -138,7 +139,7 @@ pub enum Error {
     #[error(transparent)]
     Netns(#[from] NetnsError),
     /// The kernel did not tell.
-    #[error("look into {place}: {source}")]
+    #[error("look around {}: {source}", At(place))]
     Netlink {
         /// Where.
         place: Place,
@@ -152,7 +153,7 @@ pub enum Error {
     #[error(transparent)]
     Sysctl(#[from] sysctl::SysctlError),
     /// The NAT maps could not be read.
-    #[error("look at the NAT of {place}: {source}")]
+    #[error("look at the translation {}: {source}", At(place))]
     Nat {
         /// Where.
         place: Place,

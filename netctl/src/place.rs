@@ -26,7 +26,7 @@ pub enum Error {
     #[error(transparent)]
     Netns(#[from] NetnsError),
     /// Its netlink socket fails.
-    #[error("netlink: {0}")]
+    #[error(transparent)]
     Netlink(#[from] netlink::Error),
     /// The kernel refuses a new namespace's first messages.
     #[error("{0}")]

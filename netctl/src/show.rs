@@ -58,7 +58,7 @@ pub enum Error {
     #[error(transparent)]
     Place(#[from] open::Error),
     /// A place does not answer.
-    #[error("netlink: {0}")]
+    #[error(transparent)]
     Netlink(#[from] netlink::Error),
     /// The maps could not be read.
     #[error(transparent)]

@@ -19,7 +19,7 @@ pub mod sysctl;
 pub use self::error::Error;
 use crate::{
     apply::apply_singly,
-    model::{IfName, NetnsName, Place, TopologyName},
+    model::{IfName, Place, TopologyName},
     netlink,
     netns::Netns,
     op::Op,
@@ -97,11 +97,7 @@ impl<'a> Session<'a> {
 /// Opens a place that has to be there.
 fn open(places: &mut Places, place: &Place) -> Result<(), Error> {
     match place {
-        Place::Netns(name) if !places.open(place)? => {
-            let names = Netns::list()?;
-            let nearest = nearest(name.as_str(), names.iter().map(NetnsName::as_str)).map(str::to_owned);
-            Err(Error::NoNamespace { name: name.clone(), nearest })
-        }
+        Place::Netns(name) if !places.open(place)? => Err(Error::no_namespace(name)?),
         Place::Netns(_) => Ok(()),
         Place::Host => Ok(places.open(place).map(drop)?),
     }

@@ -50,8 +50,12 @@ fn a_namespace_that_is_not_there_is_named() {
     let said = lab.netctl(["exec", "red", "true"]).fails(1);
     assert_eq!(
         said.stderr(),
-        "error: open namespace `red`: no such namespace\nhint: `netctl ns ls` lists the namespaces\n"
+        "error: open namespace `red`: there is no such namespace\n\
+         hint: `netctl ns ls` lists them, `netctl ns add red` makes it\n"
     );
+    lab.netctl(["ns", "add", "read"]).success();
+    let said = lab.netctl(["exec", "red", "true"]).fails(1);
+    assert!(said.stderr().ends_with("hint: did you mean `read`?\n"), "{said}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, os::unix::process::CommandExt as _, process::Command};
 
-use netctl::{model::NetnsName, netns::Netns, up::require_root};
+use netctl::{model::NetnsName, single::ns, up::require_root};
 
 use super::{Exit, Failure};
 
@@ -28,7 +28,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> Result<Exit, Failure> {
     require_root()?;
-    Netns::open(&args.namespace)?.enter_for_exec(&args.namespace)?;
+    ns::open(&args.namespace)?.enter_for_exec(&args.namespace)?;
     let mut words = args.command.iter();
     let program = words.next().cloned().unwrap_or_default();
     // Only comes back if it failed.

@@ -360,7 +360,7 @@ mod tests {
             let refused = socket.dump(Request::new(Rtm::Getlink, NlmF::DUMP, &header), link::parse);
             assert_eq!(
                 refused.unwrap_err().to_string(),
-                "dump: Invalid argument (kernel: Filter by device index not supported for link dumps)"
+                "ask the kernel for a list: Invalid argument (kernel: Filter by device index not supported for link dumps)"
             );
             assert_eq!(link::dump(&mut socket).unwrap().len(), 1);
         });

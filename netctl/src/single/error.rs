@@ -6,11 +6,12 @@ use crate::{
     model::{Backend, IfName, NetnsName, Place, Problem, Refused, TopologyName},
     nat::{self, ebpf},
     netlink,
-    netns::NetnsError,
+    netns::{Netns, NetnsError},
     observe,
     op::{At, Op},
     place,
     single::nat::RuleKind,
+    spec::nearest,
     state,
     sysctl::{Key, SysctlError},
     up,
@@ -32,7 +33,7 @@ pub enum Error {
     #[error(transparent)]
     Netns(#[from] NetnsError),
     /// The kernel does not tell.
-    #[error("netlink: {0}")]
+    #[error(transparent)]
     Netlink(#[from] netlink::Error),
     /// The tables or the programs of a gateway cannot be used.
     #[error(transparent)]
@@ -162,6 +163,16 @@ pub enum Error {
 }
 
 impl Error {
+    /// That there is no namespace of that name, with what may be meant.
+    ///
+    /// # Errors
+    /// If the namespaces cannot be listed.
+    pub(super) fn no_namespace(name: &NetnsName) -> Result<Self, NetnsError> {
+        let names = Netns::list()?;
+        let nearest = nearest(name.as_str(), names.iter().map(NetnsName::as_str)).map(str::to_owned);
+        Ok(Self::NoNamespace { name: name.clone(), nearest })
+    }
+
     /// What to do about it, where that is known.
     #[must_use]
     pub fn hint(&self) -> Option<String> {

@@ -4,7 +4,7 @@ use std::iter::zip;
 
 use serde::Serialize;
 
-use super::{Error, Session, open};
+use super::{Error, Session};
 use crate::{
     model::{NetnsName, Place, TopologyName},
     netns::{Netns, NetnsError},
@@ -46,6 +46,17 @@ pub struct Deleted {
     pub processes: Vec<u32>,
 }
 
+/// The namespace of that name.
+///
+/// # Errors
+/// If there is none, with what may be meant, or it may not be opened.
+pub fn open(name: &NetnsName) -> Result<Netns, Error> {
+    match Netns::open(name) {
+        Err(NetnsError::NotFound { .. }) => Err(Error::no_namespace(name)?),
+        opened => Ok(opened?),
+    }
+}
+
 /// Makes namespaces, their loopback up: `ip netns add NAME` and `ip -n NAME link set lo up`.
 ///
 /// # Errors
@@ -66,7 +77,7 @@ pub fn delete(session: &mut Session<'_>, names: &[NetnsName]) -> Result<Vec<Dele
         let op = Op::DeleteNamespace { name: name.clone() };
         let mut processes = Vec::new();
         if !stale.contains(name) {
-            open(&mut session.places, &Place::Netns(name.clone()))?;
+            super::open(&mut session.places, &Place::Netns(name.clone()))?;
             session.refuse_owned(&op, owner?)?;
             processes = Netns::open(name)?.processes()?;
         }

@@ -250,7 +250,7 @@ mod tests {
             let dump = dump(&[bytes]);
             assert!(dump.done);
             let failure = dump.failure.unwrap().to_string();
-            assert_eq!(failure, "dump: No such device (kernel: gone)");
+            assert_eq!(failure, "ask the kernel for a list: No such device (kernel: gone)");
         }
     }
 
