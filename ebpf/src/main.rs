@@ -82,6 +82,8 @@ fn run(
         None => decide(ctx).into(),
     };
     let done = rewrite::rewrite(ctx, verdict);
+    #[cfg(feature = "log")]
+    prog::log::verdict(ctx, hook, prog::step::Answer::number(done) as u8);
     match fragments::lead(ctx, hook, done) {
         Verdict::Drop(reason) => {
             maps::count_drop(reason);

@@ -9,6 +9,8 @@ pub(crate) mod icmp;
 pub(crate) mod inside;
 pub(crate) mod kernel;
 pub(crate) mod local;
+#[cfg(feature = "log")]
+pub(crate) mod log;
 pub(crate) mod maps;
 pub(crate) mod masquerade;
 pub(crate) mod parse;

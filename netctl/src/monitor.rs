@@ -5,6 +5,7 @@
 //! lost, that is one. Once a second, and whenever a namespace gets or loses its name, there is a look around for what has
 //! come and gone.
 
+mod debug;
 pub mod event;
 mod gateway;
 mod names;
@@ -34,7 +35,7 @@ use self::{
 use crate::{
     model::{Place, TopologyName},
     nat::{
-        ebpf::{self, maps::events::Events},
+        ebpf::{self, log::Logs, maps::events::Events},
         pinned::{Pinned, pinned},
     },
     netlink,
@@ -66,6 +67,9 @@ pub enum Error {
     /// A gateway tells one listener at a time.
     #[error("another `netctl monitor` listens to the gateway `{0}`")]
     Busy(Place),
+    /// A gateway's programs log nothing.
+    #[error("the programs of the gateway `{0}` log nothing: they were built without")]
+    NoLog(Place),
     /// This process may not listen.
     #[error(transparent)]
     Up(#[from] up::Error),
@@ -92,6 +96,8 @@ pub struct Wanted {
     pub places: Vec<Place>,
     /// What to tell of, out of [`Kind::CHOICE`].
     pub kinds: BTreeSet<Kind>,
+    /// Whether to tell what the programs log, too.
+    pub debug: bool,
 }
 
 impl Wanted {
@@ -100,7 +106,7 @@ impl Wanted {
     }
 
     fn wants_gateways(&self) -> bool {
-        self.kinds.iter().any(|kind| kind.is_of_gateway())
+        self.debug || self.kinds.iter().any(|kind| kind.is_of_gateway())
     }
 
     /// Whether an event is told: what was not to be chosen from is.
@@ -160,7 +166,7 @@ pub struct Monitor {
     directories: Directories,
     record: Record,
     places: BTreeMap<Place, (Identity, Task)>,
-    gateways: BTreeMap<Pinned, (u32, Task)>,
+    gateways: BTreeMap<Pinned, (u32, Vec<Task>)>,
     /// Gateways that others listen to, which was told.
     busy: BTreeSet<Pinned>,
     notes: Notes,
@@ -421,8 +427,18 @@ impl Monitor {
             self.tell_name(gateway.place.clone(), Kind::Gateway, What::Added);
         }
         let listening = gateway::Listening::new(gateway.clone(), self.directories.bpffs.clone(), &events)?;
-        let task = Task::spawn(listening.tell(events, self.notes.clone()));
-        self.gateways.insert(gateway, (id, task));
+        let mut tasks = vec![Task::spawn(listening.tell(events, self.notes.clone()))];
+        if self.wanted.debug {
+            match Logs::open(&gateway.pins(&self.directories.bpffs))? {
+                Some(logs) => tasks.push(Task::spawn(debug::tell(logs, gateway.clone(), self.notes.clone()))),
+                None if first => return Err(Error::NoLog(gateway.place)),
+                None => {
+                    let why = Error::NoLog(gateway.place.clone()).to_string();
+                    self.lose(gateway.place.clone(), vec![Kind::Debug], why);
+                }
+            }
+        }
+        self.gateways.insert(gateway, (id, tasks));
         Ok(())
     }
 

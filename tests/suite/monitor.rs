@@ -119,6 +119,7 @@ fn what_cannot_be_listened_to_is_refused_with_the_next_step() {
         ("monitor -n nonesuch", 1, "`netctl ns ls` lists the namespaces"),
         ("monitor quickstart -n nonesuch", 1, "`nonesuch` is no place of `quickstart`"),
         ("monitor --only flaw", 2, "flow"),
+        ("monitor --debug", 1, "hint: `cargo xtask build-ebpf --log`"),
     ] {
         let output = lab.netctl(line.split(' ')).fails(code);
         assert!(output.stderr().contains(words), "{output}");

@@ -16,6 +16,25 @@ use crate::{
     workspace::Workspace,
 };
 
+/// How to build it.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// With programs that log what they decide about each packet, for `netctl monitor --debug`; they are slower
+    #[arg(long)]
+    log: bool,
+}
+
+/// Builds the object as asked for.
+pub(crate) fn build_as(workspace: &Workspace, way: Way, args: &Args) -> Result<()> {
+    if !args.log {
+        return build(workspace, way);
+    }
+    eprintln!("eBPF: with {way}");
+    run(way.command(workspace, Verb::Build).args(["--features", "netctl-ebpf/log"]))
+        .context("building the eBPF programs")?;
+    publish(workspace)
+}
+
 /// Builds the object; where the nightly proves unable, by Debian's compiler.
 pub(crate) fn build(workspace: &Workspace, way: Way) -> Result<()> {
     build_with(workspace, way).map(drop)

@@ -49,7 +49,7 @@ enum Verb {
     /// Compare the NAT with netfilter's, on as many packets as asked
     FuzzNat(fuzz_nat::Args),
     /// Build the eBPF object alone
-    BuildEbpf,
+    BuildEbpf(build_ebpf::Args),
     /// Write the manual's pages
     Man(man::Args),
     /// Draw the pictures of the docs
@@ -79,7 +79,7 @@ fn dispatch(verb: Verb) -> Result<ExitCode> {
         Verb::Mutants(args) => return mutants::mutants(&workspace, &args),
         Verb::Rows(args) => rows::rows(&workspace, &args)?,
         Verb::FuzzNat(args) => return fuzz_nat::fuzz_nat(&workspace, &args),
-        Verb::BuildEbpf => build_ebpf::build(&workspace, setup::toolchain(&workspace)?)?,
+        Verb::BuildEbpf(args) => build_ebpf::build_as(&workspace, setup::toolchain(&workspace)?, &args)?,
         Verb::Man(args) => man::man(&workspace, &args)?,
         Verb::Pictures => pictures::pictures(&workspace)?,
         Verb::Ci => return ci::ci(&workspace),

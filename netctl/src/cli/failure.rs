@@ -75,6 +75,9 @@ impl Failure {
             Self::Ping(ping::Error::NotUp(_))
             | Self::Monitor(monitor::Error::NotUp(_))
             | Self::Doctor(doctor::Error::NotUp(_)) => Some(show::Error::HOW_TO_BE_UP.to_owned()),
+            Self::Monitor(monitor::Error::NoLog(_)) => Some(
+                "`cargo xtask build-ebpf --log`, build netctl again, and `netctl up` again loads some that do".to_owned(),
+            ),
             Self::Monitor(monitor::Error::Busy(_)) => {
                 Some("with `--only link,address,route,neighbour` several may listen".to_owned())
             }

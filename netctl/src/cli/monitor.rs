@@ -42,6 +42,9 @@ pub(super) struct Args {
     /// Listen in these namespaces alone, or in `host`; without NAME whoever made them
     #[arg(short = 'n', long = "netns", value_name = "NS", value_parser = namespace::place)]
     namespaces: Vec<Place>,
+    /// Tell also what the programs decide about each packet, if they were built to log it
+    #[arg(long)]
+    debug: bool,
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -82,7 +85,7 @@ pub(super) fn run(
         [] => Kind::CHOICE.into(),
         chosen => chosen.iter().map(|choice| Kind::from(*choice)).collect(),
     };
-    let wanted = Wanted { topology, places, kinds };
+    let wanted = Wanted { topology, places, kinds, debug: args.debug };
     let runtime = Builder::new_current_thread().enable_all().build().map_err(Failure::Runtime)?;
     runtime.block_on(tell(wanted, directories, printer))
 }

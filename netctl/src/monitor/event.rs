@@ -62,6 +62,8 @@ pub enum Kind {
     Gateway,
     /// Events that nobody will hear of.
     Lost,
+    /// What the programs log.
+    Debug,
     /// The monitor itself.
     Monitor,
 }
@@ -84,6 +86,7 @@ impl Kind {
             Self::Namespace => "namespace",
             Self::Gateway => "gateway",
             Self::Lost => "lost",
+            Self::Debug => "debug",
             Self::Monitor => "monitor",
         }
     }
@@ -123,6 +126,8 @@ pub enum What {
     LeftOut,
     /// Events were lost.
     Lost,
+    /// A record was logged.
+    Logged,
     /// The monitor listens.
     Started,
 }
@@ -144,6 +149,7 @@ impl What {
             Self::Dropped => "dropped",
             Self::LeftOut => "left-out",
             Self::Lost => "lost",
+            Self::Logged => "logged",
             Self::Started => "started",
         }
     }
@@ -171,6 +177,8 @@ pub enum Object {
     Named(Named),
     /// Of [`Kind::Lost`].
     Lost(Lost),
+    /// Of [`Kind::Debug`].
+    Logged(Logged),
     /// Of [`Kind::Monitor`].
     Started(Started),
 }
@@ -291,6 +299,13 @@ pub struct Lost {
     pub events: Option<u64>,
     /// Why.
     pub why: String,
+}
+
+/// What the programs have logged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Logged {
+    /// In their words.
+    pub text: String,
 }
 
 /// What is listened to.

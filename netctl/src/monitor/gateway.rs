@@ -96,18 +96,23 @@ impl Listening {
         let readiness = Readiness::of(&events)?;
         let mut renewal = Instant::now() + RENEWAL;
         loop {
-            let read = || {
-                let heard = (0..AT_ONCE).map_while(|_| events.take());
-                heard.map(|record| notes.tell(self.event(&record))).count() < AT_ONCE
-            };
+            let heard = timeout_at(renewal, readiness.read(|| self.hear(&mut events, notes))).await;
             // That there was nothing to read is no error.
-            timeout_at(renewal, readiness.read(read)).await.unwrap_or(Ok(()))?;
+            heard.unwrap_or(Ok(()))?;
             if Instant::now() >= renewal {
+                // What was told comes before what was not.
+                self.hear(&mut events, notes);
                 self.renew(&mut events, notes)?;
                 renewal = Instant::now() + RENEWAL;
             }
             yield_now().await;
         }
+    }
+
+    /// Tells of some records; whether these were all.
+    fn hear(&mut self, events: &mut Events, notes: &Notes) -> bool {
+        let heard = (0..AT_ONCE).map_while(|_| events.take());
+        heard.map(|record| notes.tell(self.event(&record))).count() < AT_ONCE
     }
 
     /// Goes on listening, and tells what was not told.

@@ -16,6 +16,7 @@ mod build;
 mod filter;
 mod link;
 pub mod load;
+pub mod log;
 pub mod maps;
 pub mod rehearsal;
 
@@ -64,6 +65,9 @@ pub enum Error {
         /// The kernel's words.
         source: Box<aya::maps::MapError>,
     },
+    /// What the programs log cannot be read.
+    #[error("read what the programs log: {0}")]
+    Log(#[source] Box<aya_log::Error>),
     /// A program's link is not of the kind that outlives this process.
     #[error("link of program `{program}`: {}", Chain(&**source))]
     Link {

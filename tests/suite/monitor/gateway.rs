@@ -83,13 +83,13 @@ fn a_flow_that_is_not_used_expires_and_one_whose_rule_has_ended_says_so() {
     );
     lab.netctl(["up"]).success();
     let mut monitor = Monitor::start(&lab, "--only flow");
-    let send = "import socket; s = socket.socket(type=socket.SOCK_DGRAM); s.bind(('', 777)); s.sendto(b'word', ('203.0.113.2', 99))";
+    let send = "import socket; s = socket.socket(type=socket.SOCK_DGRAM); s.bind(('', 777)); [s.sendto(b'word', ('203.0.113.2', 99)) for _ in range(2)]";
     lab.ns("red").run("python3", ["-c", send]).success();
     let expired = monitor.hear_of("router flow expired", &[("/protocol", json!("udp"))]);
     assert_eq!(story(&monitor, 777), ["new", "expired"]);
     assert_eq!(
         (&expired["object"]["packets"]["original"], &expired["object"]["packets"]["reply"]),
-        (&json!(1), &json!(0))
+        (&json!(2), &json!(0))
     );
 
     let ping = || lab.ns("red").run("ping", ["-c", "1", "-W", "5", "-e", "7", "203.0.113.2"]);

@@ -47,6 +47,7 @@ fn style(what: What) -> Style {
         What::Added | What::New | What::Established | What::Answered | What::Started => print::GOOD,
         What::Changed => print::CHANGED,
         What::Removed | What::Dropped | What::LeftOut | What::Lost => print::BAD,
+        What::Logged => Style::new(),
         What::Closed | What::Expired | What::Ended => print::FAINT,
     }
 }
@@ -85,6 +86,7 @@ fn words(event: &Event) -> String {
             let events = lost.events.map_or_else(|| "events".to_owned(), |events| count(events, "event"));
             format!("{events} ({}): {}", kinds.join(", "), lost.why)
         }
+        Object::Logged(logged) => logged.text.clone(),
         Object::Started(started) => {
             let to = started.topology.as_ref().map(|name| format!("{name}: ")).unwrap_or_default();
             let gateways = match names(&started.gateways) {
