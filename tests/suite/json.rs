@@ -110,6 +110,8 @@ fn every_key_that_is_printed_is_documented_and_every_documented_one_is_printed()
         ("ls", "ls"),
         ("graph", "graph"),
         ("ping", "ping --timeout 0.1"),
+        ("trace", "trace red 192.168.15.2"),
+        ("trace", "trace red 203.0.113.2:80/tcp"),
         ("trace", "trace red 203.0.113.2"),
         ("trace", "trace red 192.168.15.5"),
         ("nat-masquerade-ls", "nat masquerade ls"),
