@@ -95,6 +95,35 @@ fn a_filter_that_drops_all_is_a_problem_and_one_with_exceptions_a_warning() {
 }
 
 #[test]
+fn filters_of_every_kind_are_named_with_their_remedy() {
+    let lab = Lab::quickstart();
+    for (command, chain, fix) in [
+        (
+            "iptables-legacy -P FORWARD DROP",
+            "chain `FORWARD` of table `ip filter`",
+            "netctl exec router -- iptables-legacy -P FORWARD ACCEPT",
+        ),
+        (
+            "ip6tables -P FORWARD DROP",
+            "chain `FORWARD` of table `ip6 filter`",
+            "netctl exec router -- ip6tables -P FORWARD ACCEPT",
+        ),
+        (
+            "nft 'table inet fw { chain onward { type filter hook forward priority 0; policy drop; }; }'",
+            "chain `onward` of table `inet fw`",
+            "netctl exec router -- nft 'chain inet fw onward { policy accept; }'",
+        ),
+    ] {
+        lab.ns("router").run("sh", ["-c", command]).success();
+        let said = lab.netctl(["doctor", "--json"]).fails(3);
+        assert_found(&said, "quickstart", ["problem", &format!("forwards nothing: {chain}"), fix]);
+        let fix = fix.replacen("netctl", &netctl(), 1);
+        lab.host().run("sh", ["-c", &fix]).success();
+        lab.netctl(["doctor"]).success();
+    }
+}
+
+#[test]
 fn strict_reverse_paths_held_ports_and_programs_of_others_are_warned_of() {
     let lab = Lab::quickstart();
     let router = lab.ns("router");

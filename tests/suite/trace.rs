@@ -173,6 +173,31 @@ fn netfilters_rules_are_followed_on_paper() {
 }
 
 #[test]
+fn what_goes_where_netctl_cannot_look_is_followed_no_further() {
+    let lab = Lab::new();
+    for command in [
+        "netns add away",
+        "link add near type veth peer name far netns away",
+        "address add 10.0.0.1/24 dev near",
+        "link set near up",
+        "-n away address add 10.0.0.2/24 dev far",
+        "-n away link set far up",
+    ] {
+        lab.host().run("ip", command.split(' ')).success();
+    }
+    lab.netctl(["trace", "host", "10.0.0.2"]).success();
+    let _holder = lab.ns("away").start("sleep", ["600"]);
+    lab.host().run("ip", ["netns", "del", "away"]).success();
+    let said = lab.netctl(["trace", "host", "10.0.0.2", "--json"]).fails(3).json();
+    assert_eq!((&said["there"]["end"]["result"], &said["back"]), (&"leaves".into(), &Value::Null));
+    assert_eq!(
+        said["verdict"],
+        "leaves `host` by `near`, a cable into a namespace that has no name as 10.0.0.1 -> 10.0.0.2: netctl sees no further"
+    );
+    send(&lab, "host", "10.0.0.2", "10").success();
+}
+
+#[test]
 fn a_question_that_makes_no_sense_is_refused() {
     let lab = Lab::quickstart();
     for (words, code, said) in [

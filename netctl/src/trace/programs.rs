@@ -102,7 +102,7 @@ impl Programs {
         let fate = world.netns(&self.place)?.run(ask).map_err(failed(&self.place))?;
         let made = self.tell(packet, fate)?;
         // Only there is it worth a word that nothing happens.
-        let is_noteworthy = side == Side::Uplink && way == Way::Out && !packet.is_answer;
+        let is_noteworthy = side == Side::Uplink && came_by.is_some() && !packet.is_answer;
         Ok(Some(made).filter(|made| is_noteworthy || !matches!(made, Made::Untouched)))
     }
 

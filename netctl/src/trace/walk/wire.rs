@@ -35,7 +35,14 @@ impl Walker<'_, '_> {
         let cut_off = segment.ends.iter().find(|end| end.is_cut_off()).cloned();
         if !link.lower_up {
             let fault = cut_off.iter().flat_map(|end| &end.crossings).find_map(|its| its.fault.clone());
-            let (why, fix) = fault.unwrap_or_else(|| ("nothing is plugged in".to_owned(), None));
+            let (why, fix) = fault.unwrap_or_else(|| {
+                let why = if segment.unseen.is_empty() {
+                    "nothing is plugged in"
+                } else {
+                    "its other end is down, where netctl cannot look"
+                };
+                (why.to_owned(), None)
+            });
             return Ok(self.die(place, "link", format!("`{}` has no carrier: {why}", link.name), fix));
         }
         if let Some((last, by)) = segment.unseen.into_iter().next() {
