@@ -39,6 +39,11 @@ pub(super) fn state(state: State) -> (Style, String) {
     }
 }
 
+/// So many of that thing.
+pub(super) fn count(number: u64, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+}
+
 /// A table under its titles; `none` where there is nothing to list.
 pub(super) fn table(
     titles: &[&str],

@@ -15,7 +15,7 @@ use netctl::{
 };
 use serde::Serialize;
 
-use super::{Exit, Failure, Printer, plan, print, source};
+use super::{Exit, Failure, Printer, cells, plan, print, source};
 
 /// Shown below the help.
 pub(super) const EXAMPLES: &str = "\
@@ -93,7 +93,7 @@ fn report(
         return printer.line(&format!("{name} is up and as the file says: nothing to change"));
     }
     let state = printer.paint(print::GOOD, "up");
-    let steps = count(operations, "operation");
+    let steps = cells::count(operations as u64, "operation");
     let time = format!("{:.0} ms", elapsed.as_secs_f64() * 1000.0);
     printer.line(&format!("{name} is {state}: {} ({steps} in {time})", contents(topology)))?;
     let ideas = suggestions(topology);
@@ -116,12 +116,8 @@ fn contents(topology: &Topology) -> String {
         (rules(|gateway| gateway.forwards.len()), "forward"),
     ];
     let present: Vec<String> =
-        parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| count(*n, what)).collect();
+        parts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| cells::count(*n as u64, what)).collect();
     present.join(", ")
-}
-
-fn count(n: usize, what: &str) -> String {
-    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
 }
 
 /// Three commands that show what was built.

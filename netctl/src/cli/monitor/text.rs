@@ -10,7 +10,7 @@ use netctl::{
     single::{link::State, nat::Tuple},
 };
 
-use super::super::{Printer, print};
+use super::super::{Printer, cells::count, print};
 
 /// How wide the places' column is: it grows with them.
 #[derive(Default)]
@@ -100,10 +100,6 @@ fn words(event: &Event) -> String {
 
 fn names(places: &[Place]) -> String {
     places.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-}
-
-fn count(number: u64, thing: &str) -> String {
-    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
 fn state(link: &Link) -> &'static str {

@@ -28,7 +28,7 @@ pub(super) fn tell(stats: &[Stats], printer: &mut Printer) -> io::Result<()> {
         rows.extend(gateway.rules.iter().map(row));
         printer.table("  ", &rows)?;
         let drops = gateway.drops.iter().map(|drop| {
-            let words = format!("{} packets: {}", drop.packets, drop.text);
+            let words = format!("{}: {}", cells::count(drop.packets, "packet"), drop.text);
             vec![(print::BAD, "dropped".to_owned()), cells::plain(words)]
         });
         printer.table("  ", &drops.collect::<Vec<_>>())?;

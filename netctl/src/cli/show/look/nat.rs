@@ -9,7 +9,7 @@ use netctl::{
 
 use super::super::{
     super::{
-        cells::{Row, faint, plain},
+        cells::{Row, count, faint, plain},
         nat::flows::both,
         print,
     },
@@ -37,7 +37,7 @@ pub(super) fn lines(nat: &ShownNat) -> Vec<Line> {
         lines.push(Line::new("nat", vec![faint("nat"), plain(words)]));
     }
     for drop in &nat.drops {
-        let words = format!("{} packets: {}", drop.packets, drop.text);
+        let words = format!("{}: {}", count(drop.packets, "packet"), drop.text);
         let cells = vec![(print::BAD, "dropped".to_owned()), plain(words)];
         lines.push(Line::new(format!("dropped {}", drop.reason), cells));
     }
