@@ -34,15 +34,16 @@ pub(super) struct Walker<'w, 'd> {
     sent: Packet,
     /// Of an answer: where it is waited for, and as what.
     expected: Option<(Place, Packet)>,
-    /// The last place that passed the packet on, by which link, and whether it was asked with the source that it began with.
+    /// Who passed the packet on last; of an answer, what it answers.
     last: Option<Last>,
 }
 
-/// Who passed a packet on last.
+/// Who passed a packet on last, and out of which link.
 #[derive(Clone)]
 struct Last {
     place: Place,
     out: String,
+    /// Whether its source is another one by then.
     is_translated: bool,
 }
 

@@ -353,6 +353,24 @@ fn what_the_programs_drop() {
 }
 
 #[test]
+fn a_full_table_has_no_room_for_another_flow() {
+    let lab = Lab::new();
+    let quickstart = include_str!("../../../netctl/quickstart.toml");
+    lab.file("netctl.toml", format!("{quickstart}\n[nat]\nmax-flows = 2\n"));
+    lab.netctl(["up"]).success();
+    let _server = serve(&lab, "internet");
+    for place in ["red", "blue"] {
+        lab.netctl(["trace", "red", "-", "203.0.113.2:80/udp"]).success();
+        send(&lab, place, "203.0.113.2:80/udp", "10").success();
+    }
+    let (said, verdict, hint) = words(&lab, &["red", "-", "203.0.113.2:80/udp"]);
+    said.fails(3);
+    assert!(verdict.contains("dropped (table-full): flow table full"), "{verdict}");
+    assert_eq!(hint, "`[nat] max-flows`, or shorter `[nat.timeouts]`");
+    assert_ne!(send(&lab, "red", "203.0.113.2:80/udp", "1").code(), Some(0));
+}
+
+#[test]
 fn a_rule_whose_only_port_is_taken_has_none_for_the_next() {
     let lab = Lab::new();
     let quickstart = include_str!("../../../netctl/quickstart.toml");
