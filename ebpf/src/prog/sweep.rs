@@ -41,7 +41,8 @@ struct Sweep {
 #[btf_map]
 static SWEEP: Array<Sweep, 1> = Array::new();
 
-/// Makes the timer if there is none yet. Where each new flow asks for it, there is one before any flow has to go without.
+/// Makes the timer if there is none yet. Each new flow asks for it; those that had to go without before there was one are
+/// then looked after.
 #[inline(always)]
 pub(crate) fn prepare() {
     let Some(sweep) = SWEEP.get_ptr_mut(0) else { return };
@@ -54,6 +55,7 @@ pub(crate) fn prepare() {
         if bpf_timer_init(timer, (&raw const SWEEP).cast_mut().cast(), CLOCK_MONOTONIC) == 0 {
             bpf_timer_set_callback(timer, sweep_flows as *mut c_void);
             (*sweep).is_made = 1;
+            within(PAUSE_NS);
         }
     }
 }
