@@ -207,6 +207,8 @@ fn what_differs_is_shown_where_it_is() {
     router.run("ip", ["link", "set", "v-net-0", "mtu", "1400"]).success();
     router.run("ip", ["route", "add", "blackhole", "198.51.100.0/24"]).success();
     lab.host().run("ip", ["netns", "del", "blue"]).success();
+    // The kernel takes the cable away in its own time.
+    eventually("the cable is gone", || router.run("ip", ["link", "show", "veth-blue-br"]).code() != Some(0));
     let said = lab.netctl(["show"]).success();
     let lines: Vec<Vec<_>> = said.stdout().lines().map(|line| line.split_whitespace().collect()).collect();
     for line in [
