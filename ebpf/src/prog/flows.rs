@@ -23,7 +23,7 @@ use super::{
     Verdict, Work, binding, events, forward, kernel,
     maps::{self, ENDED, FLOWS, UNANSWERED},
     parse::{Packet, Transport},
-    step::step,
+    step::{self, step},
     sweep, verify,
 };
 
@@ -84,7 +84,7 @@ fn is_reopened(half: &Half, proto: u8, transport: Transport, other: &FlowKey) ->
 #[inline(always)]
 pub(crate) fn follow(ctx: &TcContext, hook: u8) -> Option<Verdict> {
     let verdict = pass(ctx, hook)?;
-    set_timer_of(ctx);
+    set_timer_if_asked(ctx);
     Some(verdict)
 }
 
@@ -92,8 +92,15 @@ pub(crate) fn follow(ctx: &TcContext, hook: u8) -> Option<Verdict> {
 #[inline(always)]
 pub(crate) fn open(ctx: &TcContext) -> Result<(), DropReason> {
     make(ctx)?;
-    set_timer_of(ctx);
+    set_timer_if_asked(ctx);
     Ok(())
+}
+
+#[inline(always)]
+fn set_timer_if_asked(ctx: &TcContext) {
+    if step::is(|work| work.is_untimed) {
+        set_timer_of(ctx);
+    }
 }
 
 step! {
@@ -445,11 +452,10 @@ fn ask_for_timer(half: *const Half, work: &mut Work) {
 }
 
 step! {
-    /// Sets the flow's timer if that was asked for, or has the flow looked after in another way. A step of its own, since
+    /// Sets the flow's timer, or has the flow looked after in another way. A step of its own, since
     /// the verifier goes through all that a timer does wherever one is set.
     set_timer_of as time_flow(_ctx, work) -> () {
-        let half = if work.is_untimed { FLOWS.get_ptr_mut(&work.other) } else { None };
-        let Some(half) = half else { return };
+        let Some(half) = FLOWS.get_ptr_mut(&work.other) else { return };
         sweep::prepare();
         // SAFETY: a live entry of FLOWS.
         let lifetime =

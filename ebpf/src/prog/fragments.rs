@@ -26,18 +26,20 @@ use super::{
     maps::{self, DATAGRAMS, HELD},
     parse::Packet,
     rewrite,
-    step::step,
+    step::{self, step},
     uplink,
     verify::is_length,
 };
 
+/// What becomes of a part without ports; `None` if it has them, or nothing is known of its datagram and nothing needs to be.
+#[inline(always)]
+pub(crate) fn follow(ctx: &TcContext, hook: u8, is_uplink: bool) -> Option<Verdict> {
+    if step::is(|work| work.packet.fragment.is_later()) { follow_later(ctx, hook, is_uplink) } else { None }
+}
+
 step! {
-    /// What becomes of a part without ports; `None` if it has them, or nothing is known of its datagram and nothing needs
-    /// to be.
-    follow as follow_part(ctx, work, hook: u8, is_uplink: bool) -> Option<Verdict> {
-        if !work.packet.fragment.is_later() {
-            return None;
-        }
+    /// [`follow`] of what has no ports.
+    follow_later as follow_part(ctx, work, hook: u8, is_uplink: bool) -> Option<Verdict> {
         if hook == hook::INGRESS && !uplink::is_for_us(ctx) {
             return Some(Verdict::NotOurs);
         }
@@ -93,12 +95,18 @@ fn translate(ctx: &TcContext, work: &mut Work, datagram: &Datagram) -> Result<Ve
     Ok(Verdict::Translate)
 }
 
+/// Notes what became of the part with the ports, if the packet is that, so that the others follow it, and sends those on
+/// that are held. The last thing to be done with a packet: at egress the held ones run through this program meanwhile, and
+/// use its [`Work`].
+#[inline(always)]
+pub(crate) fn lead(ctx: &TcContext, hook: u8, done: Verdict) -> Verdict {
+    if step::is(|work| work.packet.fragment.is_first()) { lead_others(ctx, hook, done) } else { done }
+}
+
 step! {
-    /// Notes what became of the part with the ports, if the packet is that, so that the others follow it, and sends those
-    /// on that are held. The last thing to be done with a packet: at egress the held ones run through this program
-    /// meanwhile, and use its [`Work`].
-    lead as lead_parts(ctx, work, hook: u8, done: Verdict) -> Verdict {
-        if work.packet.fragment.is_first() { note(ctx, work, hook, done) } else { done }
+    /// [`lead`] of what has the ports.
+    lead_others as lead_parts(ctx, work, hook: u8, done: Verdict) -> Verdict {
+        note(ctx, work, hook, done)
     }
 }
 

@@ -16,20 +16,26 @@ use super::{
     Verdict, Work, kernel,
     maps::{self, FLOWS},
     masquerade, parse,
-    step::step,
+    step::{self, step},
     verify,
 };
 
+/// What becomes of an ICMP error about a known flow; `None` if the packet is no such thing.
+#[inline(always)]
+pub(crate) fn follow(ctx: &TcContext, hook: u8) -> Option<Verdict> {
+    if step::is(|work| work.packet.transport.is_error) { error(ctx, hook) } else { None }
+}
+
 step! {
-    /// What becomes of an ICMP error about a known flow; `None` if the packet is no such thing.
-    follow as follow_error(ctx, work, hook: u8) -> Option<Verdict> {
+    /// [`follow`] of what is an ICMP error.
+    error as follow_error(ctx, work, hook: u8) -> Option<Verdict> {
         translate(ctx, work, hook)
     }
 }
 
 #[inline(always)]
 fn translate(ctx: &TcContext, work: &mut Work, hook: u8) -> Option<Verdict> {
-    if !work.packet.transport.is_error || !parse::quote(ctx, &work.packet, &mut work.quote) {
+    if !parse::quote(ctx, &work.packet, &mut work.quote) {
         return None;
     }
     let outer = &work.packet.key;

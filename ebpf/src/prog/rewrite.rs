@@ -27,15 +27,28 @@ use super::{
 /// Since 6.16: keeps `CHECKSUM_COMPLETE` right when an IPv6 address changes (include/uapi/linux/bpf.h).
 const BPF_F_IPV6: u64 = 1 << 7;
 
+/// Does what was decided, unless the kernel refuses.
+#[inline(always)]
+pub(crate) fn rewrite(ctx: &TcContext, verdict: Verdict) -> Verdict {
+    let done = match verdict {
+        Verdict::Translate => translate(ctx),
+        Verdict::TranslateError => translate_error(ctx),
+        Verdict::NotOurs | Verdict::Drop(_) => return verdict,
+    };
+    done.map(|()| verdict).into()
+}
+
 step! {
-    /// Does what was decided, unless the kernel refuses.
-    rewrite as rewrite_packet(ctx, work, verdict: Verdict) -> Verdict {
-        let done = match verdict {
-            Verdict::Translate => packet(ctx, &work.packet, &work.to),
-            Verdict::TranslateError => error(ctx, work),
-            Verdict::NotOurs | Verdict::Drop(_) => return verdict,
-        };
-        done.map(|()| verdict).into()
+    /// Gives the packet the tuple in `work.to`.
+    translate as rewrite_packet(ctx, work) -> Result<(), DropReason> {
+        packet(ctx, &work.packet, &work.to)
+    }
+}
+
+step! {
+    /// Gives an ICMP error the addresses in `work.other`, and the packet that it quotes the tuple in `work.to`.
+    translate_error as rewrite_error(ctx, work) -> Result<(), DropReason> {
+        error(ctx, work)
     }
 }
 
@@ -61,7 +74,6 @@ pub(crate) fn identification(ctx: &TcContext, packet: &Packet, id: u32) -> Resul
     done.map_err(|_| DropReason::Rewrite)
 }
 
-/// Gives an ICMP error the addresses in `work.other`, and the packet that it quotes the tuple in `work.to`.
 #[inline(always)]
 fn error(ctx: &TcContext, work: &Work) -> Result<(), DropReason> {
     let done = addresses(ctx, &work.packet, &work.other).and_then(|()| {

@@ -7,7 +7,7 @@
 
 use netctl_ebpf::reason::DropReason;
 
-use super::Verdict;
+use super::{Verdict, Work, maps};
 
 /// What a step says, as a number.
 pub(crate) trait Answer: Sized {
@@ -149,6 +149,12 @@ impl Answer for Option<Verdict> {
     fn of(number: u32) -> Self {
         if number == NO { None } else { Some(Verdict::of(number)) }
     }
+}
+
+/// A look at the [`Work`] between two steps, which may save one.
+#[inline(always)]
+pub(crate) fn is(look: impl FnOnce(&Work) -> bool) -> bool {
+    maps::work().is_some_and(|work| look(work))
 }
 
 /// Makes a step: `NAME as SYMBOL(ctx, work, NUMBER: TYPE, ..) -> ANSWER { .. }` is taken by `NAME(ctx, NUMBER, ..)`.
