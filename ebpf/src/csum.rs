@@ -4,6 +4,9 @@
 //! size are zero: a 32-bit ones' complement sum, as `bpf_csum_diff` returns it. Byte order does not matter as long as
 //! both sides use the machine's own (RFC 1071 section 2 (B)).
 
+/// The difference between equal bytes: ones' complement has two zeroes, and a word and its inverse add up to this one.
+pub const NOTHING: u32 = u32::MAX;
+
 /// What replacing `old` by `new` adds to the ones' complement sum of a packet.
 #[inline(always)]
 #[must_use]
@@ -102,6 +105,8 @@ mod tests {
 
     #[test]
     fn no_change_is_no_difference() {
-        assert_eq!(update([0x12, 0x34], difference(&[7; 16], &[7; 16])), [0x12, 0x34]);
+        assert_eq!(difference(&[7; 16], &[7; 16]), NOTHING);
+        assert_eq!(add(NOTHING, NOTHING), NOTHING);
+        assert_eq!(update([0x12, 0x34], NOTHING), [0x12, 0x34]);
     }
 }

@@ -29,7 +29,7 @@ pub struct Lease {
     pub longest: u32,
     /// What the change of addresses adds to a checksum ([`csum::difference`]).
     pub addresses: u32,
-    /// The same of ports.
+    /// The same of ports; 0 where these are kept.
     pub ports: u32,
 }
 
@@ -77,10 +77,11 @@ impl Lease {
     pub fn sum_up(&mut self, from: &FlowKey, to: &FlowKey) {
         self.addresses =
             csum::add(csum::difference(&from.src, &to.src), csum::difference(&from.dst, &to.dst));
-        self.ports = csum::add(
+        let ports = csum::add(
             csum::word_difference(from.src_port, to.src_port),
             csum::word_difference(from.dst_port, to.dst_port),
         );
+        self.ports = if ports == csum::NOTHING { 0 } else { ports };
     }
 }
 
@@ -109,6 +110,17 @@ mod tests {
         ] {
             assert!(!lease().admits(&other, NOW), "{other:?}");
         }
+    }
+
+    #[test]
+    fn ports_that_are_kept_are_no_difference() {
+        let key = FlowKey { src_port: [1, 2], dst_port: [3, 4], ..FlowKey::default() };
+        let mut lease = lease();
+        lease.sum_up(&key, &key.from_source([7; 16], [1, 2]));
+        assert_eq!(lease.ports, 0);
+        assert_ne!(lease.addresses, 0);
+        lease.sum_up(&key, &key.from_source([7; 16], [1, 3]));
+        assert_ne!(lease.ports, 0);
     }
 
     #[test]

@@ -70,9 +70,9 @@ fn v6(ctx: &TcContext, to: &FlowKey, lease: &Lease) -> bool {
 /// Word by word: the compiler would call a function to copy twelve bytes.
 #[inline(always)]
 fn lead(macs: &mut [Mac; 2], lease: &Lease) {
-    for (mac, leaves) in macs.iter_mut().zip(&lease.leaves) {
-        (mac[0], mac[1], mac[2]) = (leaves[0], leaves[1], leaves[2]);
-    }
+    let ([to, from], leaves) = (macs, &lease.leaves);
+    (to[0], to[1], to[2]) = (leaves[0][0], leaves[0][1], leaves[0][2]);
+    (from[0], from[1], from[2]) = (leaves[1][0], leaves[1][1], leaves[1][2]);
 }
 
 /// One call for both addresses, another one where a port changes.
