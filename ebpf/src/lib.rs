@@ -8,6 +8,7 @@
 
 pub mod addr;
 pub mod binding;
+pub mod clock;
 pub mod config;
 pub mod count;
 pub mod csum;

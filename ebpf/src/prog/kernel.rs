@@ -8,7 +8,7 @@ use aya_ebpf::{
         bpf_fib_lookup as FibLookup, bpf_sock_tuple,
     },
     helpers::generated::{
-        bpf_fib_lookup, bpf_ktime_get_coarse_ns, bpf_sk_lookup_tcp, bpf_sk_lookup_udp, bpf_sk_release,
+        bpf_fib_lookup, bpf_jiffies64, bpf_ktime_get_coarse_ns, bpf_sk_lookup_tcp, bpf_sk_lookup_udp, bpf_sk_release,
     },
     programs::TcContext,
 };
@@ -18,7 +18,7 @@ use netctl_ebpf::{
     proto,
 };
 
-use super::maps::LOCALS;
+use super::maps::{self, LOCALS};
 
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
@@ -98,8 +98,8 @@ pub(crate) fn not_forwarded(ctx: &TcContext, dst: &Addr, ifindex: u32) -> bool {
 /// The time: `CLOCK_MONOTONIC`, nanoseconds, to the accuracy of a tick.
 #[inline(always)]
 pub(crate) fn now_ns() -> u64 {
-    // SAFETY: a helper without arguments.
-    unsafe { bpf_ktime_get_coarse_ns() }
+    // SAFETY: helpers without arguments.
+    maps::clock().map_or(0, |clock| unsafe { clock.read(bpf_jiffies64(), || bpf_ktime_get_coarse_ns()) })
 }
 
 /// Whether a socket of the gateway would take a packet with this tuple: one that is connected so, or a listener.

@@ -9,6 +9,7 @@ use aya_ebpf::{
 use netctl_ebpf::{
     addr::Addr,
     binding::{Binding, BindingKey, ContactKey},
+    clock::Clock,
     config::{Config, Timeouts},
     count::{self, Ended, Path},
     event::{Event, Listener, Quota, RING_BYTES},
@@ -111,6 +112,10 @@ static QUOTAS: PerCpuArray<Quota, { reason::SLOTS }> = PerCpuArray::new();
 #[btf_map]
 static LOST: PerCpuArray<u64, 1> = PerCpuArray::new();
 
+/// The one [`Clock`] of a CPU.
+#[btf_map]
+static CLOCK: PerCpuArray<Clock, 1> = PerCpuArray::new();
+
 /// Room for some [`Passage`]s a CPU, opaque to the kernel's BTF: a network card's driver hands 64 packets on at once, and
 /// few of them are to share a place.
 #[btf_map]
@@ -194,6 +199,15 @@ pub(crate) fn passage(tuple: &FlowKey) -> Option<&'static mut Passage> {
 #[inline(always)]
 pub(crate) fn config() -> Option<&'static Config> {
     CONFIG.get(0)
+}
+
+/// This CPU's clock.
+#[inline(always)]
+pub(crate) fn clock() -> Option<&'static mut Clock> {
+    let clock = CLOCK.get_ptr_mut(0)?;
+    // SAFETY: a per-CPU slot that the verifier has checked. A timer may come between what a socket's program reads and
+    // writes, and both write what is right.
+    Some(unsafe { &mut *clock })
 }
 
 /// How long flows live.
