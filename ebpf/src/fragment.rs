@@ -51,8 +51,8 @@ pub struct Datagram {
     pub rule: u32,
     /// The generation of that rule.
     pub generation: u32,
-    /// Zero.
-    pub _pad: u32,
+    /// How many bytes of the datagram its first fragment has: no other may have one of them (RFC 1858, RFC 5722).
+    pub first_len: u32,
     /// When it was first heard of: `CLOCK_MONOTONIC`, nanoseconds.
     pub since_ns: u64,
 }

@@ -1,6 +1,7 @@
 //! Large datagrams through the gateway: real programs on both sides, parts in any order on the wire.
 
 use netctl_tests::lab::{Lab, Ns};
+use serde_json::Value;
 
 const TOPOLOGY: &str = r#"
 [namespaces.inside]
@@ -56,16 +57,17 @@ while True:
     s.sendto(f'{host} {port} '.encode() + said, (host, port))
 ";
 
-/// Sends a datagram of 4000 bytes in parts, in the order that it is told, and says who the server took it for.
+/// Sends a datagram of 4000 bytes in parts, in the order that it is told, and says who the server took it for. Behind `~` a
+/// part begins eight bytes early.
 const SEND_PARTS: &str = "
 import ipaddress, os, socket, struct, sys
 src, dst = (ipaddress.ip_address(a) for a in sys.argv[1:3])
-port, order = int(sys.argv[3]), [int(i) for i in sys.argv[4].split(',')]
+port, order = int(sys.argv[3]), sys.argv[4].split(',')
 v4 = src.version == 4
 family = socket.AF_INET if v4 else socket.AF_INET6
 udp = socket.socket(family, socket.SOCK_DGRAM)
 udp.bind((str(src), 4321))
-udp.settimeout(10)
+udp.settimeout(2 if '~' in sys.argv[4] else 10)
 said, number = os.urandom(4000), 1 + os.urandom(1)[0]
 head = struct.pack('!HHHH', 4321, port, 8 + len(said), 0)
 pseudo = src.packed + dst.packed + struct.pack('!IBBBB', 8 + len(said), 0, 0, 0, 17)
@@ -74,16 +76,21 @@ total = sum(struct.unpack(f'!{len(words) // 2}H', words))
 while total >> 16: total = (total & 0xffff) + (total >> 16)
 whole = head[:6] + struct.pack('!H', ~total & 0xffff or 0xffff) + said
 raw = socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_RAW)
-parts = [whole[i:i + 1200] for i in range(0, len(whole), 1200)]
-for i in order:
-    more, offset = i + 1 < len(parts), i * 150
+for word in order:
+    early, i = word.startswith('~'), int(word.lstrip('~'))
+    offset = i * 150 - early
+    part, more = whole[offset * 8:(i + 1) * 1200], (i + 1) * 1200 < len(whole)
     if v4:
         header = struct.pack('!BBHHHBBH', 0x45, 0, 0, number, offset | more << 13, 64, 17, 0) + src.packed + dst.packed
     else:
-        header = struct.pack('!IHBB', 6 << 28, 8 + len(parts[i]), 44, 64) + src.packed + dst.packed
+        header = struct.pack('!IHBB', 6 << 28, 8 + len(part), 44, 64) + src.packed + dst.packed
         header += struct.pack('!BBHI', 17, 0, offset << 3 | more, number)
-    raw.sendto(header + parts[i], (str(dst), 0))
-heard, _ = udp.recvfrom(65535)
+    raw.sendto(header + part, (str(dst), 0))
+try:
+    heard, _ = udp.recvfrom(65535)
+except TimeoutError:
+    print('nobody')
+    sys.exit()
 host, port, echoed = heard.split(b' ', 2)
 assert echoed == said, (len(echoed), len(said))
 print(host.decode(), port.decode())
@@ -126,6 +133,42 @@ fn rows_77_78_parts_arrive_in_any_order_out_and_in() {
         "what was held went on, and counts no more: {}",
         stats.stdout()
     );
+}
+
+/// Linux' own stack drops a datagram whose parts overlap, at the gateway as at the end (RFC 5722).
+#[test]
+fn rows_19_84_a_datagram_whose_parts_overlap_arrives_nowhere_and_one_with_a_second_copy_does() {
+    let lab = lab("1500");
+    let (inside, outside) = (lab.ns("inside"), lab.ns("outside"));
+    let _server = outside.serve(53, "python3", ["-c", ECHO]);
+    for (src, dst, seen) in [
+        ("10.1.0.2", "198.51.100.2", "198.51.100.1 4321"),
+        ("fd01::2", "2001:db8:51::2", "2001:db8:51::1 4321"),
+    ] {
+        assert_eq!(send_parts(inside, src, dst, "53", "0,1,1,2,3"), seen);
+        assert_eq!(send_parts(inside, src, dst, "53", "0,1,~2,3"), "nobody");
+    }
+}
+
+/// The client's datagram loses its part at the gateway, since it would overwrite what the first one has shown.
+#[test]
+fn rows_19_84_a_part_that_overlaps_the_first_stays_at_the_gateway() {
+    let lab = lab("1500");
+    let (inside, outside) = (lab.ns("inside"), lab.ns("outside"));
+    let _server = outside.serve(53, "python3", ["-c", ECHO]);
+    for (src, dst) in [("10.1.0.2", "198.51.100.2"), ("fd01::2", "2001:db8:51::2")] {
+        let dropped = dropped(&lab);
+        assert_eq!(send_parts(inside, src, dst, "53", "0,~1,2,3"), "nobody");
+        assert_eq!(self::dropped(&lab), dropped + 1);
+    }
+}
+
+/// How many packets contradicted themselves.
+fn dropped(lab: &Lab) -> u64 {
+    let stats: Value = lab.netctl(["nat", "stats", "-n", "gateway", "--json"]).success().json();
+    let drops = stats[0]["drops"].as_array().unwrap();
+    let malformed = drops.iter().find(|drop| drop["reason"] == "malformed");
+    malformed.map_or(0, |drop| drop["packets"].as_u64().unwrap())
 }
 
 #[test]

@@ -155,9 +155,7 @@ fn row_160_another_abi_version_ends_flows_and_lets_nothing_out() {
     let capture = lab.ns("internet").capture("eth0");
     let mut asking = lab.ns("blue").start("python3", ["-c", ASK, "203.0.113.2", "80"]);
     asking.wait_for("100\n");
-    // Everything is as a binary of that version would have left it.
-    let rename = "cd /sys/fs/bpf/netctl/office/router && mv v* v999 && ls";
-    lab.host().run("sh", ["-c", rename]).success();
+    rename_maps(&lab);
     let plan = lab.netctl(["plan"]).fails(3);
     let line =
         "~ replace the NAT programs in namespace `router`; their maps are of ABI version 999, flows end";
@@ -179,6 +177,66 @@ fn row_160_another_abi_version_ends_flows_and_lets_nothing_out() {
     assert!(!heard.packets().any(|packet| packet.src.ip().to_string().starts_with("192.168.")));
     let left = lab.host().run("sh", ["-c", "ls -d /sys/fs/bpf/netctl/office/router/v*"]).success();
     assert!(left.stdout().lines().count() == 1 && !left.stdout().contains("v999"), "{left}");
+}
+
+/// Speaks to who connects when the file `speak` is there, and tells the answer.
+const SPEAK: &str = "
+import os, socket, sys, time
+s = socket.create_server(('', int(sys.argv[1]))).accept()[0]
+s.settimeout(30)
+while not os.path.exists('speak'): time.sleep(0.01)
+s.sendall(b'hello')
+print(s.recv(100).decode())
+";
+
+/// Connects, and answers what it is told when the file `answer` is there.
+const LISTEN: &str = "
+import os, socket, sys, time
+s = socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=30)
+print('connected', flush=True)
+while not os.path.exists('answer'): time.sleep(0.01)
+s.sendall(b'here I am')
+print(s.recv(100).decode())
+";
+
+#[test]
+fn row_160_connections_outlive_the_table_whoever_speaks_first() {
+    let lab = office();
+    let (red, internet, router) = (lab.ns("red"), lab.ns("internet"), lab.ns("router"));
+    let speakers = [
+        internet.serve(4000, "python3", ["-c", SPEAK, "4000"]),
+        router.serve(4001, "python3", ["-c", SPEAK, "4001"]),
+    ];
+    let mut listeners = [
+        red.start("python3", ["-c", LISTEN, "203.0.113.2", "4000"]),
+        internet.start("python3", ["-c", LISTEN, "203.0.113.1", "4001"]),
+    ];
+    for listener in &mut listeners {
+        listener.wait_for("connected\n");
+    }
+    rename_maps(&lab);
+    lab.netctl(["up"]).success();
+    lab.file("speak", "");
+    eventually("what the gateway's stack would reset is dropped", || {
+        let stats: Value = lab.netctl(["nat", "stats", "-n", "router", "--json"]).success().json();
+        let drops = stats[0]["drops"].as_array().unwrap();
+        drops.iter().any(|drop| drop["reason"] == "no-connection")
+    });
+    let refused = internet.run("python3", ["-c", LISTEN, "203.0.113.1", "4444"]).fails(1);
+    assert!(refused.stderr().contains("ConnectionRefusedError"), "others are answered as ever: {refused}");
+    lab.file("answer", "");
+    for listener in listeners {
+        assert!(listener.finish().success().stdout().ends_with("hello\n"));
+    }
+    for speaker in speakers {
+        assert_eq!(speaker.finish().success().stdout(), "here I am\n");
+    }
+}
+
+/// Leaves everything as a binary of another ABI version would have.
+fn rename_maps(lab: &Lab) {
+    let rename = "cd /sys/fs/bpf/netctl/office/router && mv v* v999 && ls";
+    lab.host().run("sh", ["-c", rename]).success();
 }
 
 /// How many flows there are in the maps of this ABI version, if these are there.

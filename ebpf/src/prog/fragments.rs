@@ -17,7 +17,6 @@ use netctl_ebpf::{
     addr,
     flow::hook,
     fragment::{Datagram, DatagramKey, Held, HeldKey, LIFETIME_NS, MAX_FRAME, MAX_HELD, fate},
-    proto,
     reason::DropReason,
 };
 
@@ -85,8 +84,8 @@ fn translate(ctx: &TcContext, work: &mut Work, datagram: &Datagram) -> Result<Ve
     if !maps::is_live(datagram.rule, datagram.generation) {
         return Err(DropReason::Changing);
     }
-    // It would overwrite flags that the first part has shown (RFC 3128).
-    if work.packet.key.proto == proto::TCP && work.packet.fragment.offset == 1 {
+    // It would overwrite what the first part has shown (RFC 3128, RFC 5722).
+    if u32::from(work.packet.fragment.offset) * 8 < datagram.first_len {
         return Err(DropReason::Malformed);
     }
     work.packet.transport.refusal = None;
@@ -128,6 +127,7 @@ fn note(ctx: &TcContext, work: &mut Work, hook: u8, done: Verdict) -> Verdict {
         id: work.packet.fragment.id,
         rule: work.plan.rule,
         generation: work.plan.generation,
+        first_len: work.packet.transport.len,
         since_ns: kernel::now_ns(),
         ..Datagram::default()
     };

@@ -8,7 +8,8 @@ use aya_ebpf::{
         bpf_fib_lookup as FibLookup, bpf_sock_tuple,
     },
     helpers::generated::{
-        bpf_fib_lookup, bpf_jiffies64, bpf_ktime_get_coarse_ns, bpf_sk_lookup_tcp, bpf_sk_lookup_udp, bpf_sk_release,
+        bpf_fib_lookup, bpf_jiffies64, bpf_ktime_get_coarse_ns, bpf_sk_lookup_tcp, bpf_sk_lookup_udp,
+        bpf_sk_release,
     },
     programs::TcContext,
 };

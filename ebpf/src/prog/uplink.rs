@@ -4,10 +4,12 @@ use aya_ebpf::programs::TcContext;
 use netctl_ebpf::{
     addr,
     flow::{FlowKey, hook, kind},
+    proto,
     reason::DropReason,
+    tcp,
 };
 
-use super::{Verdict, binding, flows, forward, icmp, kernel, masquerade, step::step};
+use super::{Verdict, binding, flows, forward, icmp, kernel, maps, masquerade, step::step};
 
 /// Whether the frame was for this machine: TC sees frames for other MACs too, the IP layer does not.
 #[inline(always)]
@@ -58,7 +60,28 @@ pub(crate) fn ingress(ctx: &TcContext) -> Result<Verdict, DropReason> {
         flows::open(ctx)?;
         return Ok(Verdict::Translate);
     }
+    if is_silent() && is_of_lost_flow(ctx) {
+        return Err(DropReason::NoConnection);
+    }
     masquerade::let_in(ctx)
+}
+
+/// Whether a table of flows was lost not long ago.
+#[inline(always)]
+fn is_silent() -> bool {
+    maps::config().is_some_and(|config| kernel::now_ns() < config.silent_until_ns)
+}
+
+step! {
+    /// Whether the gateway's own stack would reset a connection that it has never known.
+    is_of_lost_flow as ask_for_socket(ctx, work) -> bool {
+        let (key, transport) = (&work.packet.key, work.packet.transport);
+        key.proto == proto::TCP
+            && transport.refusal.is_none()
+            && !tcp::is_first(transport.tcp_flags)
+            && kernel::is_own(ctx, &key.dst, work.ifindex)
+            && !kernel::has_socket(ctx, key)
+    }
 }
 
 step! {

@@ -124,17 +124,20 @@ fn row_79_without_the_first_part_nothing_leaves() {
 }
 
 #[test]
-fn rows_19_84_a_part_that_would_overwrite_flags_is_dropped_and_a_second_copy_is_not() {
+fn rows_19_84_a_part_that_overlaps_the_first_is_dropped_and_a_second_copy_is_not() {
     let nat = Nat::masquerading();
     for family in &FAMILIES {
-        let [tcp, udp, _] = large(family.red, 4321, family.server);
-        nat.egress(&first(&tcp, 1)).assert_passed();
-        let overlapping = parts(&tcp.frame(), 8, 1).swap_remove(1);
-        nat.egress(&overlapping).assert_dropped(DropReason::Malformed);
-        for part in parts(&udp.frame(), 1200, 2) {
-            let copies = [0, 1].map(|_| nat.egress(&part).assert_passed().frame().to_vec());
-            let addresses = if family.red.contains(':') { 22..54 } else { 26..34 };
-            assert_eq!(copies[0][addresses.clone()], copies[1][addresses]);
+        for (packet, id) in large(family.red, 4321, family.server).iter().zip(1..) {
+            nat.egress(&first(packet, id)).assert_passed();
+            for (unit, number) in [(8, 1), (400, 2), (8, 149)] {
+                let overlapping = parts(&packet.frame(), unit, id).swap_remove(number);
+                nat.egress(&overlapping).assert_dropped(DropReason::Malformed);
+            }
+            for part in parts(&packet.frame(), 1200, id) {
+                let copies = [0, 1].map(|_| nat.egress(&part).assert_passed().frame().to_vec());
+                let addresses = if family.red.contains(':') { 22..54 } else { 26..34 };
+                assert_eq!(copies[0][addresses.clone()], copies[1][addresses]);
+            }
         }
     }
 }

@@ -15,7 +15,8 @@ use netctl_tests::{
 
 use super::{FAMILIES, openings};
 
-const MUTATIONS: u32 = 100_000;
+/// A million in each direction.
+const MUTATIONS: u32 = 2_000_000;
 const SEED: u64 = 0x6e65_7463_746c;
 
 /// Flips bits, replaces bytes, cuts or lengthens, a few times; most of it in the headers.

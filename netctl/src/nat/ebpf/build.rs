@@ -154,7 +154,7 @@ impl Pins {
         Ok(())
     }
 
-    fn versions(&self) -> Result<Vec<u32>, Error> {
+    pub(super) fn versions(&self) -> Result<Vec<u32>, Error> {
         let names = list(&self.gateway)?;
         Ok(names.iter().filter_map(|name| name.strip_prefix('v')?.parse().ok()).collect())
     }

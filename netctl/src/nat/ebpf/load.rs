@@ -16,7 +16,7 @@ use aya::{
     programs::{Program, ProgramError},
     util::nr_cpus,
 };
-use netctl_ebpf::config::Config;
+use netctl_ebpf::config::{Config, Timeouts};
 use nix::{
     mount::{MsFlags, mount},
     sys::{
@@ -25,7 +25,7 @@ use nix::{
     },
 };
 
-use super::{Build, Error, Pins, make_parent, remove_tree};
+use super::{Build, Error, Pins, make_parent, maps::events::monotonic_ns, remove_tree};
 
 /// The object, as `cargo xtask build-ebpf` made it; empty where it was not built.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/netctl.bpf.o"));
@@ -175,7 +175,10 @@ pub fn load(pins: &Pins, constants: Constants, max_flows: u32) -> Result<Build, 
     let goal = if has_maps { pins.programs(build) } else { pins.version(build.abi) };
     remove_tree(&stage)?;
     let cpus = nr_cpus().map_err(|(path, source)| Error::io("read", Path::new(path))(source))?;
-    let config = Config::of(max_flows, cpus as u32, token()?);
+    let config = Config {
+        silent_until_ns: if has_maps || pins.versions()?.is_empty() { 0 } else { patience_ns() },
+        ..Config::of(max_flows, cpus as u32, token()?)
+    };
     let mut ebpf = open(constants, max_flows.saturating_mul(2), &config, Some(pins))?;
     let pinned = if has_maps {
         pin_programs(&stage, &mut ebpf)
@@ -194,6 +197,11 @@ pub fn load(pins: &Pins, constants: Constants, max_flows: u32) -> Result<Build, 
         let _ = remove_tree(&stage);
     }
     made.map(|()| build)
+}
+
+/// Until when connections of a table that is replaced may go on: none of them is older than their lifetime.
+fn patience_ns() -> u64 {
+    monotonic_ns() + Timeouts::DEFAULT.tcp_established
 }
 
 /// A number that nobody can guess.
