@@ -5,9 +5,9 @@
 //! found, and which names a command was about to use when it was killed.
 
 mod by_hand;
+mod record;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     io::{self, Write as _},
     os::unix::fs::MetadataExt as _,
@@ -20,14 +20,9 @@ use nix::{
     errno::Errno,
     fcntl::{Flock, FlockArg},
 };
-use serde::{Deserialize, Serialize};
 
-pub use self::by_hand::ByHand;
-use crate::{
-    errno, interrupt,
-    model::{NetnsName, Place, Topology, TopologyName},
-    nat::classic::Tool,
-};
+pub use self::{by_hand::ByHand, record::Record};
+use crate::{errno, interrupt, model::TopologyName};
 
 /// Where lasting things go.
 #[derive(Debug, Clone)]
@@ -110,22 +105,6 @@ fn is_vanishing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists)
 }
 
-/// What is remembered of a topology that is up, or was on its way.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
-    /// What it was last told to be.
-    pub topology: Topology,
-    /// Whether it got there. False while a command works on it, and after one was killed.
-    pub complete: bool,
-    /// Every namespace that is, or may be, owned: also those of the version before, while that is being changed.
-    pub namespaces: BTreeSet<NetnsName>,
-    /// Where netfilter has, or may have, rules, and who wrote them: likewise also those of the version before.
-    #[serde(default)]
-    pub netfilter: BTreeMap<Place, BTreeSet<Tool>>,
-    /// The host's sysctls as they were found.
-    pub host_sysctls: BTreeMap<String, String>,
-}
-
 /// The right to change things, until dropped.
 pub struct Lock {
     _file: Flock<File>,
@@ -187,53 +166,12 @@ impl Directories {
         names.sort();
         Ok(names)
     }
-
-    /// The record of a topology, if there is one.
-    ///
-    /// # Errors
-    /// If it cannot be read or understood.
-    pub fn record(&self, topology: &TopologyName) -> Result<Option<Record>, Error> {
-        let path = self.record_path(topology);
-        let text = match fs::read_to_string(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            text => text.map_err(io_error("read", &path))?,
-        };
-        serde_json::from_str(&text).map(Some).map_err(|source| Error::Record { path, source })
-    }
-
-    pub(crate) fn record_path(&self, topology: &TopologyName) -> PathBuf {
-        self.run.join(format!("{topology}.json"))
-    }
-}
-
-impl Lock {
-    /// Writes a record, whole or not at all.
-    ///
-    /// # Errors
-    /// If the file cannot be written.
-    pub fn save(&self, directories: &Directories, record: &Record) -> Result<(), Error> {
-        write(&directories.record_path(&record.topology.name), record)
-    }
-
-    /// Removes a record; none there is no error.
-    ///
-    /// # Errors
-    /// If the file cannot be removed.
-    pub fn forget(&self, directories: &Directories, topology: &TopologyName) -> Result<(), Error> {
-        let path = directories.record_path(topology);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error("remove", &path)(error)),
-            _ => Ok(()),
-        }
-    }
 }
 
 /// Writes a file, whole or not at all.
-fn write(path: &Path, content: &impl Serialize) -> Result<(), Error> {
+fn write(path: &Path, text: &[u8]) -> Result<(), Error> {
     let new = path.with_extension("new");
-    let text =
-        serde_json::to_vec(content).map_err(|source| Error::Record { path: path.to_owned(), source })?;
-    File::create(&new).and_then(|mut file| file.write_all(&text)).map_err(io_error("write", &new))?;
+    File::create(&new).and_then(|mut file| file.write_all(text)).map_err(io_error("write", &new))?;
     fs::rename(&new, path).map_err(io_error("write", path))
 }
 
@@ -254,48 +192,10 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
-    use crate::spec;
 
     fn directories(test: &str) -> Directories {
         let run = std::env::temp_dir().join(format!("netctl-state-{test}-{}", std::process::id()));
         Directories { bpffs: run.join("bpf"), run }
-    }
-
-    fn record() -> Record {
-        let topology =
-            Topology::parse(spec::QUICKSTART, "quickstart.toml", "quickstart".parse().unwrap()).unwrap();
-        Record {
-            namespaces: topology.namespaces.iter().map(|namespace| namespace.name.clone()).collect(),
-            topology,
-            complete: true,
-            netfilter: BTreeMap::from([(Place::Host, BTreeSet::from([Tool::Nftables]))]),
-            host_sysctls: BTreeMap::from([("net.ipv4.ip_forward".to_owned(), "0".to_owned())]),
-        }
-    }
-
-    #[test]
-    fn a_record_is_read_as_it_was_written_and_the_last_one_takes_the_directory_with_it() {
-        let (directories, record) = (directories("record"), record());
-        let lock = directories.lock().unwrap();
-        lock.save(&directories, &record).unwrap();
-        drop(lock);
-        assert_eq!(directories.topologies().unwrap(), std::slice::from_ref(&record.topology.name));
-        assert_eq!(directories.record(&record.topology.name).unwrap(), Some(record.clone()));
-        let lock = directories.lock().unwrap();
-        lock.forget(&directories, &record.topology.name).unwrap();
-        lock.forget(&directories, &record.topology.name).unwrap();
-        drop(lock);
-        assert!(!directories.run.exists());
-    }
-
-    #[test]
-    fn a_damaged_record_is_named() {
-        let directories = directories("damaged");
-        fs::create_dir_all(&directories.run).unwrap();
-        fs::write(directories.run.join("office.json"), "{").unwrap();
-        let error = directories.record(&"office".parse().unwrap()).unwrap_err();
-        assert!(error.to_string().contains("office.json"), "{error}");
-        fs::remove_dir_all(&directories.run).unwrap();
     }
 
     #[test]

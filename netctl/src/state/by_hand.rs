@@ -75,7 +75,9 @@ impl Lock {
     pub fn save_by_hand(&self, directories: &Directories, gateway: &ByHand) -> Result<(), Error> {
         let directory = directories.by_hand_directory();
         fs::create_dir_all(&directory).map_err(io_error("make the directory", &directory))?;
-        write(&directories.by_hand_path(&gateway.place), gateway)
+        let path = directories.by_hand_path(&gateway.place);
+        let text = serde_json::to_vec(gateway);
+        write(&path, &text.map_err(|source| Error::Record { path: path.clone(), source })?)
     }
 
     /// Forgets it; nothing there is no error.
