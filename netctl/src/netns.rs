@@ -229,8 +229,8 @@ impl Netns {
         Ok((netns, prepared))
     }
 
-    /// Runs `f` on a new thread inside this namespace; the thread ends with `f`, so nothing has to be restored. To run
-    /// in the namespace that the caller is in already takes no right.
+    /// Runs `f` inside this namespace: on a new thread, which ends with `f`, so that nothing has to be restored; or here,
+    /// where the caller is in it already, which takes no right.
     ///
     /// # Errors
     /// What `f` returns, and a failing `setns`.
@@ -239,10 +239,11 @@ impl Netns {
         T: Send,
         E: From<NetnsError> + Send,
     {
+        if Self::current()?.identity == self.identity {
+            return f();
+        }
         on_a_thread(|| {
-            if Self::current()?.identity != self.identity {
-                self.enter()?;
-            }
+            self.enter()?;
             f()
         })
     }

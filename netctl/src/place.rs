@@ -159,15 +159,19 @@ impl Places {
         Ok(true)
     }
 
-    /// Opens those of the namespaces that exist, side by side.
+    /// Opens those of the namespaces that exist and are not open yet, side by side.
     ///
     /// # Errors
     /// If one is there and cannot be entered.
     pub fn open_all(&mut self, names: &[NetnsName]) -> Result<(), Error> {
+        let is_new = |name: &&NetnsName| !self.0.contains_key(&Place::Netns((*name).clone()));
+        let names: Vec<NetnsName> = names.iter().filter(is_new).cloned().collect();
+        if names.is_empty() {
+            return Ok(());
+        }
         self.allow_open_files(names.len());
-        for (name, opened) in
-            names.iter().zip(Netns::open_all(names, || Socket::open().map_err(Error::from))?)
-        {
+        let opened = Netns::open_all(&names, || Socket::open().map_err(Error::from))?;
+        for (name, opened) in names.iter().zip(opened) {
             match opened {
                 Ok(opened) => self.keep(name, opened),
                 Err(Error::Netns(NetnsError::NotFound { .. })) => {}
