@@ -94,11 +94,17 @@ impl<R: Rule> Changes<R> {
         R: 'a,
     {
         let found: Vec<&R> = found.collect();
+        // What is the same at both ends stays, and need not be looked for: most of it, where one rule has come or gone.
+        let same = found.iter().zip(wanted).take_while(|(found, wanted)| **found == *wanted).count();
+        let (found, wanted) = (&found[same..], &wanted[same..]);
+        let pairs = found.iter().rev().zip(wanted.iter().rev());
+        let same = pairs.take_while(|(found, wanted)| **found == *wanted).count();
+        let (found, wanted) = (&found[..found.len() - same], &wanted[..wanted.len() - same]);
         let there: HashSet<Cow<'_, R>> = found.iter().map(|rule| rule.key()).collect();
         let stay: HashSet<Cow<'_, R>> = wanted.iter().map(Rule::key).collect();
         let coming = wanted.iter().filter(|rule| !there.contains(&rule.key())).cloned();
         let coming: Vec<R> = coming.collect();
-        let leaving = found.into_iter().filter(|rule| !stay.contains(&rule.key())).cloned();
+        let leaving = found.iter().copied().filter(|rule| !stay.contains(&rule.key())).cloned();
         let (before, end): (Vec<R>, Vec<R>) = leaving.partition(R::overlap_with(&coming));
         let (after, begin) = coming.into_iter().partition(R::overlap_with(&before));
         Self { end, before, after, begin }
