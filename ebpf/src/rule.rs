@@ -135,6 +135,25 @@ impl ForwardRule {
     }
 }
 
+/// A forward in one piece, by its id: the trie has it in several, and other rules between them. It is in force while its
+/// rule's generation is the live one.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ListedForward {
+    /// The address listened on, as in [`ForwardKey`]; not the loopback, unless that alone.
+    pub addr: Addr,
+    /// The last port listened on, machine byte order; the first one is the rule's.
+    pub last_port: u16,
+    /// IP protocol number.
+    pub proto: u8,
+    /// Zero.
+    pub _pad: u8,
+    /// What its entries in the trie hold.
+    pub rule: ForwardRule,
+}
+
+const _: () = assert!(size_of::<ListedForward>() == 16 + 2 + 1 + 1 + 32);
+
 /// The data part of the key under which it stands who may use a restricted forward; the prefix covers all of `rule` and
 /// the network's bits of `client`.
 #[repr(C)]
@@ -160,7 +179,7 @@ impl AllowKey {
     pub const FULL: u32 = Self::prefix(128);
 }
 
-pod!(MasqueradeKey, MasqueradeRule, ForwardKey, ForwardRule, AllowKey);
+pod!(MasqueradeKey, MasqueradeRule, ForwardKey, ForwardRule, ListedForward, AllowKey);
 
 /// The prefixes (value, length in bits) that cover `first..=last` exactly, at most 30 of them.
 pub fn port_prefixes(first: u16, last: u16) -> impl Iterator<Item = (u16, u32)> {

@@ -223,17 +223,22 @@ fn change_masquerades(
     let new = after.iter().map(|rule| new_masquerade(rule, place, places, &addresses));
     let new = new.collect::<Result<Vec<_>, _>>()?;
     let names = if before.is_empty() { BTreeMap::new() } else { names(place, places)? };
+    let mut tables = Tables::open(pins)?;
     pins.change(|| {
-        let mut tables = Tables::open(pins)?;
         let old = numbers(before, || tables.masquerades(&names), Masquerade::sorted)?;
         Ok(tables.change_masquerades(&old, &new)?)
     })
 }
 
 fn change_forwards(pins: &Pins, before: &[Forward], after: &[Forward]) -> Result<(), Error> {
+    // Before the mark of this very change is made.
+    let mut tables = Tables::open(pins)?;
     pins.change(|| {
-        let mut tables = Tables::open(pins)?;
-        let old = numbers(before, || tables.forwards(), Forward::clone)?;
+        let old = if tables.is_whole() {
+            before.iter().map(|rule| tables.number_of(rule)?.ok_or(Error::NotInForce)).collect()
+        } else {
+            numbers(before, || tables.forwards(), Forward::clone)
+        }?;
         Ok(tables.change_forwards(&old, after)?)
     })
 }

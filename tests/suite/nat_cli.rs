@@ -3,6 +3,7 @@
 mod filters;
 mod flows;
 mod flush;
+mod listed;
 mod rules;
 mod stats;
 

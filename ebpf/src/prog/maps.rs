@@ -1,7 +1,7 @@
 //! Every map and every load-time constant.
 
 use aya_ebpf::{
-    bindings::BPF_F_NO_PREALLOC,
+    bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
     btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf},
     helpers::generated::bpf_get_smp_processor_id,
     macros::btf_map,
@@ -17,12 +17,15 @@ use netctl_ebpf::{
     fragment::{Datagram, DatagramKey, Held, HeldKey},
     local::{Peer, PeerKey},
     reason::{self, DropReason},
-    rule::{AllowKey, ForwardKey, ForwardRule, MasqueradeKey, MasqueradeRule},
+    rule::{AllowKey, ForwardKey, ForwardRule, ListedForward, MasqueradeKey, MasqueradeRule},
 };
 
 use super::{Work, kernel, shortcut::Passage};
 
 const ON_DEMAND: usize = BPF_F_NO_PREALLOC as usize;
+
+/// User space reads all of it at the speed of memory.
+const MAPPED: usize = BPF_F_MMAPABLE as usize;
 
 /// Two entries a flow, allocated as they come; user space may resize it before loading.
 #[btf_map]
@@ -64,6 +67,10 @@ pub(crate) static MASQUERADES: LpmTrie<MasqueradeKey, MasqueradeRule, 65_536, ON
 #[btf_map]
 pub(crate) static FORWARDS: LpmTrie<ForwardKey, ForwardRule, 1_048_576, ON_DEMAND> = LpmTrie::new();
 
+/// The forwards by their ids, for user space alone.
+#[btf_map]
+static LISTED: Array<ListedForward, 65_536, MAPPED> = Array::new();
+
 /// Who may use a restricted forward.
 #[btf_map]
 pub(crate) static ALLOWS: LpmTrie<AllowKey, u32, 1_048_576, ON_DEMAND> = LpmTrie::new();
@@ -78,7 +85,7 @@ pub(crate) static CONFIG: Array<Config, 1> = Array::new();
 
 /// The live generation of each rule, by its id; 0 while there is no such rule.
 #[btf_map]
-pub(crate) static GENERATIONS: Array<u32, 65_536> = Array::new();
+pub(crate) static GENERATIONS: Array<u32, 65_536, MAPPED> = Array::new();
 
 /// The gateway's own addresses, as last seen by user space.
 #[btf_map]

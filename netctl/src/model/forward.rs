@@ -56,7 +56,7 @@ pub(super) fn checked(
 
 /// The first of `there`, all of one place, that would take packets of `new`, or the other way round; and the first port
 /// of those.
-pub(super) fn overlapping<'a>(new: &Forward, there: &'a [Forward]) -> Option<(&'a Forward, u16)> {
+pub(super) fn overlapping<'a>(new: &Forward, there: &[&'a Forward]) -> Option<(&'a Forward, u16)> {
     let other = there.iter().find(|there| there.overlaps(new))?;
     Some((other, new.ports.0.max(other.ports.0)))
 }

@@ -105,7 +105,7 @@ impl Found {
     ///
     /// # Errors
     /// If they could never work, or one of `there` listens there already.
-    pub fn forwards(&self, spec: &spec::Forward, there: &[Forward]) -> Result<Vec<Forward>, Refused> {
+    pub fn forwards(&self, spec: &spec::Forward, there: &[&Forward]) -> Result<Vec<Forward>, Refused> {
         let rules = forward::checked(spec, &self.place, &KeyPath::default(), &self.links, &self.routes)?;
         for new in &rules {
             if let Some((other, port)) = forward::overlapping(new, there) {
@@ -240,6 +240,7 @@ mod tests {
             ("10.0.0.1:8005", None),
             ("203.0.113.1:8010", None),
         ] {
+            let there: Vec<&Forward> = there.iter().collect();
             let refused = found.forwards(&forward(listen, "10.0.0.3"), &there).err().map(|e| e.to_string());
             let words = |port| {
                 format!("tcp port {port} is forwarded already: 203.0.113.1:8000-8009/tcp to 10.0.0.2:80-89")

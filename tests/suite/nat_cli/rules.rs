@@ -6,7 +6,7 @@ use serde_json::json;
 use super::{echo, flows, talk, type_in};
 
 /// A gateway between an inside and an outside, made by hand and without any NAT. Nobody outside knows the way inside.
-fn by_hand() -> Lab {
+pub(super) fn by_hand() -> Lab {
     let lab = Lab::new();
     for line in [
         "ns add inside gateway outside",

@@ -31,7 +31,7 @@ use super::{Build, Error, Pins, make_parent, maps::events::monotonic_ns, remove_
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/netctl.bpf.o"));
 
 /// Every map of the object that outlives a build. What is not here, each build has of its own.
-const MAPS: [&str; 21] = [
+const MAPS: [&str; 22] = [
     "FLOWS",
     "SWEEP",
     "UNANSWERED",
@@ -41,6 +41,7 @@ const MAPS: [&str; 21] = [
     "HELD",
     "MASQUERADES",
     "FORWARDS",
+    "LISTED",
     "ALLOWS",
     "ENDED",
     "CONFIG",

@@ -8,10 +8,12 @@ mod bindings;
 mod copy;
 pub mod events;
 mod flows;
+mod listed;
 mod rules;
+mod view;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     io,
     net::{IpAddr, Ipv6Addr},
 };
@@ -30,16 +32,15 @@ use netctl_ebpf::{
     config::Config,
     count::{self, Ended},
     flow::{FlowKey, Half},
-    proto,
     reason::DropReason,
-    rule::{AllowKey, ForwardKey, ForwardRule, MasqueradeKey, MasqueradeRule, port_prefixes},
+    rule::{AllowKey, ForwardKey, ForwardRule, ListedForward, MasqueradeKey, MasqueradeRule},
 };
 
 use self::behaviour::{filtering_number, filtering_of, mapping_number, mapping_of};
 pub use self::flows::Flow;
 pub use self::rules::NewMasquerade;
 use super::{Error, Pins};
-use crate::model::{Forward, IfName, Masquerade, Protocol, Seconds, Timeout, Timeouts};
+use crate::model::{IfName, Masquerade, Seconds, Timeout, Timeouts};
 
 const ANY: u64 = 0;
 const NO_EXIST: u64 = 1;
@@ -51,6 +52,9 @@ const LAST_GENERATION: u32 = 0;
 pub struct Tables {
     masquerades: LpmTrie<MapData, MasqueradeKey, MasqueradeRule>,
     forwards: LpmTrie<MapData, ForwardKey, ForwardRule>,
+    listed: Array<MapData, ListedForward>,
+    /// See [`Self::is_whole`].
+    is_whole: bool,
     allows: LpmTrie<MapData, AllowKey, u32>,
     config: Array<MapData, Config>,
     ended: PerCpuHashMap<MapData, u32, Ended>,
@@ -78,13 +82,15 @@ impl Tables {
     /// # Errors
     /// If a pin is missing or is not what it should be.
     pub fn open(pins: &Pins) -> Result<Self, Error> {
-        Self::of(pins)
+        Ok(Self { is_whole: !pins.is_half_changed(), ..Self::of(pins)? })
     }
 
     fn of(mut from: impl Maps) -> Result<Self, Error> {
         Ok(Self {
             masquerades: open(&mut from, "MASQUERADES", Map::LpmTrie)?,
             forwards: open(&mut from, "FORWARDS", Map::LpmTrie)?,
+            listed: open(&mut from, "LISTED", Map::Array)?,
+            is_whole: true,
             allows: open(&mut from, "ALLOWS", Map::LpmTrie)?,
             config: open(&mut from, "CONFIG", Map::Array)?,
             ended: open(&mut from, "ENDED", Map::PerCpuHashMap)?,
@@ -96,16 +102,6 @@ impl Tables {
             drops: open(&mut from, "DROPS", Map::PerCpuArray)?,
             paths: open(&mut from, "PATHS", Map::PerCpuArray)?,
         })
-    }
-
-    /// Who may use the forwards that are not for everyone, by the forwards' numbers.
-    fn allowed(&self) -> Result<BTreeMap<u32, BTreeSet<IpNet>>, Error> {
-        let mut allowed: BTreeMap<u32, BTreeSet<IpNet>> = BTreeMap::new();
-        for (key, _) in all(&self.allows, "ALLOWS")? {
-            let AllowKey { rule, client } = key.data();
-            allowed.entry(rule).or_default().extend(network(&client, key.prefix_len() - AllowKey::prefix(0)));
-        }
-        Ok(allowed)
     }
 
     /// The masquerade rules in force, in the order of their numbers. `names` gives the uplinks' names.
@@ -131,55 +127,6 @@ impl Tables {
             rule.out.extend(names.get(&ifindex).cloned());
         }
         Ok(rules.into_iter().map(|(id, rule)| Numbered { id, rule }).collect())
-    }
-
-    /// The forward rules in force, in the order of their numbers.
-    ///
-    /// # Errors
-    /// If the map cannot be read.
-    pub fn forwards(&self) -> Result<Vec<Numbered<Forward>>, Error> {
-        Ok(self.forward_entries()?.into_iter().map(|(rule, _)| rule).collect())
-    }
-
-    /// Puts the pieces of each forward together again: its prefixes to a range, and which of its addresses it listens
-    /// on by itself (a loopback address beside another comes from [`Self::listen_on_loopback`]).
-    fn forward_entries(&self) -> Result<Vec<(Numbered<Forward>, ForwardRule)>, Error> {
-        let mut pieces: Vec<(ForwardKey, u16, ForwardRule)> = Vec::new();
-        for (key, value) in all(&self.forwards, "FORWARDS")? {
-            let covered = 1_u32 << (ForwardKey::FULL - key.prefix_len()).min(16);
-            let last = (u32::from(u16::from_be_bytes(key.data().port)) + covered - 1) as u16;
-            pieces.push((key.data(), last, value));
-        }
-        pieces.sort_unstable_by_key(|(key, _, value)| {
-            (value.id, addr::is_loopback(&key.addr), u16::from_be_bytes(key.port))
-        });
-        let mut allowed = self.allowed()?;
-        let mut rules = Vec::new();
-        for pieces in pieces.chunk_by(|(.., one), (.., other)| one.id == other.id) {
-            let Some(&(key, _, value)) = pieces.first() else {
-                continue;
-            };
-            let is_beside = |(other, ..): &&(ForwardKey, u16, ForwardRule)| {
-                addr::is_loopback(&other.addr) == addr::is_loopback(&key.addr)
-            };
-            // As far as they follow one another: what a killed command left of a range is a shorter one.
-            let (id, first) = (value.id, u16::from_be_bytes(key.port));
-            let last = pieces.iter().take_while(is_beside).fold(first, |so_far, (key, last, _)| {
-                let follows = u32::from(u16::from_be_bytes(key.port)) <= u32::from(so_far) + 1;
-                if follows { so_far.max(*last) } else { so_far }
-            });
-            let any = addr::eq(&key.addr, &addr::any_of(&key.addr));
-            let rule = Forward {
-                address: (!any).then(|| ip(&key.addr)),
-                ports: (first, last),
-                protocol: if key.proto == proto::UDP { Protocol::Udp } else { Protocol::Tcp },
-                to: ip(&value.to),
-                to_port: u16::from_be_bytes(value.map(key.port)),
-                allow: (value.restricted != 0).then(|| allowed.remove(&id).unwrap_or_default()),
-            };
-            rules.push((Numbered { id, rule }, value));
-        }
-        Ok(rules)
     }
 
     /// Tells the programs the gateway's own addresses.
@@ -323,24 +270,6 @@ fn masquerade_key(ifindex: u32, source: &IpNet) -> Key<MasqueradeKey> {
         MasqueradeKey::prefix(prefix_bits(source)),
         MasqueradeKey { ifindex, source: wire(source.network()) },
     )
-}
-
-fn forward_keys(rule: &Forward, addr: Addr) -> impl Iterator<Item = Key<ForwardKey>> {
-    let proto = match rule.protocol {
-        Protocol::Tcp => proto::TCP,
-        Protocol::Udp => proto::UDP,
-    };
-    port_prefixes(rule.ports.0, rule.ports.1).map(move |(port, bits)| {
-        Key::new(ForwardKey::prefix(bits), ForwardKey { addr, proto, _pad: 0, port: port.to_be_bytes() })
-    })
-}
-
-fn listen_address(rule: &Forward) -> Addr {
-    match rule.address {
-        Some(address) if address.is_loopback() => addr::loopback_of(&wire(address)),
-        Some(address) => wire(address),
-        None => addr::any_of(&wire(rule.to)),
-    }
 }
 
 /// An address as the maps hold it.

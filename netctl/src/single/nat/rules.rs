@@ -6,6 +6,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    mem,
     net::IpAddr,
 };
 
@@ -81,7 +82,7 @@ pub fn add_masquerade(
 /// If it could never work, another listens there already, or the kernel refuses.
 pub fn add_forward(session: &mut Session<'_>, place: &Place, spec: &spec::Forward) -> Result<Changed, Error> {
     let mut scene = Scene::open(session, place)?;
-    let there: Vec<Forward> = scene.forwards.iter().map(|its| its.rule.clone()).collect();
+    let there: Vec<&Forward> = scene.forwards.iter().map(|its| &its.rule).collect();
     let rules = scene.found.forwards(spec, &there).map_err(scene.refused(RuleKind::Forward))?;
     session.refuse_held(place, &rules)?;
     scene.forwards.extend(rules.into_iter().map(|rule| Numbered { id: 0, rule }));
@@ -133,7 +134,7 @@ pub fn delete(
         return Err(Error::NoRule { kind, name: which.to_string(), place: place.clone() });
     }
     for op in &ops {
-        session.refuse_owned(op, scene.owner_of(op))?;
+        session.refuse_owned(op, scene.owner_of(op, session)?)?;
     }
     scene.settle(session, kind)
 }
@@ -183,7 +184,7 @@ struct Scene {
     place: Place,
     found: Found,
     owner: TopologyName,
-    /// The gateway as its topology has it.
+    /// The gateway as its topology has it, without the forwards.
     wanted: Option<Gateway>,
     masquerades: Vec<Numbered<Masquerade>>,
     forwards: Vec<Numbered<Forward>>,
@@ -192,13 +193,11 @@ struct Scene {
 impl Scene {
     fn open(session: &mut Session<'_>, place: &Place) -> Result<Self, Error> {
         open(&mut session.places, place)?;
-        refuse_classic(session, place)?;
+        let mut wanted = wanted_gateways(session, place)?;
         let links = session.links(place)?;
         let found = find(session, place, &links)?;
         let owner = owner(session, place)?;
-        let record = if owner.is_by_hand() { None } else { session.directories.record(&owner)? };
-        let gateways = record.map(|record| record.topology.gateways).unwrap_or_default();
-        let wanted = gateways.into_iter().find(|gateway| gateway.place == *place);
+        let wanted = wanted.remove(&owner);
         let pins = Pins::new(&session.directories.bpffs, &owner, place);
         let (mut masquerades, mut forwards) = (Vec::new(), Vec::new());
         if pins.exist() {
@@ -215,23 +214,25 @@ impl Scene {
     }
 
     /// The topology whose file has what the operation takes away.
-    fn owner_of(&self, op: &Op) -> Option<TopologyName> {
-        let gateway = self.wanted.as_ref()?;
+    fn owner_of(&self, op: &Op, session: &Session<'_>) -> Result<Option<TopologyName>, Error> {
+        let Some(gateway) = self.wanted.as_ref() else { return Ok(None) };
         let is_wanted = match op {
             Op::RemoveMasquerade { rule, .. } => gateway.masquerades.iter().any(|its| its.is_same(rule)),
-            Op::RemoveForward { rule, .. } => gateway.forwards.contains(rule),
+            Op::RemoveForward { rule, .. } => {
+                session.directories.has_forward(&self.owner, &self.place, rule)?
+            }
             Op::DetachNat { interface, .. } => {
                 gateway.uplinks.contains(interface) || gateway.insides.contains(interface)
             }
             _ => false,
         };
-        is_wanted.then(|| self.owner.clone())
+        Ok(is_wanted.then(|| self.owner.clone()))
     }
 
     /// The gateway with its rules as they are to be; `None` if it is to end.
-    fn gateway(&self, kind: RuleKind) -> Result<Option<Gateway>, Error> {
-        let masquerades: Vec<Masquerade> = self.masquerades.iter().map(|its| its.rule.clone()).collect();
-        let forwards: Vec<Forward> = self.forwards.iter().map(|its| its.rule.clone()).collect();
+    fn gateway(&mut self, kind: RuleKind) -> Result<Option<Gateway>, Error> {
+        let masquerades: Vec<Masquerade> = rules(mem::take(&mut self.masquerades));
+        let forwards: Vec<Forward> = rules(mem::take(&mut self.forwards));
         if let Some(wanted) = &self.wanted {
             let outs: BTreeSet<&IfName> = masquerades.iter().flat_map(|rule| &rule.out).collect();
             let mut gateway = Gateway { masquerades: masquerades.clone(), forwards, ..wanted.clone() };
@@ -248,15 +249,15 @@ impl Scene {
     }
 
     /// Makes it so.
-    fn settle(self, session: &mut Session<'_>, kind: RuleKind) -> Result<Changed, Error> {
+    fn settle(mut self, session: &mut Session<'_>, kind: RuleKind) -> Result<Changed, Error> {
         let remembered = session.directories.by_hand(&self.place)?.filter(|_| self.owner.is_by_hand());
         let mut topology = match self.gateway(kind)? {
             Some(gateway) => self.topology(gateway),
             None => self.ended(remembered.as_ref(), session)?,
         };
         let ops = self.plan(&mut topology, session)?;
-        for op in &ops {
-            session.refuse_owned(op, self.owner_of(op).filter(|_| matches!(op, Op::DetachNat { .. })))?;
+        for op in ops.iter().filter(|op| matches!(op, Op::DetachNat { .. })) {
+            session.refuse_owned(op, self.owner_of(op, session)?)?;
         }
         if self.owner.is_by_hand() && !topology.gateways.is_empty() {
             let remembered = self.remember(remembered, &ops, session)?;
@@ -370,16 +371,24 @@ fn found_sysctl(op: &Op) -> Option<(&String, &String)> {
     }
 }
 
-/// Where a topology has netfilter translate, its rules are the file's alone.
-fn refuse_classic(session: &Session<'_>, place: &Place) -> Result<(), Error> {
+fn rules<R>(numbered: Vec<Numbered<R>>) -> Vec<R> {
+    numbered.into_iter().map(|its| its.rule).collect()
+}
+
+/// The place as the topologies have it that want it to be a gateway, without the forwards. Where one has netfilter
+/// translate, its rules are the file's alone.
+fn wanted_gateways(session: &Session<'_>, place: &Place) -> Result<BTreeMap<TopologyName, Gateway>, Error> {
+    let mut wanted = BTreeMap::new();
     for owner in session.directories.topologies()? {
-        let Some(record) = session.directories.record(&owner)? else { continue };
-        let mut gateways = record.topology.gateways.into_iter().filter(|gateway| gateway.place == *place);
-        if let Some(gateway) = gateways.find(|gateway| gateway.backend != Backend::Ebpf) {
+        let Some(outline) = session.directories.outline(&owner)? else { continue };
+        let gateway = outline.gateways.into_iter().find(|gateway| gateway.place == *place);
+        let Some(gateway) = gateway else { continue };
+        if gateway.backend != Backend::Ebpf {
             return Err(Error::Classic { owner, backend: gateway.backend, place: place.clone() });
         }
+        wanted.insert(owner, gateway);
     }
-    Ok(())
+    Ok(wanted)
 }
 
 /// Whose gateway the place is: a topology's, if it is only that one's.

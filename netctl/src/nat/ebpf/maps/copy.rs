@@ -3,13 +3,13 @@
 use aya::{
     Ebpf, Pod,
     maps::{
-        Array, HashMap, MapData, MapError,
+        HashMap, MapData, MapError,
         lpm_trie::{Key, LpmTrie},
     },
 };
 use netctl_ebpf::flow::{FlowKey, Half};
 
-use super::{ANY, Error, Tables, all, batch, failed, present};
+use super::{ANY, Error, Tables, all, failed, present};
 
 /// Settings, by their one index.
 const ONLY: u32 = 0;
@@ -26,7 +26,10 @@ impl Tables {
         copy_trie(&live.masquerades, &mut self.masquerades, "MASQUERADES")?;
         copy_trie(&live.forwards, &mut self.forwards, "FORWARDS")?;
         copy_trie(&live.allows, &mut self.allows, "ALLOWS")?;
-        copy_generations(&live.generations, &mut self.generations)?;
+        live.whole_forwards(Some)?.iter().try_for_each(|its| self.list(its))?;
+        for (id, generation) in live.all_generations()?.iter().filter(|(_, generation)| *generation != 0) {
+            self.enforce(id, generation)?;
+        }
         let config = live.config.get(&ONLY, 0).map_err(failed("CONFIG"))?;
         self.config.set(ONLY, config, ANY).map_err(failed("CONFIG"))?;
         copy_hash(&live.locals, &mut self.locals, "LOCALS", |its| its)?;
@@ -68,15 +71,4 @@ fn copy_hash<K: Pod, V: Pod>(
         to.insert(key, change(value), ANY)
     };
     from.iter().try_for_each(copy).map_err(failed(name))
-}
-
-fn copy_generations(from: &Array<MapData, u32>, to: &mut Array<MapData, u32>) -> Result<(), Error> {
-    for chunk in batch::chunks(from) {
-        for (id, generation) in chunk.map_err(failed("GENERATIONS"))? {
-            if generation != 0 {
-                to.set(id, generation, ANY).map_err(failed("GENERATIONS"))?;
-            }
-        }
-    }
-    Ok(())
 }

@@ -19,12 +19,13 @@ use ipnet::IpNet;
 use netctl_ebpf::{
     addr::{self, Addr},
     count::Ended,
-    rule::{AllowKey, ForwardKey, ForwardRule, MasqueradeKey, MasqueradeRule},
+    rule::{AllowKey, ForwardKey, ForwardRule, ListedForward, MasqueradeKey, MasqueradeRule},
 };
 
 use super::{
-    ANY, LAST_GENERATION, NO_EXIST, Numbered, Tables, all, batch, failed, filtering_number, forward_keys,
-    listen_address, mapping_number, masquerade_key, prefix_bits, wire,
+    ANY, LAST_GENERATION, NO_EXIST, Tables, all, batch, failed, filtering_number,
+    listed::{forward_keys, listed, ports},
+    mapping_number, masquerade_key, prefix_bits, present, wire,
 };
 use crate::{
     fault,
@@ -132,16 +133,16 @@ impl Tables {
     /// If a map cannot be read or written.
     pub fn end_orphans(&mut self) -> Result<(), Error> {
         let masquerades = all(&self.masquerades, "MASQUERADES")?;
-        let forwards = all(&self.forwards, "FORWARDS")?;
-        let ids = masquerades.iter().map(|(_, rule)| rule.id).chain(forwards.iter().map(|(_, rule)| rule.id));
+        let forwards = self.forwards_in_pieces()?;
+        let ids = masquerades.iter().map(|(_, rule)| rule.id).chain(forwards.iter().map(|its| its.rule.id));
         let ids: HashSet<u32> = ids.chain([LAST_GENERATION]).collect();
-        let generations: Result<Vec<_>, _> = batch::chunks(&self.generations).collect();
-        for (id, generation) in generations.map_err(failed("GENERATIONS"))?.concat() {
+        for (id, generation) in self.all_generations()?.iter() {
             if generation != 0 && !ids.contains(&id) {
                 self.enforce(id, 0)?;
             }
         }
-        self.listen_on_loopback_again(|_| true)
+        forwards.iter().try_for_each(|its| self.list(its))?;
+        self.listen_on_loopback_again(&forwards, |_| true)
     }
 
     fn put_masquerade(&mut self, new: &NewMasquerade<'_>, ticket: Ticket) -> Result<(), Error> {
@@ -184,31 +185,39 @@ impl Tables {
     /// Puts a forward in force that may take the places of others.
     fn put_forward(&mut self, rule: &Forward, ticket: Ticket, places: &HashSet<Exact>) -> Result<(), Error> {
         let Ticket { id, generation } = ticket;
-        let entry = ForwardRule {
-            id,
-            generation,
-            to: wire(rule.to),
-            first_port: rule.ports.0,
-            to_port: rule.to_port,
-            restricted: rule.allow.is_some().into(),
-            _pad: [0; 3],
-        };
+        let its = listed(rule, ForwardRule { id, generation, ..ForwardRule::default() });
+        self.list(&its)?;
         if let Some(networks) = &rule.allow {
             self.allow(id, networks)?;
         }
         self.enforce(id, generation)?;
-        for key in forward_keys(rule, listen_address(rule)) {
-            self.forwards.insert(&key, entry, ANY).map_err(failed("FORWARDS"))?;
+        for key in forward_keys(&its, its.addr) {
+            fault::point();
+            self.forwards.insert(&key, its.rule, ANY).map_err(failed("FORWARDS"))?;
         }
-        for key in forward_keys(rule, addr::loopback_of(&entry.to)) {
-            self.listen(&key, entry, if places.contains(&exact(&key)) { ANY } else { NO_EXIST })?;
+        for key in forward_keys(&its, addr::loopback_of(&its.rule.to)) {
+            self.listen(&key, its.rule, if places.contains(&exact(&key)) { ANY } else { NO_EXIST })?;
         }
         fault::point();
         Ok(())
     }
 
+    /// What the trie has of these rules. Where they are listed, it is asked for their keys alone.
     fn forwards_of(&self, ids: &HashSet<u32>) -> Result<Vec<(Key<ForwardKey>, ForwardRule)>, Error> {
-        entries(&self.forwards, "FORWARDS", |rule| ids.contains(&rule.id), ids)
+        if !self.is_whole {
+            return entries(&self.forwards, "FORWARDS", |rule| ids.contains(&rule.id), ids);
+        }
+        let mut found = Vec::new();
+        for id in ids {
+            let Some(its) = self.listed_as(*id)? else { continue };
+            let loopback = Some(addr::loopback_of(&its.rule.to)).filter(|addr| !addr::eq(addr, &its.addr));
+            for key in iter::once(its.addr).chain(loopback).flat_map(|addr| forward_keys(&its, addr)) {
+                // A wider entry that has the key in it is another rule's: those of one rule do not overlap.
+                let entry = present(self.forwards.get(&key, 0)).map_err(failed("FORWARDS"))?;
+                found.extend(entry.filter(|entry| entry.id == *id).map(|entry| (key, entry)));
+            }
+        }
+        Ok(found)
     }
 
     fn end_forwards(&mut self, ids: &HashSet<u32>) -> Result<(), Error> {
@@ -218,12 +227,23 @@ impl Tables {
         let ended = self.forwards_of(ids)?;
         for (key, _) in &ended {
             self.forwards.remove(key).map_err(failed("FORWARDS"))?;
+            fault::point();
         }
         let silent: HashSet<Exact> = ended.iter().map(|(key, _)| exact(key)).collect();
-        self.listen_on_loopback_again(|key| silent.contains(&exact(key)))?;
+        let span = ended.iter().map(|(key, _)| ports(key));
+        let span = span.reduce(|one, other| (one.0.min(other.0), one.1.max(other.1)));
+        let is_near = |its: &ListedForward| {
+            span.is_some_and(|(first, last)| its.rule.first_port <= last && first <= its.last_port)
+        };
+        let others =
+            self.whole_forwards(|its| Some(its).filter(|its| is_near(its) && !ids.contains(&its.rule.id)))?;
+        self.listen_on_loopback_again(&others, |key| silent.contains(&exact(key)))?;
         fault::point();
         ids.iter().try_for_each(|id| self.enforce(*id, 0))?;
-        self.allow_nobody(ids)
+        // They are listed before anybody is let in.
+        let listed = ids.iter().map(|id| self.listed.get(id, 0).map_err(failed("LISTED")));
+        let mut listed = listed.collect::<Result<Vec<_>, _>>()?.into_iter();
+        if listed.any(|its| its.rule.restricted != 0) { self.allow_nobody(ids) } else { Ok(()) }
     }
 
     /// Says who may use a forward, before it is in force. Those whom an earlier rule of its number let in, and whose
@@ -247,14 +267,15 @@ impl Tables {
         Ok(())
     }
 
-    /// Lets the forwards in force listen at the loopback addresses, too, where nothing does and `is_silent` says so.
+    /// Lets forwards listen at the loopback addresses, too, where nothing does and `is_silent` says so.
     fn listen_on_loopback_again(
         &mut self,
+        forwards: &[ListedForward],
         is_silent: impl Fn(&Key<ForwardKey>) -> bool,
     ) -> Result<(), Error> {
-        for (Numbered { rule, .. }, entry) in self.forward_entries()? {
-            for key in forward_keys(&rule, addr::loopback_of(&entry.to)).filter(&is_silent) {
-                self.listen(&key, entry, NO_EXIST)?;
+        for its in forwards {
+            for key in forward_keys(its, addr::loopback_of(&its.rule.to)).filter(&is_silent) {
+                self.listen(&key, its.rule, NO_EXIST)?;
             }
         }
         Ok(())
@@ -279,11 +300,7 @@ impl Tables {
             return Ok(Vec::new());
         }
         let last = self.generations.get(&LAST_GENERATION, 0).map_err(failed("GENERATIONS"))?;
-        let entries = batch::chunks(&self.generations).flat_map(|chunk| match chunk {
-            Ok(entries) => entries.into_iter().map(Ok).collect(),
-            Err(error) => vec![Err(error)],
-        });
-        let tickets = tickets(entries, last, count).map_err(failed("GENERATIONS"))?;
+        let tickets = tickets(self.all_generations()?.iter(), last, count);
         let (Some(ticket), true) = (tickets.last(), tickets.len() == count) else {
             return Err(Error::TooManyRules);
         };
@@ -293,7 +310,7 @@ impl Tables {
         Ok(tickets)
     }
 
-    fn enforce(&mut self, id: u32, generation: u32) -> Result<(), Error> {
+    pub(super) fn enforce(&mut self, id: u32, generation: u32) -> Result<(), Error> {
         self.generations.set(id, generation, ANY).map_err(failed("GENERATIONS"))
     }
 }
@@ -310,18 +327,10 @@ fn ids(tickets: &[Ticket]) -> HashSet<u32> {
 }
 
 /// The first free numbers of these, up to so many, with the generations that follow the last one; none is 0.
-fn tickets<E>(
-    generations: impl Iterator<Item = Result<(u32, u32), E>>,
-    last: u32,
-    count: usize,
-) -> Result<Vec<Ticket>, E> {
-    let is_free = |entry: &Result<(u32, u32), E>| {
-        entry.as_ref().is_ok_and(|&(id, generation)| id != LAST_GENERATION && generation == 0)
-            || entry.is_err()
-    };
+fn tickets(generations: impl Iterator<Item = (u32, u32)>, last: u32, count: usize) -> Vec<Ticket> {
+    let free = generations.filter(|&(id, generation)| id != LAST_GENERATION && generation == 0);
     let following = iter::successors(Some(last), |last| Some(last.wrapping_add(1).max(1))).skip(1);
-    let free = generations.filter(is_free).take(count);
-    free.zip(following).map(|(entry, generation)| Ok(Ticket { id: entry?.0, generation })).collect()
+    free.take(count).zip(following).map(|((id, _), generation)| Ticket { id, generation }).collect()
 }
 
 /// A forward's key, comparable.
@@ -347,13 +356,10 @@ fn entries<K: Pod, V: Pod>(
 
 #[cfg(test)]
 mod tests {
-    use std::convert::Infallible;
-
     use super::*;
 
     fn allotted(generations: &[u32], last: u32, count: usize) -> Vec<(u32, u32)> {
-        let entries = (0..).zip(generations).map(|(id, generation)| Ok::<_, Infallible>((id, *generation)));
-        let Ok(tickets) = tickets(entries, last, count);
+        let tickets = tickets((0..).zip(generations.iter().copied()), last, count);
         tickets.iter().map(|ticket| (ticket.id, ticket.generation)).collect()
     }
 
