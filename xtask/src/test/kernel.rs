@@ -24,9 +24,12 @@ use crate::{
 };
 
 /// Every program on every kind of packet, the quickstart, and of the rest what meets another part of the kernel.
-const SHARE: [&str; 9] = [
+const SHARE: [&str; 12] = [
     "nat_prog::",
     "quickstart::",
+    "doctor::",
+    "monitor::",
+    "trace::",
     "udp::",
     "vlan::",
     "change::a_rule_that_is_gone",
