@@ -105,9 +105,14 @@ impl Directories {
         forward: &Forward,
     ) -> Result<bool, Error> {
         let Some(outline) = self.outline(topology)? else { return Ok(false) };
-        let Some(index) = outline.gateways.iter().position(|gateway| gateway.place == *place) else {
+        let mut gateways = outline.gateways.iter().enumerate();
+        let Some((index, gateway)) = gateways.find(|(_, gateway)| gateway.place == *place) else {
             return Ok(false);
         };
+        // A record may have been written in one line.
+        if gateway.forwards.contains(forward) {
+            return Ok(true);
+        }
         let path = self.record_path(topology);
         let wanted = serde_json::to_vec(&line(index, forward));
         let wanted = wanted.map_err(|source| Error::Record { path: path.clone(), source })?;
@@ -220,9 +225,13 @@ mod tests {
 
     #[test]
     fn what_was_written_in_one_line_is_read() {
-        let record = record();
-        let text = serde_json::to_string(&record).unwrap();
-        assert_eq!(Record::of_lines(&text).unwrap(), record);
+        let (directories, record) = (directories("line"), record());
+        let (name, gateway) = (&record.topology.name, &record.topology.gateways[0]);
+        fs::create_dir_all(&directories.run).unwrap();
+        fs::write(directories.record_path(name), serde_json::to_string(&record).unwrap()).unwrap();
+        assert_eq!(directories.record(name).unwrap().as_ref(), Some(&record));
+        assert!(directories.has_forward(name, &gateway.place, &gateway.forwards[0]).unwrap());
+        fs::remove_dir_all(&directories.run).unwrap();
     }
 
     #[test]
