@@ -4,7 +4,7 @@ use clap::ValueEnum;
 
 /// A way from the client to the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
-pub(crate) enum Contender {
+pub enum Contender {
     /// netctl's own programs
     Netctl,
     /// The same without shortcuts: every packet takes the kernel's own way

@@ -23,24 +23,30 @@ pub(crate) struct Args {
 /// Runs it.
 pub(crate) fn bench(workspace: &Workspace, Args { args }: &Args) -> Result<()> {
     build_ebpf::build(workspace, setup::toolchain_and_test_programs(workspace)?)?;
+    let packages = ["--package", "netctl", "--package", "netctl-benches"];
+    run(workspace.cargo("build").args(["--release", "--bins"]).args(packages))?;
     match args.as_slice() {
         [] => criterion(workspace, &[])?,
         [first, filter @ ..] if first == "criterion" => return criterion(workspace, filter),
         _ => {}
     }
-    let packages = ["--package", "netctl", "--package", "netctl-benches"];
-    run(workspace.cargo("build").args(["--release", "--bins"]).args(packages))?;
-    let netctl = workspace.netctl(Profile::Release);
     // What else the machine does should wait.
     let mut bench = Command::new("nice");
-    bench.args(["-n", "-20"]).arg(netctl.with_file_name("netctl-bench"));
+    bench.args(["-n", "-20"]).arg(workspace.netctl(Profile::Release).with_file_name("netctl-bench"));
     if !args.iter().any(|arg| arg == "--report") {
         bench.arg("--report").arg(workspace.target.join("bench"));
     }
-    bench.args(args).env("NETCTL_BIN", netctl).env("NETCTL_BENCH_OBJECT", workspace.bench_object());
-    replace(&mut bench)
+    replace(with_what_is_measured(workspace, bench.args(args)))
 }
 
 fn criterion(workspace: &Workspace, filter: &[OsString]) -> Result<()> {
-    run(workspace.cargo("bench").args(["--package", "netctl-benches", "--"]).args(filter))
+    let mut cargo = workspace.cargo("bench");
+    cargo.args(["--package", "netctl-benches", "--"]).args(filter);
+    run(with_what_is_measured(workspace, &mut cargo))
+}
+
+/// Tells a benchmark which netctl and which generator are meant.
+fn with_what_is_measured<'a>(workspace: &Workspace, command: &'a mut Command) -> &'a mut Command {
+    let netctl = workspace.netctl(Profile::Release);
+    command.env("NETCTL_BIN", netctl).env("NETCTL_BENCH_OBJECT", workspace.bench_object())
 }

@@ -27,9 +27,9 @@ use crate::{
 const SHARE: [&str; 12] = [
     "nat_prog::",
     "quickstart::",
-    "doctor::",
-    "monitor::",
-    "trace::",
+    "doctor::a_machine_that_is_well",
+    "monitor::gateway::",
+    "trace::a_",
     "udp::",
     "vlan::",
     "change::a_rule_that_is_gone",
