@@ -155,9 +155,6 @@ pub mod direction {
     pub const REPLY: u8 = 1;
 }
 
-/// In [`Half::checked_s`]: the outside address is its rule's own, which need not be the gateway's.
-pub const NOT_ASKED: u32 = u32::MAX;
-
 /// The place of a flow that waits for no answer.
 pub const NOWHERE: u32 = u32::MAX;
 
@@ -186,9 +183,8 @@ pub struct Half {
     /// Which place among the flows without an answer the original half took ([`crate::config::Config::unanswered`]), or
     /// [`NOWHERE`].
     pub place: u32,
-    /// When it was last made sure that the outside address is still the gateway's: `CLOCK_MONOTONIC`, seconds; or
-    /// [`NOT_ASKED`].
-    pub checked_s: u32,
+    /// Whether the outside address is the rule's own, which need not be the gateway's: 0 or 1.
+    pub is_rules_source: u32,
     /// `CLOCK_MONOTONIC`, nanoseconds, to the accuracy of a tick.
     pub last_seen_ns: u64,
     /// Packets translated in this direction.

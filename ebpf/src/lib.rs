@@ -20,6 +20,7 @@ pub mod local;
 pub mod ports;
 pub mod reason;
 pub mod rule;
+pub mod sighting;
 pub mod tcp;
 pub mod words;
 

@@ -16,6 +16,7 @@ use netctl_ebpf::{
     ports::{self, Pool},
     proto,
     reason::DropReason,
+    sighting::Sighting,
     tcp,
 };
 
@@ -54,7 +55,7 @@ fn find(ctx: &TcContext, work: &mut Work, hook: u8) -> Option<*mut Half> {
         cause::RULE
     } else if is_reopened(half, work.packet.key.proto, transport, &work.other) {
         cause::REOPENED
-    } else if !is_still_here(ctx, half_ptr, &work.packet.key.dst, work.ifindex, &mut work.to.src) {
+    } else if !is_still_here(ctx, half, &work.packet.key.dst, work.ifindex, &mut work.to.src) {
         cause::MOVED
     } else {
         return Some(half_ptr);
@@ -129,11 +130,9 @@ step! {
 }
 
 /// Whether an inside endpoint's flow can go on by this uplink: it was made here, if the endpoint opened it, and its
-/// outside address is still the gateway's, which is asked about once a second.
+/// outside address is still the gateway's.
 #[inline(always)]
-fn is_still_here(ctx: &TcContext, half_ptr: *mut Half, dst: &Addr, ifindex: u32, room: &mut Addr) -> bool {
-    // SAFETY: as in `find`.
-    let half = unsafe { &*half_ptr };
+fn is_still_here(ctx: &TcContext, half: &Half, dst: &Addr, ifindex: u32, room: &mut Addr) -> bool {
     match half.kind {
         flow::kind::MASQUERADE if half.direction == direction::ORIGINAL => {
             if half.ifindex != ifindex {
@@ -143,20 +142,24 @@ fn is_still_here(ctx: &TcContext, half_ptr: *mut Half, dst: &Addr, ifindex: u32,
         flow::kind::INBOUND if half.direction == direction::REPLY => {}
         _ => return true,
     }
-    let now_s = now_s();
-    if half.checked_s == now_s || half.checked_s == flow::NOT_ASKED {
-        return true;
-    }
-    // SAFETY: as in `find`; two CPUs may both ask.
-    unsafe { (*half_ptr).checked_s = now_s };
-    kernel::source_address(ctx, dst, ifindex, room) && addr::eq(room, &half.to.src)
-        || kernel::is_own(ctx, &half.to.src, ifindex)
+    half.is_rules_source != 0 || is_own(ctx, &half.to.src, dst, ifindex, room)
 }
 
-/// `CLOCK_MONOTONIC` in seconds or so: a change of it is what counts.
+/// Whether `address` is the gateway's at this uplink, as the way to `dst` or the address itself tells; asked about once a
+/// second.
 #[inline(always)]
-fn now_s() -> u32 {
-    (kernel::now_ns() >> 30) as u32
+fn is_own(ctx: &TcContext, address: &Addr, dst: &Addr, ifindex: u32, room: &mut Addr) -> bool {
+    let now_s = (kernel::now_ns() >> 30) as u32; // Seconds or so: a change of it is what counts.
+    let Some(seen) = maps::sighting(address, ifindex) else { return false };
+    if seen.is_of(address, ifindex, now_s) {
+        return true;
+    }
+    let is_own = kernel::source_address(ctx, dst, ifindex, room) && addr::eq(room, address)
+        || kernel::is_own(ctx, address, ifindex);
+    if is_own {
+        *seen = Sighting { address: *address, ifindex, at_s: now_s };
+    }
+    is_own
 }
 
 /// Notes in `half` that a packet with these TCP flags passed.
@@ -390,7 +393,7 @@ fn fill(work: &mut Work, direction: u8, tcp_seen: u8) {
         ifindex: work.ifindex,
         place: flow::NOWHERE,
         serial: work.serial,
-        checked_s: if work.plan.is_rules_source { flow::NOT_ASKED } else { now_s() },
+        is_rules_source: work.plan.is_rules_source.into(),
         last_seen_ns: kernel::now_ns(),
         ..Half::default()
     };

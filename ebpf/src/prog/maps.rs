@@ -18,6 +18,7 @@ use netctl_ebpf::{
     local::{Peer, PeerKey},
     reason::{self, DropReason},
     rule::{AllowKey, ForwardKey, ForwardRule, ListedForward, MasqueradeKey, MasqueradeRule},
+    sighting::{self, Sighting},
 };
 
 use super::{Work, kernel, shortcut::Passage};
@@ -119,6 +120,10 @@ static QUOTAS: PerCpuArray<Quota, { reason::SLOTS }> = PerCpuArray::new();
 #[btf_map]
 static LOST: PerCpuArray<u64, 1> = PerCpuArray::new();
 
+/// Some [`Sighting`]s a CPU.
+#[btf_map]
+static SIGHTED: PerCpuArray<Sighting, { sighting::SIGHTINGS as usize }> = PerCpuArray::new();
+
 /// The one [`Clock`] of a CPU.
 #[btf_map]
 static CLOCK: PerCpuArray<Clock, 1> = PerCpuArray::new();
@@ -215,6 +220,14 @@ pub(crate) fn clock() -> Option<&'static mut Clock> {
     // SAFETY: a per-CPU slot that the verifier has checked. A timer may come between what a socket's program reads and
     // writes, and both write what is right.
     Some(unsafe { &mut *clock })
+}
+
+/// The place for what this CPU knows of an outside address.
+#[inline(always)]
+pub(crate) fn sighting(address: &Addr, ifindex: u32) -> Option<&'static mut Sighting> {
+    let sighting = SIGHTED.get_ptr_mut(Sighting::place(address, ifindex))?;
+    // SAFETY: a per-CPU slot that the verifier has checked, with one user at a time.
+    Some(unsafe { &mut *sighting })
 }
 
 /// How long flows live.
