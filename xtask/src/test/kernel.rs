@@ -81,11 +81,13 @@ fn build_suite(workspace: &Workspace) -> Result<PathBuf> {
         bail!("the suite does not build");
     }
     let messages = String::from_utf8_lossy(&built.stdout);
+    // The package's own binaries are built as well.
     let mut binaries = messages.lines().filter_map(|line| {
         let message: Value = serde_json::from_str(line).ok()?;
-        message.get("executable")?.as_str().map(PathBuf::from)
+        let executable = message.get("executable")?.as_str()?;
+        (message["target"]["name"] == "suite").then(|| PathBuf::from(executable))
     });
-    binaries.next_back().context("cargo names no binary of the suite")
+    binaries.next().context("cargo names no binary of the suite")
 }
 
 /// What runs in the machine. One test at a time: two would only wait for each other.
