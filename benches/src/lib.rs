@@ -1,7 +1,7 @@
 //! netctl beside what else there is, on networks of its own. `cargo xtask bench` builds and runs it.
 //!
 //! A suite measures one thing for every contender, in turns, several times over, and adds what it finds to the
-//! [`Records`], of which [`report`] makes something to look at.
+//! records, of which the report makes something to look at.
 #![expect(clippy::print_stderr, reason = "a benchmark tells how far it is")]
 
 mod connections;
