@@ -133,7 +133,7 @@ const CASES: &[Case] = &[
     (
         "mkdir -p /run/netctl; echo '{' > /run/netctl/quickstart.json; $N plan",
         1,
-        "read the record `/run/netctl/quickstart.json`: EOF while parsing an object at line 2 column 0",
+        "read the record `/run/netctl/quickstart.json`: EOF while parsing an object at line 1 column 1",
         "`netctl down quickstart` removes what the kernel has of it, and the record",
     ),
     ("rm /run/netctl/quickstart.json; $N ls > /dev/full", 1, "write the output: No space left on device", ""),
