@@ -14,7 +14,7 @@ use aya::{
 };
 
 /// The first elements of an array, as they are when they are looked at.
-pub(super) struct View<T> {
+pub(super) struct View<T: Pod> {
     start: *mut u8,
     len: u32,
     element: PhantomData<T>,
@@ -24,12 +24,17 @@ impl<T: Pod> View<T> {
     /// What an element takes (`array_map_alloc` in kernel/bpf/arraymap.c).
     const STRIDE: usize = size_of::<T>().next_multiple_of(8);
 
+    /// What a mapping of so many takes; an empty one is none.
+    fn bytes(len: u32) -> usize {
+        (Self::STRIDE * len as usize).max(1)
+    }
+
     /// Maps so many elements, which the array has to have.
     pub(super) fn of(map: &MapData, len: u32) -> Result<Self, MapError> {
         let fd = map.fd().as_fd().as_raw_fd();
-        let bytes = (Self::STRIDE * len as usize).max(1);
+        let (anywhere, bytes) = (ptr::null_mut(), Self::bytes(len));
         // SAFETY: a new mapping, which overlaps with nothing that this process has.
-        let start = unsafe { libc::mmap(ptr::null_mut(), bytes, libc::PROT_READ, libc::MAP_SHARED, fd, 0) };
+        let start = unsafe { libc::mmap(anywhere, bytes, libc::PROT_READ, libc::MAP_SHARED, fd, 0) };
         if start == libc::MAP_FAILED {
             return Err(MapError::IoError(io::Error::last_os_error()));
         }
@@ -52,10 +57,9 @@ impl<T: Pod> View<T> {
     }
 }
 
-impl<T> Drop for View<T> {
+impl<T: Pod> Drop for View<T> {
     fn drop(&mut self) {
-        let bytes = (size_of::<T>().next_multiple_of(8) * self.len as usize).max(1);
         // SAFETY: the mapping that `of` made; nothing borrows from it.
-        unsafe { libc::munmap(self.start.cast(), bytes) };
+        unsafe { libc::munmap(self.start.cast(), Self::bytes(self.len)) };
     }
 }
