@@ -243,6 +243,16 @@ pub struct Gateway {
     pub forwards: Vec<Forward>,
 }
 
+impl Gateway {
+    /// Whether anyone is translated who calls an outside address of its: to a forward, or to an endpoint-independent
+    /// mapping.
+    #[must_use]
+    pub fn lets_in(&self) -> bool {
+        let is_open = |rule: &Masquerade| rule.mapping == Mapping::EndpointIndependent;
+        !self.forwards.is_empty() || self.masquerades.iter().any(is_open)
+    }
+}
+
 /// Source NAT of what leaves by an uplink: `iptables -t nat -A POSTROUTING -s SOURCE -o OUT -j MASQUERADE`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Masquerade {

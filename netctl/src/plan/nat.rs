@@ -171,10 +171,12 @@ fn sets_constant(op: &Op) -> bool {
     matches!(op, Op::SetSysctl { key, .. } if key == Constants::SYSCTL)
 }
 
-/// The interfaces of a gateway that programs run at.
+/// The interfaces of a gateway that programs run at. At the insides they turn back what an inside client sends to an
+/// outside address of the gateway's: there they run only if anything is behind such an address.
 pub(crate) fn sides(gateway: &Gateway) -> BTreeSet<(IfName, Side)> {
     let of = |side| move |interface: &IfName| (interface.clone(), side);
     let uplinks = gateway.uplinks.iter().map(of(Side::Uplink));
     let ports = gateway.ports.iter().map(of(Side::Port));
-    uplinks.chain(ports).chain(gateway.insides.iter().map(of(Side::Inside))).collect()
+    let insides = gateway.insides.iter().filter(|_| gateway.lets_in()).map(of(Side::Inside));
+    uplinks.chain(ports).chain(insides).collect()
 }

@@ -367,6 +367,28 @@ fn an_uplink_made_again_gets_its_programs_and_its_rules_index_anew() {
     assert_eq!(plan(&topology, &observed).unwrap(), []);
 }
 
+/// A hairpin takes somebody behind an outside address: a forward, or an endpoint-independent mapping.
+#[test]
+fn programs_run_at_the_insides_only_where_there_may_be_hairpins() {
+    let masquerade = spec::QUICKSTART.split("[[nat.forward]]").next().unwrap();
+    let mapped = format!("{masquerade}mapping = \"endpoint-independent\"\n");
+    let has_insides = |observed: &Observed| {
+        let nat = observed.places[&netns("router")].nat.as_ref().unwrap();
+        nat.attached.iter().any(|(_, side)| *side == crate::nat::ebpf::Side::Inside)
+    };
+    let mut observed = machine();
+    for (file, wanted) in [
+        (masquerade, false),
+        (spec::QUICKSTART, true),
+        (masquerade, false),
+        (&mapped, true),
+        (masquerade, false),
+    ] {
+        up(&parse(file), &mut observed);
+        assert_eq!(has_insides(&observed), wanted, "{file}");
+    }
+}
+
 #[test]
 fn addresses_and_the_routes_through_them_are_changed_in_place() {
     let topology = |addresses: &str| {
