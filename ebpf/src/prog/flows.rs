@@ -442,13 +442,17 @@ pub(crate) fn is_taken(ctx: &TcContext, reply_key: &FlowKey) -> bool {
         || kernel::has_socket(ctx, reply_key)
 }
 
-/// Asks for the flow's timer, which it may not have: the kernel allocates it without waiting, and may find no memory at
-/// that moment (`__bpf_async_init` in kernel/bpf/helpers.c). Ever more seldom, by the count of packets.
+/// From how many packets of a direction on a flow's timer is asked for again: short flows are looked after by the sweep,
+/// which is cheaper than a refusal each.
+const LASTING: u64 = 64;
+
+/// Asks for the timer of a lasting flow, which it may not have: the kernel allocates it without waiting, and may find no
+/// memory at that moment (`__bpf_async_init` in kernel/bpf/helpers.c). Ever more seldom, by the count of packets.
 #[inline(always)]
 fn ask_for_timer(half: *const Half, work: &mut Work) {
     // SAFETY: as in `find`.
     let (packets, direction) = unsafe { ((*half).packets, (*half).direction) };
-    work.is_untimed = packets & (packets - 1) == 0;
+    work.is_untimed = packets >= LASTING && packets & (packets - 1) == 0;
     if work.is_untimed && direction == direction::ORIGINAL {
         work.other = work.packet.key;
     }

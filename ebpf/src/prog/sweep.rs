@@ -80,12 +80,26 @@ pub(crate) fn within(patience_ns: u64) {
 
 /// One way through the table.
 struct Round {
-    /// How long until the next of the flows without a timer may be over.
+    /// How long until the next of the flows without a timer may be over; [`NONE`] while the kernel has refused none.
     next_ns: u64,
 }
 
+/// Later than anything is over.
+const NONE: u64 = u64::MAX;
+
+impl Round {
+    /// Gives what goes on for so long its timer, or looks after it again by then. Once refused, the kernel is not asked for
+    /// those that follow: it would refuse them, too.
+    #[inline(always)]
+    fn keep(&mut self, left_ns: u64, set_timer: impl FnOnce() -> bool) {
+        if self.next_ns != NONE || !set_timer() {
+            self.next_ns = self.next_ns.min(left_ns);
+        }
+    }
+}
+
 extern "C" fn sweep_flows(_map: *mut c_void, _key: *mut u32, sweep: *mut Sweep) -> i32 {
-    let mut round = Round { next_ns: u64::MAX };
+    let mut round = Round { next_ns: NONE };
     // SAFETY: the kernel passes a pointer to the element; the others have the signatures that the helper calls, and
     // `round` outlives the call.
     unsafe {
@@ -104,7 +118,7 @@ extern "C" fn sweep_flows(_map: *mut c_void, _key: *mut u32, sweep: *mut Sweep) 
             0,
         );
     }
-    if round.next_ns != u64::MAX {
+    if round.next_ns != NONE {
         let patience_ns = within_bounds(round.next_ns);
         // SAFETY: as above.
         unsafe {
@@ -132,9 +146,8 @@ extern "C" fn look_after_flow(
         if (*half).direction == direction::ORIGINAL
             && (*half).is_timed == 0
             && let Some(left_ns) = flows::keep(&*key, half)
-            && !flows::set_timer(half, left_ns)
         {
-            (*round).next_ns = (*round).next_ns.min(left_ns);
+            (*round).keep(left_ns, || flows::set_timer(half, left_ns));
         }
     }
     0
@@ -152,9 +165,8 @@ extern "C" fn look_after_binding(
         if (*key).side == side::INSIDE
             && (*binding).is_timed == 0
             && let Some(left_ns) = binding::look_at(&*key, &*binding)
-            && !binding::set_timer(binding)
         {
-            (*round).next_ns = (*round).next_ns.min(left_ns);
+            (*round).keep(left_ns, || binding::set_timer(binding));
         }
     }
     0
