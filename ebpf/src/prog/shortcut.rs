@@ -53,7 +53,9 @@ pub(crate) fn take(ctx: &TcContext, hook: u8) -> i32 {
     }
     let now_ns = kernel::now_ns();
     if !half.lease.admits(&front.frame, now_ns) {
+        // A flow of a packet a second gets nothing from a lease.
         if may_be_short(half)
+            && now_ns < half.last_seen_ns + LEASE_NS
             && let Some(passage) = maps::passage(&half.to)
         {
             *passage = Passage { key, came: front, since_ns: now_ns };

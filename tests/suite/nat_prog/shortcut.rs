@@ -260,10 +260,6 @@ fn a_shortcut_ends_with_its_rule_at_once_and_with_its_lease_after_a_second() {
     on_one_cpu(&nat, || {
         by_kernel(&nat, *way, &frame, routed);
         let until_ns = nat.entries().values().map(|half| half.lease.until_ns).max().unwrap();
-        let now_ns = || {
-            let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).unwrap();
-            now.tv_sec() as u64 * SECOND_NS + now.tv_nsec() as u64
-        };
         assert!(until_ns <= now_ns() + SECOND_NS);
         let mut straight = 0;
         while way.enter(&nat, &mut Context::at(0), &frame).0 == TC_ACT_REDIRECT {
@@ -280,6 +276,27 @@ fn a_shortcut_ends_with_its_rule_at_once_and_with_its_lease_after_a_second() {
     nat.tables.remove_masquerade(rule.id).unwrap();
     let (action, _) = on_one_cpu(&nat, || way.enter(&nat, &mut Context::at(0), &frame));
     assert_eq!(action, TC_ACT_UNSPEC);
+}
+
+#[test]
+fn a_packet_a_second_gets_no_lease_and_two_do() {
+    let (nat, packets) = answered(&FAMILIES[0], false);
+    let (way, packet) = &packets[0];
+    let frame = packet.frame();
+    let last_ns = nat.entries().values().map(|half| half.last_seen_ns).max().unwrap();
+    // The programs' clock is behind by a tick at most.
+    while now_ns() < last_ns + SECOND_NS + SECOND_NS / 20 {
+        std::thread::yield_now();
+    }
+    assert_eq!(after(&nat, *way, &frame, routed, &frame).0, TC_ACT_UNSPEC);
+    assert!(nat.entries().values().all(|half| half.lease.until_ns == 0));
+    assert_eq!(after(&nat, *way, &frame, routed, &frame).0, TC_ACT_REDIRECT);
+}
+
+/// `CLOCK_MONOTONIC`, nanoseconds.
+fn now_ns() -> u64 {
+    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).unwrap();
+    now.tv_sec() as u64 * SECOND_NS + now.tv_nsec() as u64
 }
 
 #[test]
