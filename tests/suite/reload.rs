@@ -163,9 +163,9 @@ fn row_160_another_abi_version_ends_flows_and_lets_nothing_out() {
     assert_eq!(flows_or_none(&lab), 0);
     lab.netctl(["up"]).success();
     lab.netctl(["plan"]).success();
-    assert!(flows_or_none(&lab) > 0);
     let asked = asking.log().lines().count();
     eventually("blue goes on asking", || asking.log().lines().count() > asked + 100);
+    assert!(flows_or_none(&lab) > 0);
     std::fs::remove_file(lab.directory().join("ask")).unwrap();
     let said = asking.finish().success();
     assert!(
