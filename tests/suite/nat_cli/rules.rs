@@ -192,6 +192,23 @@ fn a_rule_at_a_topologys_gateway_lasts_until_the_next_up() {
 }
 
 #[test]
+fn the_first_forward_of_a_gateway_is_reached_from_inside_too_and_the_last_leaves_it_as_it_was() {
+    let lab = Lab::quickstart();
+    let masquerade = netctl::spec::QUICKSTART.split("[[nat.forward]]").next().unwrap();
+    lab.file("netctl.toml", masquerade);
+    type_in(&lab, "up");
+    let _server = echo(&lab, "blue", "80");
+    for port in ["777", "778"] {
+        type_in(&lab, "-n router nat forward add --listen 203.0.113.1:9090 --to 192.168.15.2:80");
+        drop(talk(&lab, "red", "tcp", port, ("203.0.113.1", "9090")));
+        assert_eq!(flows(&lab, "--kind hairpin").len(), 1);
+        type_in(&lab, "-n router nat forward del --listen 203.0.113.1:9090/tcp");
+        assert_eq!(flows(&lab, "--kind hairpin").len(), 0);
+        lab.netctl(["plan"]).success();
+    }
+}
+
+#[test]
 fn row_28_a_port_that_a_socket_holds_is_forwarded_by_force_only_and_given_back() {
     let lab = by_hand();
     let before = state(&lab);

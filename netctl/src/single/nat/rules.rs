@@ -23,7 +23,7 @@ use crate::{
     nat::{
         self,
         ebpf::{
-            Pins,
+            Pins, Side,
             load::Constants,
             maps::{Numbered, Tables},
         },
@@ -256,7 +256,12 @@ impl Scene {
             None => self.ended(remembered.as_ref(), session)?,
         };
         let ops = self.plan(&mut topology, session)?;
-        for op in ops.iter().filter(|op| matches!(op, Op::DetachNat { .. })) {
+        // Programs at the insides come and go with the rules that need them.
+        let has_hairpins = topology.gateways.iter().any(Gateway::lets_in);
+        let goes_with_rules =
+            |op: &Op| matches!(op, Op::DetachNat { side: Side::Inside, .. }) && !has_hairpins;
+        let detached = ops.iter().filter(|op| matches!(op, Op::DetachNat { .. }) && !goes_with_rules(op));
+        for op in detached {
             session.refuse_owned(op, self.owner_of(op, session)?)?;
         }
         if self.owner.is_by_hand() && !topology.gateways.is_empty() {
