@@ -21,8 +21,8 @@ pub struct Lease {
     pub to: u32,
     /// The MAC that they come in for.
     pub arrives: Mac,
-    /// Zero.
-    pub _pad: u16,
+    /// 1 if a packet has gone straight since it was given, else 0.
+    pub is_used: u16,
     /// The MACs that they leave with: destination, then source.
     pub leaves: [Mac; 2],
     /// How long they may be, at most, as [`Frame::length`].
@@ -62,6 +62,14 @@ impl Lease {
             && frame.to[0] == self.arrives[0]
             && frame.to[1] == self.arrives[1]
             && frame.to[2] == self.arrives[2]
+    }
+
+    /// Whether the next one is worth giving to a flow whose last packet passed at that time: if this one was used or is the
+    /// first, or if packets come closer than leases last.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_worth_another(&self, last_seen_ns: u64, now_ns: u64) -> bool {
+        self.is_used != 0 || self.until_ns == 0 || now_ns < last_seen_ns + LEASE_NS
     }
 
     /// How long packets may be when one of this length has just gone the kernel's way: as one that did so in the same
@@ -121,6 +129,15 @@ mod tests {
         assert_ne!(lease.addresses, 0);
         lease.sum_up(&key, &key.from_source([7; 16], [1, 3]));
         assert_ne!(lease.ports, 0);
+    }
+
+    #[test]
+    fn a_flow_of_a_packet_a_second_gets_no_lease_that_it_would_not_use() {
+        let in_vain = Lease { until_ns: NOW, ..lease() };
+        assert!(!in_vain.is_worth_another(NOW - LEASE_NS, NOW));
+        assert!(in_vain.is_worth_another(NOW - LEASE_NS + 1, NOW), "two packets a second");
+        assert!(Lease { is_used: 1, ..in_vain }.is_worth_another(0, NOW));
+        assert!(Lease::default().is_worth_another(0, NOW), "the first");
     }
 
     #[test]

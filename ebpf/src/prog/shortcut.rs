@@ -53,9 +53,8 @@ pub(crate) fn take(ctx: &TcContext, hook: u8) -> i32 {
     }
     let now_ns = kernel::now_ns();
     if !half.lease.admits(&front.frame, now_ns) {
-        // A flow of a packet a second gets nothing from a lease.
         if may_be_short(half)
-            && now_ns < half.last_seen_ns + LEASE_NS
+            && half.lease.is_worth_another(half.last_seen_ns, now_ns)
             && let Some(passage) = maps::passage(&half.to)
         {
             *passage = Passage { key, came: front, since_ns: now_ns };
@@ -63,6 +62,10 @@ pub(crate) fn take(ctx: &TcContext, hook: u8) -> i32 {
         return TC_ACT_UNSPEC;
     }
     flows::count(ctx, half_ptr, now_ns);
+    if half.lease.is_used == 0 {
+        // SAFETY: a live entry, which the verifier has checked.
+        unsafe { (*half_ptr).lease.is_used = 1 };
+    }
     if !straight::packet(ctx, front.is_v4, key.proto, half) {
         return TC_ACT_SHOT;
     }
@@ -151,6 +154,7 @@ fn renew(lease: &mut Lease, came: &Front, left: &Front, now_ns: u64) {
     lease.arrives = came.frame.to;
     lease.leaves = [left.frame.to, left.from];
     lease.until_ns = now_ns + LEASE_NS;
+    lease.is_used = 0;
 }
 
 /// A function of its own, as its many loads would be kept on the caller's stack.
