@@ -193,8 +193,8 @@ impl Site {
     }
 }
 
-/// What a connection learned of the path is not for the next one to know: each run is a beginning.
-const END: &str = "sysctls = { \"net.ipv4.tcp_no_metrics_save\" = \"1\" }";
+/// For both ends: what a connection learned of the path is not for the next one to know, so that each run is a beginning.
+const NO_METRICS: &str = "sysctls = { \"net.ipv4.tcp_no_metrics_save\" = \"1\" }";
 
 /// Index and MAC of an interface.
 #[derive(Debug, Clone, Copy)]
@@ -228,7 +228,7 @@ pub(crate) fn topology(contender: Contender, settings: &str, rules: &str) -> Str
     };
     let (uplink, server) = (both(|all| all.uplink), both(|all| all.server));
     let mut file = format!(
-        "name = \"bench\"\n[namespaces.client]\n{END}\n[namespaces.outside]\n{END}\n[[cables]]\nb = {{ namespace = \"outside\", interface = \"{ETH0}\", addresses = {server} }}\n"
+        "name = \"bench\"\n[namespaces.client]\n{NO_METRICS}\n[namespaces.outside]\n{NO_METRICS}\n[[cables]]\nb = {{ namespace = \"outside\", interface = \"{ETH0}\", addresses = {server} }}\n"
     );
     let mut write = |line: std::fmt::Arguments<'_>| {
         // Writing to a string cannot fail.

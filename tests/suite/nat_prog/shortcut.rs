@@ -1,5 +1,6 @@
 //! Shortcuts: what goes straight is what the kernel would have made of it, to the byte, and what must not does not.
 
+use netctl::nat::ebpf::maps::events::monotonic_ns;
 use netctl_ebpf::config::SECOND_NS;
 use netctl_tests::{
     packet::{Endpoint as _, Packet, check, flag, proto, tcp, udp},
@@ -260,13 +261,13 @@ fn a_shortcut_ends_with_its_rule_at_once_and_with_its_lease_after_a_second() {
     on_one_cpu(&nat, || {
         by_kernel(&nat, *way, &frame, routed);
         let until_ns = nat.entries().values().map(|half| half.lease.until_ns).max().unwrap();
-        assert!(until_ns <= now_ns() + SECOND_NS);
+        assert!(until_ns <= monotonic_ns() + SECOND_NS);
         let mut straight = 0;
         while way.enter(&nat, &mut Context::at(0), &frame).0 == TC_ACT_REDIRECT {
             straight += 1;
-            assert!(now_ns() < until_ns + SECOND_NS / 2, "it goes on and on");
+            assert!(monotonic_ns() < until_ns + SECOND_NS / 2, "it goes on and on");
         }
-        assert!(straight > 0 && now_ns() >= until_ns, "{straight} packets");
+        assert!(straight > 0 && monotonic_ns() >= until_ns, "{straight} packets");
     });
     on_one_cpu(&nat, || {
         by_kernel(&nat, *way, &frame, routed);
@@ -291,7 +292,7 @@ fn who_has_not_used_a_lease_gets_none_for_a_packet_a_second() {
     let pass_a_second = || {
         let last_ns = nat.entries().values().map(|half| half.last_seen_ns).max().unwrap();
         // The programs' clock is behind by a tick at most.
-        while now_ns() < last_ns + SECOND_NS + SECOND_NS / 20 {
+        while monotonic_ns() < last_ns + SECOND_NS + SECOND_NS / 20 {
             std::thread::yield_now();
         }
     };
@@ -304,12 +305,6 @@ fn who_has_not_used_a_lease_gets_none_for_a_packet_a_second() {
     assert!(!goes_straight(), "the second was in vain");
     goes_by_kernel();
     assert!(goes_straight(), "two packets within a second");
-}
-
-/// `CLOCK_MONOTONIC`, nanoseconds.
-fn now_ns() -> u64 {
-    let now = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).unwrap();
-    now.tv_sec() as u64 * SECOND_NS + now.tv_nsec() as u64
 }
 
 #[test]
