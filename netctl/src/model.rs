@@ -65,8 +65,14 @@ pub struct Topology {
     pub bridges: Vec<Bridge>,
     /// Every veth pair: a bridge's ports (whose `a` end has the bridge as its master) and the file's own cables.
     pub cables: Vec<Cable>,
+    /// The links that are neither, in the order of the file: what one is on top of comes before it.
+    #[serde(default)]
+    pub links: Vec<Link>,
     /// The default routes that plugging into a bridge brings, then the file's routes.
     pub routes: Vec<Route>,
+    /// Policy rules, in the order of the file.
+    #[serde(default)]
+    pub rules: Vec<Rule>,
     /// `net.*` sysctls to set, by place: forwarding and what the file asks for. Keys in dotted form.
     pub sysctls: BTreeMap<Place, BTreeMap<String, String>>,
     /// The places that translate addresses, in the order in which the file's masquerade rules, then its forward rules
@@ -81,7 +87,7 @@ pub struct Topology {
 }
 
 impl Topology {
-    /// Its namespaces, in the order of the file, then the host if it has links or rules there.
+    /// Its namespaces, in the order of the file, then the host if it has anything there.
     #[must_use]
     pub fn places(&self) -> Vec<Place> {
         let namespaces = self.namespaces.iter().map(|namespace| Place::Netns(namespace.name.clone()));
@@ -91,8 +97,12 @@ impl Topology {
     fn uses_host(&self) -> bool {
         let ends = self.cables.iter().flat_map(|cable| [&cable.a, &cable.b]).map(|end| &end.place);
         let bridges = self.bridges.iter().map(|bridge| &bridge.place);
+        let links = self.links.iter().map(|link| &link.place);
         let gateways = self.gateways.iter().map(|gateway| &gateway.place);
-        ends.chain(bridges).chain(gateways).any(|place| *place == Place::Host)
+        let routes = self.routes.iter().map(|route| &route.place);
+        let rules = self.rules.iter().map(|rule| &rule.place);
+        let links = ends.chain(bridges).chain(links);
+        links.chain(gateways).chain(routes).chain(rules).any(|place| *place == Place::Host)
     }
 
     /// Whether a place has shortcuts, beside which conntrack has to be liberal (`CONNTRACK_LIBERAL`).
@@ -209,15 +219,151 @@ pub struct End {
     pub master: Option<IfName>,
 }
 
-/// A unicast route of the main table.
+/// A link that is neither a bridge nor a cable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// Where it lives.
+    pub place: Place,
+    /// Its interface name.
+    pub interface: IfName,
+    /// The name that `interface` is the shortened form of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub full_name: Option<FullName>,
+    /// What it is.
+    pub kind: LinkKind,
+    /// Its addresses, each with its subnet's prefix length.
+    pub addresses: Vec<IpNet>,
+    /// Bytes; the kernel's default when `None`.
+    pub mtu: Option<u32>,
+}
+
+/// The kind of a [`Link`], with what the kernel needs to make one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LinkKind {
+    /// Swallows what is sent by it.
+    Dummy,
+    /// One VLAN of another interface.
+    Vlan {
+        /// The interface of the same place whose packets have the tag; on the host, perhaps not of this topology.
+        parent: IfName,
+        /// The VLAN's number, from 1 to 4094.
+        id: u16,
+    },
+}
+
+/// A route.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Route {
     /// Where it is set.
     pub place: Place,
     /// The destination, host bits zero; a prefix length of 0 is the default route.
     pub to: IpNet,
-    /// The next hop.
-    pub via: IpAddr,
+    /// What becomes of packets to it.
+    #[serde(default, skip_serializing_if = "RouteKind::is_unicast")]
+    pub kind: RouteKind,
+    /// The next hop, perhaps of the other family; `None` where the destination is on `dev` itself, and where nothing is
+    /// sent on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<IpAddr>,
+    /// The interface that it leads out of; that of the next hop's subnet when `None`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dev: Option<IfName>,
+    /// Whether the next hop is a neighbour at `dev` though it is in no subnet there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub onlink: bool,
+    /// Of routes to one destination in one table, the lowest wins; the kernel's default (IPv4 0, IPv6 1024) when `None`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metric: Option<u32>,
+    /// The routing table; the main one when `None`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table: Option<u32>,
+}
+
+impl Route {
+    /// A route of the main table to `to` through `via`.
+    #[must_use]
+    pub fn through(place: Place, to: IpNet, via: IpAddr) -> Self {
+        let (kind, dev, metric, table) = Default::default();
+        Self { place, to, kind, via: Some(via), dev, onlink: false, metric, table }
+    }
+
+    /// The next hop, where the route is nothing but one: unicast, of the main table, with the kernel's metric.
+    #[must_use]
+    pub fn plain(&self) -> Option<IpAddr> {
+        let via = self.via?;
+        (*self == Self::through(self.place.clone(), self.to, via)).then_some(via)
+    }
+}
+
+/// What becomes of packets that a route is for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RouteKind {
+    /// They are sent on.
+    #[default]
+    Unicast,
+    /// They are dropped.
+    Blackhole,
+    /// They are dropped, and the sender is told that there is no way.
+    Unreachable,
+    /// They are dropped, and the sender is told that it is forbidden.
+    Prohibit,
+}
+
+impl RouteKind {
+    /// Whether packets are sent on.
+    #[must_use]
+    pub fn is_unicast(&self) -> bool {
+        *self == Self::Unicast
+    }
+}
+
+/// A policy rule: which routing table decides about which packets.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Rule {
+    /// Where it is set.
+    pub place: Place,
+    /// Whose packets.
+    pub family: Family,
+    /// The lowest is asked first.
+    pub priority: u32,
+    /// Where they are from, host bits zero.
+    pub from: Option<IpNet>,
+    /// Where they are for, host bits zero.
+    pub to: Option<IpNet>,
+    /// The interface that they come in by.
+    pub iif: Option<IfName>,
+    /// The interface that their socket is bound to.
+    pub oif: Option<IfName>,
+    /// Their mark, and the bits of it that count.
+    pub mark: Option<(u32, u32)>,
+    /// What decides.
+    pub action: RuleAction,
+}
+
+/// An address family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Family {
+    /// IPv4.
+    Ipv4,
+    /// IPv6.
+    Ipv6,
+}
+
+/// What a policy rule does with its packets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RuleAction {
+    /// This routing table decides, if it has a route.
+    Table(u32),
+    /// As [`RouteKind::Blackhole`].
+    Blackhole,
+    /// As [`RouteKind::Unreachable`].
+    Unreachable,
+    /// As [`RouteKind::Prohibit`].
+    Prohibit,
 }
 
 /// A place that translates addresses.

@@ -278,7 +278,7 @@ pub(crate) fn is_administered(address: &addr::Address) -> bool {
 
 fn administered_route(place: &Place, route: &route::Route) -> Option<Route> {
     is_set_by_hand(route).then_some(())?;
-    Some(Route { place: place.clone(), to: route.destination, via: route.gateway? })
+    Some(Route::through(place.clone(), route.destination, route.gateway?))
 }
 
 /// A unicast route of the main table that an administrator, or netctl, set.

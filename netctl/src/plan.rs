@@ -203,7 +203,8 @@ impl Planner<'_> {
     /// address depends on the family and on what else the link has, and no inverse brings back what it took.
     fn routes(&mut self) {
         let given = self.given;
-        let wanted: HashSet<&Route> = given.topology.routes.iter().collect();
+        let wanted: HashSet<&Route> =
+            given.topology.routes.iter().filter(|route| route.plain().is_some()).collect();
         let (mut leaving, mut staying) = (Vec::new(), HashSet::new());
         for (place, there) in given.kept_places() {
             let is_ours = |route: &&Route| given.is_own(place) || wanted.contains(route);
@@ -215,7 +216,8 @@ impl Planner<'_> {
                 }
             }
         }
-        let missing = given.topology.routes.iter().filter(|route| !staying.contains(route));
+        let missing =
+            given.topology.routes.iter().filter(|route| wanted.contains(route) && !staying.contains(route));
         self.ops.extend(missing.map(|route| Op::AddRoute { route: route.clone() }));
         self.ops.splice(0..0, leaving);
     }
@@ -228,7 +230,9 @@ impl Planner<'_> {
             !self.gone.contains(&key) && !self.lost.contains(&(key.0, key.1, *address))
         };
         there.links.iter().any(|(interface, link)| {
-            link.addresses.iter().any(|address| address.contains(&route.via) && stays(interface, address))
+            link.addresses.iter().any(|address| {
+                route.via.is_some_and(|via| address.contains(&via)) && stays(interface, address)
+            })
         })
     }
 }

@@ -131,7 +131,7 @@ impl<'a> Scene<'a> {
             let routes = self.topology.routes.iter();
             routes
                 .filter(|route| route.place == from.place && route.to.prefix_len() == 0)
-                .any(|route| own(route.via))
+                .any(|route| route.via.is_some_and(own))
         };
         match (is_uplink(a), is_uplink(b)) {
             (Some(true), None | Some(false)) | (None, Some(false)) => true,

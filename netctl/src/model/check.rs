@@ -33,7 +33,9 @@ impl Topology {
             namespaces: places.into_namespaces(),
             bridges: links.bridges,
             cables: links.cables,
+            links: Vec::new(),
             routes: routes.all,
+            rules: Vec::new(),
             sysctls,
             gateways,
             timeouts,
@@ -95,15 +97,15 @@ mod tests {
 
     #[test]
     fn the_quickstart_routes_red_and_blue_through_the_router() {
-        let show = |route: &Route| format!("{} {} {}", route.place, route.to, route.via);
+        let show = |route: &Route| format!("{} {route}", route.place);
         let topology = quickstart();
         assert_eq!(
             topology.routes.iter().map(show).collect::<Vec<_>>(),
             [
-                "red 0.0.0.0/0 192.168.15.5",
-                "red ::/0 fd15::5",
-                "blue 0.0.0.0/0 192.168.15.5",
-                "blue ::/0 fd15::5"
+                "red default via 192.168.15.5",
+                "red default via fd15::5",
+                "blue default via 192.168.15.5",
+                "blue default via fd15::5"
             ]
         );
         let sysctls: Vec<_> =

@@ -47,7 +47,7 @@ impl<'a> Way<'a> {
             }
             passed.push(here);
             let &next = self.routes.of(here)?.get(&to)?;
-            here = self.links.neighbour(here, self.routes.all[next].via)?;
+            here = self.links.neighbour(here, self.routes.all[next].via?)?;
         }
         None
     }

@@ -141,9 +141,22 @@ impl Topology {
     /// Nothing at all; timeouts stay as they are.
     #[must_use]
     pub fn empty(name: TopologyName) -> Self {
-        let (namespaces, bridges, cables, routes, sysctls, gateways, timeouts) = Default::default();
+        let (namespaces, bridges, cables, links, routes, rules) = Default::default();
+        let (sysctls, gateways, timeouts) = Default::default();
         let max_flows = MAX_FLOWS;
-        Self { name, namespaces, bridges, cables, routes, sysctls, gateways, timeouts, max_flows }
+        Self {
+            name,
+            namespaces,
+            bridges,
+            cables,
+            links,
+            routes,
+            rules,
+            sysctls,
+            gateways,
+            timeouts,
+            max_flows,
+        }
     }
 }
 

@@ -12,10 +12,10 @@ bridge router v-net-0 192.168.15.5/24 fd15::5/64
 cable router veth-red-br in v-net-0 - red eth0 192.168.15.1/24 fd15::1/64
 cable router veth-blue-br in v-net-0 - blue eth0 192.168.15.2/24 fd15::2/64
 cable router wan0 203.0.113.1/24 2001:db8:113::1/64 - internet eth0 203.0.113.2/24 2001:db8:113::2/64
-route red 0.0.0.0/0 via 192.168.15.5
-route red ::/0 via fd15::5
-route blue 0.0.0.0/0 via 192.168.15.5
-route blue ::/0 via fd15::5
+route red default via 192.168.15.5
+route red default via fd15::5
+route blue default via 192.168.15.5
+route blue default via fd15::5
 sysctl router net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
 gateway router out wan0 in v-net-0
   masquerade 192.168.15.0/24 out wan0
@@ -78,9 +78,9 @@ cable home veth-phone-1-br in lan - phone-1 eth0 192.168.1.3/24
 cable provider veth-home-br in access - home wan0 100.64.0.2/24
 cable provider veth-cache-br in access - cache eth0 100.64.0.3/24
 cable provider wan0 203.0.113.1/24 - internet eth0 203.0.113.2/24
-route phone-0 0.0.0.0/0 via 192.168.1.1
-route phone-1 0.0.0.0/0 via 192.168.1.1
-route home 0.0.0.0/0 via 100.64.0.1
+route phone-0 default via 192.168.1.1
+route phone-1 default via 192.168.1.1
+route home default via 100.64.0.1
 sysctl home net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
 sysctl provider net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
 gateway home out wan0 in lan
@@ -144,9 +144,9 @@ cable host veth-router-br in the-host-f1kzxj - router eth0 10.1.0.3/24
 cable router veth-blue-br in inner - blue eth0 10.2.0.2/24 fd02::2/64
 cable router veth-host-br in inner - host to-inner 10.2.0.3/24 fd02::3/64
 cable host to-red 10.3.0.1/30 - red to-host 10.3.0.2/30
-route red 0.0.0.0/0 via 10.1.0.1
-route blue 0.0.0.0/0 via 10.2.0.1
-route blue ::/0 via fd02::1
+route red default via 10.1.0.1
+route blue default via 10.2.0.1
+route blue default via fd02::1
 route host 10.2.1.0/24 via 10.1.0.3
 sysctl host net.ipv4.ip_forward=1
 sysctl router net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1

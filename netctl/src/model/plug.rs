@@ -253,13 +253,13 @@ cable host veth-wor-zzzzzz (veth-worker-0-br) in br - worker-0 eth0 10.0.0.2/29 
 cable host veth-wor-zzzzzz (veth-worker-1-br) in br - worker-1 eth0 10.0.0.4/29 fd15::3/64
 cable host veth-wor-zzzzzz (veth-worker-2-br) in br - worker-2 eth0 10.0.0.5/29 fd15::4/64
 cable host veth-red-br in br - red eth0 10.0.0.3/29
-route worker-0 0.0.0.0/0 via 10.0.0.1
-route worker-0 ::/0 via fd15::1
-route worker-1 0.0.0.0/0 via 10.0.0.1
-route worker-1 ::/0 via fd15::1
-route worker-2 0.0.0.0/0 via 10.0.0.1
-route worker-2 ::/0 via fd15::1
-route red 0.0.0.0/0 via 10.0.0.1
+route worker-0 default via 10.0.0.1
+route worker-0 default via fd15::1
+route worker-1 default via 10.0.0.1
+route worker-1 default via fd15::1
+route worker-2 default via 10.0.0.1
+route worker-2 default via fd15::1
+route red default via 10.0.0.1
 "
         );
     }

@@ -50,7 +50,7 @@ impl Routes {
         let connected = |address| links.towards(place, address).map(|link| &link.name);
         connected(to).or_else(|| {
             let (_, &best) = self.of(place)?.longest(to)?;
-            connected(self.all[best].via)
+            connected(self.all[best].via?)
         })
     }
 }
@@ -94,7 +94,7 @@ fn parse(spec: &spec::Route, place: Place, path: &KeyPath) -> Result<Route, Erro
         let (one, other) = (to.to_string(), via.to_string());
         return Err(Error::new(path.key("via"), Problem::Families { one, other }));
     }
-    Ok(Route { place, to, via })
+    Ok(Route::through(place, to, via))
 }
 
 /// Reads an address without a prefix length.
@@ -123,7 +123,7 @@ fn default_of(via: IpAddr) -> IpNet {
 
 /// A next hop is a neighbour. The host may have neighbours that the file does not know of.
 fn check_next_hop(Route { place, via, .. }: &Route, links: &Links) -> Result<(), Problem> {
-    let via = *via;
+    let Some(via) = *via else { return Ok(()) };
     if links.owns(place, via) {
         return Err(Problem::OwnNextHop { via, place: place.clone() });
     }
@@ -160,12 +160,12 @@ fn brought(links: &Links, given: &Routes) -> Result<Vec<Route>, Error> {
             continue;
         }
         for via in gateways(port, links)? {
-            let route = Route { place: place.clone(), to: default_of(via), via };
+            let route = Route::through(place.clone(), default_of(via), via);
             if given.find(place, &route.to).is_some() {
                 continue;
             }
             if let Some(one) = from.insert((place, route.to), port.bridge) {
-                return Err(two_default_routes(route, one, port, links));
+                return Err(two_default_routes(place, via, one, port, links));
             }
             routes.push(route);
         }
@@ -184,14 +184,10 @@ fn gateways(port: &Port, links: &Links) -> Result<Vec<IpAddr>, Error> {
     Ok(gateways)
 }
 
-fn two_default_routes(route: Route, one: usize, port: &Port, links: &Links) -> Error {
+fn two_default_routes(place: &Place, via: IpAddr, one: usize, port: &Port, links: &Links) -> Error {
     let bridge = |index: usize| links.bridges[index].called().to_owned();
-    let problem = Problem::TwoDefaultRoutes {
-        place: route.place,
-        via: route.via,
-        one: bridge(one),
-        other: bridge(port.bridge),
-    };
+    let problem =
+        Problem::TwoDefaultRoutes { place: place.clone(), via, one: bridge(one), other: bridge(port.bridge) };
     Error::new(links.interfaces[port.end].path.clone(), problem)
 }
 
@@ -203,7 +199,7 @@ mod tests {
     };
 
     fn shown(routes: &[Route]) -> Vec<String> {
-        let show = |route: &Route| format!("{}: {} via {}", route.place, route.to, route.via);
+        let show = |route: &Route| format!("{}: {route}", route.place);
         routes.iter().map(show).collect()
     }
 
@@ -215,7 +211,7 @@ mod tests {
     fn a_port_brings_default_routes_for_its_families() {
         assert_eq!(
             shown(&office("").routes),
-            ["red: 0.0.0.0/0 via 10.0.0.5", "red: ::/0 via fd15::5", "blue: 0.0.0.0/0 via 10.0.0.5"]
+            ["red: default via 10.0.0.5", "red: default via fd15::5", "blue: default via 10.0.0.5"]
         );
     }
 
@@ -223,7 +219,7 @@ mod tests {
     fn a_default_route_of_the_file_wins_in_its_family() {
         assert_eq!(
             shown(&office(&route("red", "default", "10.0.0.2")).routes),
-            ["red: ::/0 via fd15::5", "blue: 0.0.0.0/0 via 10.0.0.5", "red: 0.0.0.0/0 via 10.0.0.2"]
+            ["red: default via fd15::5", "blue: default via 10.0.0.5", "red: default via 10.0.0.2"]
         );
     }
 
@@ -236,7 +232,7 @@ mod tests {
             );
             shown(&topology(&text).routes)
         };
-        assert_eq!(with("addresses = ['10.0.1.1/24']"), ["a: 0.0.0.0/0 via 10.0.1.5"]);
+        assert_eq!(with("addresses = ['10.0.1.1/24']"), ["a: default via 10.0.1.5"]);
         for none in [
             "addresses = ['10.0.0.1/24'], default-route = false",
             "addresses = ['10.0.0.1/32']",
@@ -257,7 +253,7 @@ mod tests {
             shown(&topology(&text).routes)
         };
         assert!(with("").is_empty());
-        assert_eq!(with(", default-route = true"), ["host: 0.0.0.0/0 via 10.0.0.5"]);
+        assert_eq!(with(", default-route = true"), ["host: default via 10.0.0.5"]);
     }
 
     #[test]

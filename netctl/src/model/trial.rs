@@ -62,7 +62,7 @@ pub(super) fn drawn(topology: &Topology) -> String {
         writeln!(out, "cable {} - {}", end(&cable.a), end(&cable.b)).unwrap();
     }
     for route in &topology.routes {
-        writeln!(out, "route {} {} via {}", route.place, route.to, route.via).unwrap();
+        writeln!(out, "route {} {route}", route.place).unwrap();
     }
     for (place, sysctls) in &topology.sysctls {
         let sysctls: Vec<String> = sysctls.iter().map(|(key, value)| format!("{key}={value}")).collect();

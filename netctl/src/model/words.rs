@@ -1,8 +1,8 @@
-//! Rules in the words of people: what plans, errors and listings call them.
+//! Rules and routes in the words of people: what plans, errors and listings call them.
 
 use std::fmt;
 
-use super::{Filtering, Forward, Mapping, Masquerade};
+use super::{Filtering, Forward, Mapping, Masquerade, Route, RouteKind, Rule, RuleAction};
 
 /// `8080`, `8000-8009`
 pub(crate) struct Ports(pub(crate) (u16, u16));
@@ -75,6 +75,65 @@ impl fmt::Display for Forward {
         match &self.allow {
             Some(networks) => write!(f, " allow {}", listed(networks)),
             None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Route {
+    /// As `ip route add` takes it: `default via 10.0.0.1 dev eth0 metric 5`, `blackhole 10.9.0.0/16`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind {
+            RouteKind::Unicast => {}
+            RouteKind::Blackhole => f.write_str("blackhole ")?,
+            RouteKind::Unreachable => f.write_str("unreachable ")?,
+            RouteKind::Prohibit => f.write_str("prohibit ")?,
+        }
+        if self.to.prefix_len() == 0 {
+            f.write_str("default")?
+        } else {
+            self.to.fmt(f)?
+        }
+        if let Some(via) = self.via {
+            let family = if via.is_ipv6() && self.to.addr().is_ipv4() { "inet6 " } else { "" };
+            write!(f, " via {family}{via}")?;
+        }
+        if let Some(dev) = &self.dev {
+            write!(f, " dev {dev}")?;
+        }
+        if let Some(table) = self.table {
+            write!(f, " table {table}")?;
+        }
+        if let Some(metric) = self.metric {
+            write!(f, " metric {metric}")?;
+        }
+        if self.onlink { f.write_str(" onlink") } else { Ok(()) }
+    }
+}
+
+impl fmt::Display for Rule {
+    /// As `ip rule add` takes it: `priority 100 from 10.0.0.0/24 table 7`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "priority {}", self.priority)?;
+        for (word, network) in [("from", self.from), ("to", self.to)] {
+            if let Some(network) = network {
+                write!(f, " {word} {network}")?;
+            }
+        }
+        for (word, interface) in [("iif", &self.iif), ("oif", &self.oif)] {
+            if let Some(interface) = interface {
+                write!(f, " {word} {interface}")?;
+            }
+        }
+        match self.mark {
+            None => {}
+            Some((mark, u32::MAX)) => write!(f, " fwmark {mark:#x}")?,
+            Some((mark, mask)) => write!(f, " fwmark {mark:#x}/{mask:#x}")?,
+        }
+        match self.action {
+            RuleAction::Table(table) => write!(f, " table {table}"),
+            RuleAction::Blackhole => f.write_str(" blackhole"),
+            RuleAction::Unreachable => f.write_str(" unreachable"),
+            RuleAction::Prohibit => f.write_str(" prohibit"),
         }
     }
 }

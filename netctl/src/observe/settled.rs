@@ -107,7 +107,7 @@ impl Scene<'_> {
     }
 
     fn rest(&mut self) {
-        for route in &self.topology.routes {
+        for route in self.topology.routes.iter().filter(|route| route.plain().is_some()) {
             self.place(&route.place).routes.push(route.clone());
         }
         for (place, wanted) in &self.topology.sysctls {

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use netctl_ebpf::config::MAX_FLOWS;
 
-use super::{CableEnd, Destination, Op};
+use super::{CableEnd, Op};
 use crate::{
     model::{Forward, Mapping, Masquerade, Place},
     nat::classic::{
@@ -43,18 +43,8 @@ impl Op {
             Self::DeleteAddress { interface, address, .. } => {
                 ip(format!("addr delete {address} dev {interface}"))
             }
-            Self::AddRoute { route } => ip(format!(
-                "{}route add {} via {}",
-                family(&route.to.addr()),
-                Destination(&route.to),
-                route.via
-            )),
-            Self::DeleteRoute { route } => ip(format!(
-                "{}route delete {} via {}",
-                family(&route.to.addr()),
-                Destination(&route.to),
-                route.via
-            )),
+            Self::AddRoute { route } => ip(format!("{}route add {route}", family(&route.to.addr()))),
+            Self::DeleteRoute { route } => ip(format!("{}route delete {route}", family(&route.to.addr()))),
             Self::SetSysctl { key, value, .. } => {
                 vec![format!("{}sysctl -w {}", inside(&place), quote(&format!("{key}={value}")))]
             }

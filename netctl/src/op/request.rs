@@ -128,5 +128,5 @@ impl Op {
 }
 
 fn new_route(route: &crate::model::Route) -> NewRoute {
-    NewRoute { destination: route.to, gateway: Some(route.via), device: None, metric: None }
+    NewRoute { destination: route.to, gateway: route.via, device: None, metric: route.metric }
 }

@@ -55,10 +55,10 @@ impl fmt::Display for Op {
                 write!(f, "delete address {address} of `{interface}` {}", At(place))
             }
             Self::AddRoute { route } => {
-                write!(f, "add route {} via {} {}", Destination(&route.to), route.via, At(&route.place))
+                write!(f, "add route {route} {}", At(&route.place))
             }
             Self::DeleteRoute { route } => {
-                write!(f, "delete route {} via {} {}", Destination(&route.to), route.via, At(&route.place))
+                write!(f, "delete route {route} {}", At(&route.place))
             }
             Self::SetSysctl { place, key, value, .. } => {
                 write!(f, "set sysctl `{key}` to `{value}` {}", At(place))

@@ -57,9 +57,9 @@ impl<'a> Network<'a> {
                 network.add(&end.place, &end.interface, &end.addresses, segment);
             }
         }
-        for route in &topology.routes {
+        for (route, via) in topology.routes.iter().filter_map(|route| Some((route, route.plain()?))) {
             let seat = network.seats.get_mut(&route.place);
-            seat.into_iter().for_each(|seat| seat.routes.insert(route.to, route.via));
+            seat.into_iter().for_each(|seat| seat.routes.insert(route.to, via));
         }
         for gateway in &topology.gateways {
             let seat = network.seats.get_mut(&gateway.place);

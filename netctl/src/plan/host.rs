@@ -81,7 +81,7 @@ fn neighbours(given: Given<'_>) -> Networks<Neighbour> {
     let own: HashSet<&IfName> =
         links().filter(|(_, link)| given.is_ours(link)).map(|(name, _)| name).collect();
     let wanted = given.topology.routes.iter().filter(|route| route.place == Place::Host);
-    let wanted: HashSet<(IpNet, Option<IpAddr>)> = wanted.map(|route| (route.to, Some(route.via))).collect();
+    let wanted: HashSet<(IpNet, Option<IpAddr>)> = wanted.map(|route| (route.to, route.via)).collect();
     let is_own = |route: &HostRoute| {
         wanted.contains(&(route.to, route.via))
             || route.interface.as_ref().is_some_and(|name| own.contains(name))

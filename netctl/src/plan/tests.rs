@@ -217,14 +217,18 @@ fn delete_address(observed: &mut Observed, at: &Place, interface: &IfName, addre
     }
     own.retain(|other| other != address);
     if is_v4(address) && !own.iter().any(is_v4) {
-        place(observed, at).routes.retain(|route| route.via.is_ipv6() || !address.contains(&route.via));
+        place(observed, at)
+            .routes
+            .retain(|route| route.via.is_none_or(|via| via.is_ipv6() || !address.contains(&via)));
     }
 }
 
 fn forget_lost_routes(observed: &mut Observed, at: &Place) {
     let place = place(observed, at);
     let addresses: Vec<_> = place.links.values().flat_map(|link| link.addresses.clone()).collect();
-    place.routes.retain(|route| addresses.iter().any(|address| address.contains(&route.via)));
+    place
+        .routes
+        .retain(|route| addresses.iter().any(|address| route.via.is_some_and(|via| address.contains(&via))));
 }
 
 #[test]
@@ -436,7 +440,7 @@ fn changes_by_hand_are_repaired() {
         }),
         ("route added", |observed, at, _| {
             let (to, via) = ("198.51.100.0/24".parse().unwrap(), "192.168.15.5".parse().unwrap());
-            place(observed, at).routes.push(Route { place: at.clone(), to, via });
+            place(observed, at).routes.push(Route::through(at.clone(), to, via));
         }),
         ("mark removed", |observed, at, interface| link(observed, at, interface).marked = false),
         ("namespace removed", |observed, at, interface| {

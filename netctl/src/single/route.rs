@@ -58,7 +58,7 @@ pub fn delete(session: &mut Session<'_>, route: &RouteBy) -> Result<Vec<Op>, Err
         let op = Box::new(op(route.clone()));
         return Err(Error::NoRoute { op, place: route.place.clone() });
     };
-    let wanted = found.via.map(|via| model::Route { place: found.place.clone(), to: found.to, via });
+    let wanted = found.via.map(|via| model::Route::through(found.place.clone(), found.to, via));
     let op = op(found);
     if let Some(wanted) = wanted {
         let owner = session.who_wants(|record| record.topology.routes.contains(&wanted))?;

@@ -226,7 +226,7 @@ fn an_address_or_a_route_that_a_topology_wants_stays() {
             addr::add(session, &host, &br0, address.parse().unwrap()).unwrap();
         }
         for to in ["10.9.0.0/16", "10.8.0.0/16"] {
-            route::add(session, &RouteBy { via: Some(wanted.via), ..route(to) }).unwrap();
+            route::add(session, &RouteBy { via: wanted.via, ..route(to) }).unwrap();
         }
         let refused = |error: Error| assert!(matches!(error, Error::Owned { .. }), "{error}");
         refused(addr::delete(session, &host, &br0, "10.0.0.1/24".parse().unwrap()).unwrap_err());

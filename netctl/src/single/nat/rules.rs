@@ -428,8 +428,8 @@ fn find(session: &mut Session<'_>, place: &Place, links: &[link::Link]) -> Resul
         .filter(|route| route.gateway.is_none())
         .filter_map(|route| Some((route.destination, named.get(&route.oif?)?.clone())))
         .collect();
-    let through = main()
-        .filter_map(|route| Some(Route { place: place.clone(), to: route.destination, via: route.gateway? }));
+    let through =
+        main().filter_map(|route| Some(Route::through(place.clone(), route.destination, route.gateway?)));
     let name = |link: &link::Link| link.name.parse::<IfName>().ok();
     let master =
         |link: &link::Link| links.iter().find(|other| Some(other.index) == link.master).and_then(name);
