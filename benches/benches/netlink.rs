@@ -30,7 +30,7 @@ fn addresses() -> impl Iterator<Item = IpNet> {
 }
 
 fn additions(index: u32) -> Vec<Request> {
-    let add = |address| addr::add(&NewAddress { index, address, broadcast: None, no_dad: true });
+    let add = |address| addr::add(&NewAddress { no_dad: true, ..NewAddress::of(index, address) });
     addresses().map(add).collect()
 }
 

@@ -13,7 +13,7 @@ use std::{
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use netctl::{
     model::{IfName, Place, Topology, TopologyName},
-    observe::Observed,
+    observed::Observed,
     op::{Lookup, Op},
     plan::plan,
     spec::Spec,

@@ -4,9 +4,9 @@ use std::{path::Path, time::Instant};
 
 use anyhow::{Context as _, Result};
 use netctl::{
-    model::Place,
+    model::{Place, Side},
     nat::ebpf::{
-        Pins, Side, attach,
+        Pins, attach,
         load::{Constants, load},
     },
 };

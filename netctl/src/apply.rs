@@ -1,21 +1,27 @@
 //! Doing what was planned, all of it or nothing.
 //!
 //! Netlink messages for one place leave in one batch; the kernel answers each, so that a refusal names its own
-//! operation. What was done is journalled, and undone in reverse when something fails.
+//! operation. What was done is journalled, and undone in reverse when something fails. Before operations take something
+//! down, the journal keeps how the kernel has it, since more may go with it than they say.
 
 mod hint;
+mod keep;
+mod nat;
 
-use std::{collections::BTreeSet, fmt, iter, slice};
+use std::{collections::BTreeSet, fmt, slice};
 
-pub(crate) use self::hint::{DOCTOR, switch};
+use nix::errno::Errno;
+
+use self::keep::Kept;
 use crate::{
     fault, interrupt,
     model::{IfName, NetnsName, Place, TopologyName},
-    nat,
-    netlink::{self, Refusal, Request, link},
+    nat::{self as translation, classic},
+    netlink::{self, Refusal, Request, addr, link},
     netns::{Netns, NetnsError},
-    op::{Lookup as _, Op},
-    place::{self, Places, mark},
+    op::{AddressChange, Change, LinkChange, NamespaceChange, NatChange, Op, RouteChange},
+    ownership::mark,
+    place::{self, Places},
     state::Directories,
     sysctl,
 };
@@ -43,7 +49,10 @@ pub enum Cause {
     Sysctl(#[from] sysctl::SysctlError),
     /// Translation cannot be set up.
     #[error(transparent)]
-    Nat(#[from] nat::Error),
+    Nat(#[from] translation::Error),
+    /// Rules of netfilter's cannot be changed.
+    #[error(transparent)]
+    Rules(#[from] classic::Error),
     /// The user thought better of it.
     #[error("interrupted")]
     Interrupted,
@@ -103,11 +112,11 @@ pub fn apply(
     watch: &mut dyn FnMut(Step<'_>),
 ) -> Result<(), Failure> {
     let (mark, gateways) = (mark(topology), topology);
-    let mut worker = Worker { mark, gateways, places, directories, heeds_interrupts: true };
-    let mut journal = Journal { done: Vec::new(), total: ops.len(), watch };
+    let mut worker = Worker { mark, gateways, places, directories, undoing: false };
+    let mut journal = Journal::new(ops.len(), watch);
     let result = worker.run(ops, &mut journal);
-    let done = journal.done;
-    result.map_err(|fault| Failure { fault, left: worker.undo(&done) })
+    let entries = journal.entries;
+    result.map_err(|fault| Failure { fault, left: worker.undo(&entries) })
 }
 
 /// How far it has come.
@@ -123,15 +132,29 @@ pub struct Step<'a> {
 
 /// What was done, in order, and who is told of it.
 struct Journal<'a> {
-    done: Vec<Op>,
+    entries: Vec<Entry>,
+    done: usize,
     total: usize,
     watch: &'a mut dyn FnMut(Step<'_>),
 }
 
-impl Journal<'_> {
+/// A line of the journal.
+enum Entry {
+    /// It was done.
+    Done(Op),
+    /// It was so before what follows.
+    Kept(Kept),
+}
+
+impl<'a> Journal<'a> {
+    fn new(total: usize, watch: &'a mut dyn FnMut(Step<'_>)) -> Self {
+        Self { entries: Vec::new(), done: 0, total, watch }
+    }
+
     fn push(&mut self, op: Op) {
-        (self.watch)(Step { done: self.done.len() + 1, total: self.total, op: &op });
-        self.done.push(op);
+        self.done += 1;
+        (self.watch)(Step { done: self.done, total: self.total, op: &op });
+        self.entries.push(Entry::Done(op));
     }
 }
 
@@ -147,11 +170,12 @@ pub fn apply_singly(
     places: &mut Places,
     directories: &Directories,
 ) -> Result<(), Failure> {
-    let mut worker = Worker { mark: String::new(), gateways, places, directories, heeds_interrupts: true };
-    let mut journal = Journal { done: Vec::new(), total: ops.len(), watch: &mut |_| {} };
+    let mut worker = Worker { mark: String::new(), gateways, places, directories, undoing: false };
+    let mut unwatched = |_: Step<'_>| {};
+    let mut journal = Journal::new(ops.len(), &mut unwatched);
     let result = ops.iter().try_for_each(|op| worker.run(slice::from_ref(op), &mut journal));
-    let done = journal.done;
-    result.map_err(|fault| Failure { fault, left: worker.undo(&done) })
+    let entries = journal.entries;
+    result.map_err(|fault| Failure { fault, left: worker.undo(&entries) })
 }
 
 struct Worker<'a> {
@@ -161,8 +185,8 @@ struct Worker<'a> {
     gateways: &'a TopologyName,
     places: &'a mut Places,
     directories: &'a Directories,
-    /// Not while undoing.
-    heeds_interrupts: bool,
+    /// Then nothing is kept and no interrupt heeded.
+    undoing: bool,
 }
 
 impl Worker<'_> {
@@ -170,10 +194,12 @@ impl Worker<'_> {
     fn run(&mut self, ops: &[Op], journal: &mut Journal<'_>) -> Result<(), Fault> {
         let mut batch = Batch::default();
         let mut rest = ops;
+        // How many of the rest are kept from already.
+        let mut kept = 0;
         while let Some((op, later)) = rest.split_first() {
-            let _span = tracing::debug_span!("op", place = %op.place(), %op).entered();
+            let _span = tracing::debug_span!("op", place = %op.place, %op).entered();
             let fault = |cause| Fault { op: Box::new(op.clone()), cause };
-            if self.heeds_interrupts && interrupt::is_requested() {
+            if !self.undoing && interrupt::is_requested() {
                 return Err(fault(Cause::Interrupted));
             }
             let names = leading_namespaces(rest);
@@ -183,6 +209,15 @@ impl Worker<'_> {
                 rest = &rest[names.len()..];
                 continue;
             }
+            if kept == 0 && !self.undoing {
+                kept = keep::leading(rest);
+                if kept > 0 {
+                    self.send(&mut batch, journal)?;
+                    let before = Kept::before(&rest[..kept], self.places).map_err(fault)?;
+                    journal.entries.extend(before.into_iter().map(Entry::Kept));
+                }
+            }
+            kept = kept.saturating_sub(1);
             if nat::together(rest) > 1 {
                 self.send(&mut batch, journal)?;
             }
@@ -197,8 +232,11 @@ impl Worker<'_> {
                 None if op.is_message() => return Err(fault(Cause::NoSuchInterface)),
                 None => {
                     tracing::debug!("perform");
-                    self.perform(op).map_err(fault)?;
-                    journal.push(op.clone());
+                    match self.perform(op) {
+                        Ok(()) => journal.push(op.clone()),
+                        Err(cause) if is_done_already(op, &cause) => {}
+                        Err(cause) => return Err(fault(cause)),
+                    }
                     fault::point();
                 }
             }
@@ -210,15 +248,15 @@ impl Worker<'_> {
     /// Makes namespaces side by side; those that could be made are in the journal, whatever became of the others.
     fn create_namespaces(&mut self, names: &[NetnsName], journal: &mut Journal<'_>) -> Result<(), Fault> {
         let Some(first) = names.first() else { return Ok(()) };
-        let fault = |name: &NetnsName, cause: place::Error| Fault {
-            op: Box::new(Op::CreateNamespace { name: name.clone() }),
-            cause: cause.into(),
-        };
+        let create =
+            |name: &NetnsName| Op::new(&Place::Netns(name.clone()), NamespaceChange::CreateNamespace);
+        let fault =
+            |name: &NetnsName, cause: place::Error| Fault { op: Box::new(create(name)), cause: cause.into() };
         let made = self.places.create(names, &self.mark).map_err(|cause| fault(first, cause))?;
         let mut failed = Ok(());
         for (name, made) in names.iter().zip(made) {
             match made {
-                Ok(()) => journal.push(Op::CreateNamespace { name: name.clone() }),
+                Ok(()) => journal.push(create(name)),
                 Err(cause) => failed = failed.and(Err(fault(name, cause))),
             }
         }
@@ -235,7 +273,11 @@ impl Worker<'_> {
     ) -> Result<Option<Request>, Fault> {
         let unknown =
             op.needs_index().filter(|(place, interface)| self.places.index(place, interface).is_none());
-        if !op.is_message() || unknown.is_some() || batch.place != Some(op.place()) || fault::is_armed() {
+        if !op.is_message()
+            || unknown.is_some()
+            || batch.place.as_ref() != Some(&op.place)
+            || fault::is_armed()
+        {
             self.send(batch, journal)?;
         }
         if let Some((place, _)) = unknown {
@@ -265,7 +307,9 @@ impl Worker<'_> {
                 Ok(()) => journal.push(op),
                 Err(refusal) => {
                     let cause = Cause::Refused(refusal);
-                    fault.get_or_insert(Fault { op: Box::new(op), cause });
+                    if !is_done_already(&op, &cause) {
+                        fault.get_or_insert(Fault { op: Box::new(op), cause });
+                    }
                 }
             }
         }
@@ -273,51 +317,116 @@ impl Worker<'_> {
         fault.map_or(Ok(()), Err)
     }
 
-    /// Does what is not a netlink message.
+    /// Does what is not sent in a batch.
     fn perform(&mut self, op: &Op) -> Result<(), Cause> {
-        match op {
-            Op::DeleteNamespace { name } => {
-                self.places.close(&Place::Netns(name.clone()));
-                Netns::delete(name)?;
+        let place = &op.place;
+        match &op.change {
+            Change::Namespace(change) => self.change_namespace(place, *change),
+            Change::Sysctl(change) => {
+                let value = (change.key.parse()?, change.value.clone());
+                Ok(sysctl::write(self.places.netns(place)?, &[value])?)
             }
-            Op::SetSysctl { place, key, value, .. } => {
-                sysctl::write(self.places.netns(place)?, &[(key.parse()?, value.clone())])?;
+            Change::Nat(change) => Ok(self.change_nat(place, change)?),
+            Change::Filter(change) => {
+                let netns = self.places.netns(place)?;
+                Ok(classic::change(change.tool, self.gateways, netns, &change.before, &change.rules)?)
             }
-            _ => {
-                nat::perform(op, self.gateways, self.places, self.directories)?;
+            Change::Address(AddressChange::DeleteAddress { interface, address, first: true }) => {
+                let index = self.places.find(place, interface)?.ok_or(Cause::NoSuchInterface)?;
+                self.without_its_others(place, interface, addr::delete(index, *address))
+            }
+            Change::Link(_) | Change::Address(_) | Change::Route(_) => {
+                let request = op.request(self.places).ok_or(Cause::NoSuchInterface)?;
+                self.execute(place, request)
             }
         }
-        Ok(())
     }
 
-    /// Does operations that `ops` begin with together, and tells which: half as many where one of them fails, down to
-    /// those before it, and none where it is the first, which by itself then says why.
-    fn perform_together<'a>(&self, ops: &'a [Op]) -> &'a [Op] {
-        let halves = iter::successors(Some(nat::together(ops)), |count| Some(count / 2));
-        halves
-            .take_while(|count| *count > 1)
-            .map(|count| &ops[..count])
-            .find(|ops| nat::perform_together(ops, self.gateways, self.directories).is_ok())
-            .unwrap_or_default()
+    fn change_namespace(&mut self, place: &Place, change: NamespaceChange) -> Result<(), Cause> {
+        let Place::Netns(name) = place else { return Err(place::Error::NotOpen(place.clone()).into()) };
+        match change {
+            NamespaceChange::CreateNamespace => {
+                let made = self.places.create(slice::from_ref(name), &self.mark)?;
+                Ok(made.into_iter().collect::<Result<(), _>>()?)
+            }
+            NamespaceChange::DeleteNamespace => {
+                self.places.close(place);
+                Ok(Netns::delete(name)?)
+            }
+        }
+    }
+
+    /// Takes the first address of a subnet away and leaves its others, which the kernel takes along unless it is told to
+    /// promote the next one (`__inet_del_ifa` in net/ipv4/devinet.c).
+    fn without_its_others(
+        &mut self,
+        place: &Place,
+        interface: &IfName,
+        request: Request,
+    ) -> Result<(), Cause> {
+        let key: sysctl::Key =
+            format!("net.ipv4.conf.{}.promote_secondaries", interface.as_str().replace('.', "/")).parse()?;
+        let before = sysctl::read(self.places.netns(place)?, slice::from_ref(&key))?.pop().flatten();
+        sysctl::write(self.places.netns(place)?, &[(key.clone(), "1".to_owned())])?;
+        let done = self.execute(place, request);
+        if let Some(before) = before {
+            sysctl::write(self.places.netns(place)?, &[(key, before)])?;
+        }
+        done
+    }
+
+    fn execute(&mut self, place: &Place, request: Request) -> Result<(), Cause> {
+        let answers = self.places.socket(place)?.execute(vec![request])?;
+        answers.into_iter().collect::<Result<(), Refusal>>().map_err(Cause::Refused)
     }
 
     /// Undoes a journal; what stays behind is returned. What is in a namespace that was made goes with it, but for the
     /// pins, which are elsewhere.
-    fn undo(&mut self, journal: &[Op]) -> Vec<Fault> {
-        self.heeds_interrupts = false;
-        let made: BTreeSet<Place> =
-            journal.iter().filter(|op| matches!(op, Op::CreateNamespace { .. })).map(Op::place).collect();
-        let goes_by_itself = |op: &Op| {
-            made.contains(&op.place()) && !matches!(op, Op::DeleteNamespace { .. } | Op::UnloadNat { .. })
+    fn undo(&mut self, journal: &[Entry]) -> Vec<Fault> {
+        self.undoing = true;
+        let is_made = |entry: &Entry| match entry {
+            Entry::Done(op) => {
+                (op.change == Change::Namespace(NamespaceChange::CreateNamespace)).then(|| op.place.clone())
+            }
+            Entry::Kept(_) => None,
         };
-        let ops: Vec<Op> =
-            journal.iter().rev().flat_map(Op::inverse).filter(|op| !goes_by_itself(op)).collect();
+        let made: BTreeSet<Place> = journal.iter().filter_map(is_made).collect();
+        let goes_by_itself = |op: &Op| {
+            let is_elsewhere = matches!(
+                op.change,
+                Change::Namespace(NamespaceChange::DeleteNamespace)
+                    | Change::Nat(NatChange::UnloadNat { .. })
+            );
+            made.contains(&op.place) && !is_elsewhere
+        };
         let mut left = Vec::new();
-        let mut unwatched = Journal { done: Vec::new(), total: 0, watch: &mut |_| {} };
-        let mut rest = ops.as_slice();
+        let mut rest = journal;
+        while let Some((entry, earlier)) = rest.split_last() {
+            if let Entry::Kept(kept) = entry {
+                left.extend(kept.restore(self.places));
+                rest = earlier;
+                continue;
+            }
+            let done = rest.rsplit(|entry| matches!(entry, Entry::Kept(_))).next().unwrap_or_default();
+            let ops = done.iter().rev().flat_map(|entry| match entry {
+                Entry::Done(op) => op.inverse(),
+                Entry::Kept(_) => Vec::new(),
+            });
+            left.extend(self.undo_with(&ops.filter(|op| !goes_by_itself(op)).collect::<Vec<_>>()));
+            rest = &rest[..rest.len() - done.len()];
+        }
+        left
+    }
+
+    /// Does what undoes, as much of it as can be done.
+    fn undo_with(&mut self, ops: &[Op]) -> Vec<Fault> {
+        let mut left = Vec::new();
+        let mut unwatched = |_: Step<'_>| {};
+        let mut journal = Journal::new(0, &mut unwatched);
+        let mut rest = ops;
         while let Some(op) = rest.first() {
             let links = leading_links(rest);
-            if links.len() > 1 && self.delete_together(&op.place(), &links).is_ok() {
+            if links.len() > 1 && self.delete_together(&op.place, &links).is_ok() {
                 rest = &rest[links.len()..];
                 continue;
             }
@@ -326,7 +435,7 @@ impl Worker<'_> {
                 rest = &rest[together.len()..];
                 continue;
             }
-            left.extend(self.run(slice::from_ref(op), &mut unwatched).err());
+            left.extend(self.run(slice::from_ref(op), &mut journal).err());
             rest = &rest[1..];
         }
         left
@@ -345,26 +454,50 @@ impl Worker<'_> {
     }
 }
 
-/// The links of one place that `ops` begin with deleting for good.
+/// Whether something that an operation was to take away is not there any more: the kernel, or somebody else, has done it.
+fn is_done_already(op: &Op, cause: &Cause) -> bool {
+    let errno = match cause {
+        Cause::Refused(refusal) => refusal.errno,
+        Cause::NoSuchInterface => Errno::ENODEV,
+        Cause::Netns(NetnsError::NotFound { .. }) => Errno::ENOENT,
+        _ => return false,
+    };
+    match &op.change {
+        Change::Namespace(NamespaceChange::DeleteNamespace) => errno == Errno::ENOENT,
+        Change::Link(LinkChange::DeleteLink { .. }) => errno == Errno::ENODEV,
+        Change::Address(AddressChange::DeleteAddress { .. }) => {
+            matches!(errno, Errno::EADDRNOTAVAIL | Errno::ENODEV)
+        }
+        Change::Route(RouteChange::DeleteRoute { .. }) => matches!(errno, Errno::ESRCH | Errno::ENODEV),
+        Change::Namespace(_)
+        | Change::Link(_)
+        | Change::Address(_)
+        | Change::Route(_)
+        | Change::Sysctl(_)
+        | Change::Nat(_)
+        | Change::Filter(_) => false,
+    }
+}
+
+/// The links of one place that `ops` begin with deleting.
 fn leading_links(ops: &[Op]) -> Vec<&IfName> {
-    let first = ops.first().map(Op::place);
-    let link = |op: &Op| matches!(op, Op::DeleteLink { restore, .. } if restore.is_empty());
+    let Some(first) = ops.first() else { return Vec::new() };
     ops.iter()
-        .take_while(|op| link(op) && Some(op.place()) == first)
-        .filter_map(|op| match op {
-            Op::DeleteLink { interface, .. } => Some(interface),
+        .take_while(|op| op.place == first.place)
+        .map_while(|op| match &op.change {
+            Change::Link(LinkChange::DeleteLink { interface, .. }) => Some(interface),
             _ => None,
         })
         .collect()
 }
 
-/// How many namespaces are made between two looks at whether the user thought better of it.
+/// How many namespaces are made between checks for an interrupt.
 const NAMESPACES_AT_ONCE: usize = 256;
 
 /// The namespaces that `ops` begin with.
 fn leading_namespaces(ops: &[Op]) -> Vec<NetnsName> {
-    let name = |op: &Op| match op {
-        Op::CreateNamespace { name } => Some(name.clone()),
+    let name = |op: &Op| match (&op.place, &op.change) {
+        (Place::Netns(name), Change::Namespace(NamespaceChange::CreateNamespace)) => Some(name.clone()),
         _ => None,
     };
     let most = if fault::is_armed() { 1 } else { NAMESPACES_AT_ONCE };
@@ -381,7 +514,7 @@ struct Batch {
 
 impl Batch {
     fn push(&mut self, op: &Op, request: Request) {
-        self.place.get_or_insert_with(|| op.place());
+        self.place.get_or_insert_with(|| op.place.clone());
         self.ops.push(op.clone());
         self.requests.push(request);
     }

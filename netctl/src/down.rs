@@ -14,11 +14,13 @@ use crate::{
     fault,
     model::{NetnsName, Place, TopologyName},
     nat::{
-        classic::{self, Rules, Tool},
+        classic,
         ebpf::{self, Pins},
     },
+    netfilter::{Rules, Tool},
     netlink::{self, Refusal, link},
     netns::{Netns, NetnsError},
+    ownership,
     place::{self, Places},
     state::{self, Directories, Record},
     sysctl,
@@ -139,7 +141,7 @@ fn namespaces_of(
 ) -> BTreeSet<NetnsName> {
     let Some(record) = record else { return report.note(owned_namespaces(topology)).unwrap_or_default() };
     let names = Vec::from_iter(record.namespaces.iter().cloned());
-    let owners = report.note(place::owners(&names)).unwrap_or_default();
+    let owners = report.note(ownership::owners(&names)).unwrap_or_default();
     let stale = BTreeSet::from_iter(report.note(Netns::list_stale()).unwrap_or_default());
     let is_ours =
         |(name, owner)| stale.contains(name) || report.note(owner).flatten().as_ref() == Some(topology);
@@ -180,7 +182,10 @@ fn host_links(topology: &TopologyName) -> Result<(Places, Vec<link::Link>, u32),
     places.open(&Place::Host)?;
     let mut links = link::dump(places.socket(&Place::Host)?)?;
     let free = link::free_group(&links);
-    links.retain(|link| place::owner_of(link, &Place::Host, topology).as_ref() == Some(topology));
+    links.retain(|link| {
+        ownership::owner_of(link, &Place::Host, topology, ownership::this_machine()).as_ref()
+            == Some(topology)
+    });
     Ok((places, links, free))
 }
 

@@ -1,7 +1,8 @@
-//! Dying at every step, for tests: a build with the feature `fault-injection` kills itself at the step whose number is in
-//! `NETCTL_KILL_AT`, as if the kernel's memory killer or an impatient user had. In any other build this is nothing.
+//! Dying or failing at every step, for tests. A build with the feature `fault-injection` kills itself at the step whose
+//! number is in `NETCTL_KILL_AT`, as if the kernel's memory killer or an impatient user had; and behind the step whose number
+//! is in `NETCTL_FAIL_AT` it goes on as if the user had pressed Ctrl-C. In any other build this is nothing.
 
-/// One step is done: the `NETCTL_KILL_AT`th call of the process does not return.
+/// One step is done. The `NETCTL_KILL_AT`th call of the process does not return.
 #[cfg(feature = "fault-injection")]
 pub(crate) fn point() {
     use std::sync::atomic::{AtomicU32, Ordering};
@@ -9,20 +10,23 @@ pub(crate) fn point() {
     static STEPS: AtomicU32 = AtomicU32::new(0);
 
     let step = STEPS.fetch_add(1, Ordering::Relaxed) + 1;
-    if fatal_step() == Some(step) {
+    if at("NETCTL_KILL_AT") == Some(step) {
         let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL);
+    }
+    if at("NETCTL_FAIL_AT") == Some(step) {
+        crate::interrupt::flag().store(true, Ordering::Relaxed);
     }
 }
 
-/// Whether this process is to die, so that every message has to leave alone and there is a step between any two.
+/// Whether this process is to die or to fail, so that every message has to leave alone and there is a step between any two.
 #[cfg(feature = "fault-injection")]
 pub(crate) fn is_armed() -> bool {
-    fatal_step().is_some()
+    at("NETCTL_KILL_AT").or_else(|| at("NETCTL_FAIL_AT")).is_some()
 }
 
 #[cfg(feature = "fault-injection")]
-fn fatal_step() -> Option<u32> {
-    std::env::var("NETCTL_KILL_AT").ok()?.parse().ok()
+fn at(variable: &str) -> Option<u32> {
+    std::env::var(variable).ok()?.parse().ok()
 }
 
 /// Nothing.

@@ -6,7 +6,7 @@ use crate::{
     model::{Forward, Place, Protocol},
     netlink::{self, Socket, diag},
     netns::{Netns, NetnsError},
-    op::Op,
+    op::{Change, NatChange, Op},
 };
 
 /// Why it is not known who holds a port.
@@ -70,8 +70,8 @@ pub fn of_port<'a>(
 pub fn of_ports(ops: &[Op]) -> Vec<(Place, Held)> {
     let mut added: BTreeMap<&Place, Vec<&Forward>> = BTreeMap::new();
     for op in ops {
-        if let Op::AddForward { place, rule } = op {
-            added.entry(place).or_default().push(rule);
+        if let Change::Nat(NatChange::AddForward { rule }) = &op.change {
+            added.entry(&op.place).or_default().push(rule);
         }
     }
     let held = |(place, forwards): (&Place, Vec<&Forward>)| {

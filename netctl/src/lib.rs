@@ -12,21 +12,26 @@
 //! The library never prints: the binary's `cli` does.
 
 pub mod apply;
+pub mod build;
 pub mod doctor;
 pub mod down;
 pub mod errno;
 mod fault;
 pub mod firewall;
 pub mod graph;
+mod hint;
 pub mod holder;
 pub mod interrupt;
 pub mod model;
 pub mod monitor;
 pub mod nat;
+pub mod netfilter;
 pub mod netlink;
 pub mod netns;
 pub mod observe;
+pub mod observed;
 pub mod op;
+pub mod ownership;
 pub mod ping;
 pub mod place;
 pub mod plan;

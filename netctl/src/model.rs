@@ -25,6 +25,7 @@ mod place;
 mod plug;
 mod problem;
 mod route;
+mod side;
 mod timeout;
 #[cfg(test)]
 mod trial;
@@ -39,7 +40,10 @@ use std::{
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::{address::is_link_local, words::Ports};
+pub(crate) use self::{
+    address::is_link_local,
+    words::{At, Destination, Ports},
+};
 pub use self::{
     backend::Backend,
     behaviour::{Filtering, Mapping},
@@ -48,11 +52,15 @@ pub use self::{
     links::Veth,
     name::{FullName, IfName, NameError, NetnsName, TopologyName},
     problem::Problem,
+    side::Side,
     timeout::{Seconds, Timeout, Timeouts},
 };
 
 /// Whether conntrack takes segments outside of the window that it knows for valid.
 pub(crate) const CONNTRACK_LIBERAL: &str = "net.netfilter.nf_conntrack_tcp_be_liberal";
+
+/// The ports that sockets of a gateway take by themselves: its programs are loaded with them.
+pub(crate) const LOCAL_PORTS: &str = "net.ipv4.ip_local_port_range";
 
 /// A network as the user means it, complete and consistent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,6 +113,26 @@ impl Topology {
         links.chain(gateways).chain(routes).chain(rules).any(|place| *place == Place::Host)
     }
 
+    /// Every interface that it makes: its bridges, the ends of its cables, and its other links.
+    pub fn interfaces(&self) -> impl Iterator<Item = Interface<'_>> {
+        let bridges = self.bridges.iter().map(|bridge| Interface {
+            place: &bridge.place,
+            interface: &bridge.name,
+            addresses: &bridge.addresses,
+        });
+        let ends = self.cables.iter().flat_map(|cable| [&cable.a, &cable.b]).map(|end| Interface {
+            place: &end.place,
+            interface: &end.interface,
+            addresses: &end.addresses,
+        });
+        let links = self.links.iter().map(|link| Interface {
+            place: &link.place,
+            interface: &link.interface,
+            addresses: &link.addresses,
+        });
+        bridges.chain(ends).chain(links)
+    }
+
     /// Whether a place has shortcuts, beside which conntrack has to be liberal (`CONNTRACK_LIBERAL`).
     #[must_use]
     pub fn has_shortcuts(&self, place: &Place) -> bool {
@@ -126,6 +154,17 @@ impl Topology {
         let key = if ipv4 { forwarding::IPV4 } else { forwarding::IPV6 };
         self.sysctls.get(place).and_then(|sysctls| sysctls.get(key)).is_some_and(|value| value != "0")
     }
+}
+
+/// What all interfaces of a topology have.
+#[derive(Debug, Clone, Copy)]
+pub struct Interface<'a> {
+    /// Where it lives.
+    pub place: &'a Place,
+    /// Its name.
+    pub interface: &'a IfName,
+    /// Its addresses, each with its subnet's prefix length.
+    pub addresses: &'a [IpNet],
 }
 
 /// Where a link or a rule lives.
@@ -252,6 +291,9 @@ pub enum LinkKind {
     },
 }
 
+/// `RT_TABLE_MAIN`.
+const MAIN_TABLE: u32 = 254;
+
 /// A route.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Route {
@@ -286,6 +328,36 @@ impl Route {
     pub fn through(place: Place, to: IpNet, via: IpAddr) -> Self {
         let (kind, dev, metric, table) = Default::default();
         Self { place, to, kind, via: Some(via), dev, onlink: false, metric, table }
+    }
+
+    /// The same route with everything left out that the kernel would fill in: its own metric, and the main table.
+    #[must_use]
+    pub fn canonical(&self) -> Self {
+        let metric = self.metric.filter(|&metric| metric != 0 && metric != self.default_metric());
+        let table = self.table.filter(|&table| table != MAIN_TABLE);
+        Self { metric, table, ..self.clone() }
+    }
+
+    /// Whether a route that is there is this one; its interface counts only where this one names one.
+    #[must_use]
+    pub fn is(&self, seen: &Self) -> bool {
+        let (mut wanted, seen) = (self.canonical(), seen.canonical());
+        if wanted.dev.is_none() {
+            wanted.dev.clone_from(&seen.dev);
+        }
+        wanted == seen
+    }
+
+    /// What no two routes of a place share: destination, table and metric.
+    #[must_use]
+    pub fn key(&self) -> (IpNet, u32, u32) {
+        let metric = self.metric.filter(|&metric| metric != 0).unwrap_or_else(|| self.default_metric());
+        (self.to, self.table.unwrap_or(MAIN_TABLE), metric)
+    }
+
+    /// `IP6_RT_PRIO_USER` in include/net/ip6_route.h; IPv4 has none.
+    fn default_metric(&self) -> u32 {
+        if self.to.addr().is_ipv6() { 1024 } else { 0 }
     }
 
     /// The next hop, where the route is nothing but one: unicast, of the main table, with the kernel's metric.

@@ -7,23 +7,19 @@ pub mod pinned;
 use std::{
     collections::{BTreeMap, HashMap},
     hash::Hash,
-    mem::discriminant,
     net::IpAddr,
-    slice,
 };
 
 use ipnet::IpNet;
 
 use self::ebpf::{
-    Build, Pins, attach,
-    load::{self, Constants},
+    Pins,
     maps::{NewMasquerade, Numbered, Tables},
 };
 use crate::{
-    model::{Backend, Forward, Gateway, IfName, Masquerade, Place, Topology, TopologyName},
+    model::{Backend, Forward, Gateway, IfName, Masquerade, Place, Topology},
     netlink::{self, addr},
     netns::{Netns, NetnsError},
-    op::{At, Lookup as _, Op},
     place::{self, Places},
     state::Directories,
     sysctl::{self, SysctlError},
@@ -73,123 +69,6 @@ impl Error {
     }
 }
 
-/// Does one operation on a gateway of `topology`; all others are none of its business and do nothing.
-///
-/// # Errors
-/// If it fails; it is then not done at all.
-pub fn perform(
-    op: &Op,
-    topology: &TopologyName,
-    places: &mut Places,
-    directories: &Directories,
-) -> Result<(), Error> {
-    let place = op.place();
-    let pins = Pins::new(&directories.bpffs, topology, &place);
-    match op {
-        Op::LoadNat { beside, max_flows, .. } => {
-            load::mount_bpffs(&directories.bpffs)?;
-            let constants = inside(places.netns(&place)?, Constants::of_this_namespace)?;
-            if beside.is_none() {
-                pins.remove()?;
-            }
-            load::load(&pins, constants, *max_flows)?;
-        }
-        Op::SetAsideNat { .. } => pins.set_aside()?,
-        Op::RestoreNat { .. } => pins.restore()?,
-        Op::SetTimeout { timeout, lifetime, .. } => Tables::open(&pins)?.set_timeout(*timeout, *lifetime)?,
-        Op::RenewNat { build, before, .. } => inside(places.netns(&place)?, || {
-            let renewed = attach::hand_over(&pins, build.map_or_else(own_build, Ok)?);
-            if let (Err(_), Some(before)) = (&renewed, before) {
-                let _ = attach::hand_over(&pins, *before);
-            }
-            renewed
-        })?,
-        Op::PruneNat { keep, .. } => {
-            inside(places.netns(&place)?, || pins.prune(keep.map_or_else(own_build, Ok)?))?;
-            if pins.is_half_changed() {
-                Tables::open(&pins)?.end_orphans()?;
-                pins.is_whole();
-            }
-        }
-        Op::UnloadNat { .. } => {
-            if places.open(&place)? {
-                inside(places.netns(&place)?, || pins.detach_all())?;
-            }
-            pins.remove()?;
-        }
-        Op::AttachNat { interface, side, .. } => {
-            inside(places.netns(&place)?, || {
-                attach::attach(&pins, pins.build_to_attach(own_build()?)?, *side, interface)
-            })?;
-        }
-        Op::DetachNat { interface, side, .. } => {
-            inside(places.netns(&place)?, || attach::detach(&pins, *side, interface))?;
-        }
-        Op::AttachLocal { .. } => {
-            // Worth a warning, not worth the network: only the gateway's own processes miss something.
-            let attached = inside(places.netns(&place)?, || {
-                attach::attach_local(&pins, pins.build_to_attach(own_build()?)?)
-            });
-            if let Err(error) = attached {
-                tracing::warn!("processes {} cannot reach its forwarded ports: {error}", At(&place));
-            }
-        }
-        Op::DetachLocal { .. } => attach::detach_local(&pins)?,
-        Op::AddMasquerade { rule, .. } => {
-            change_masquerades(&pins, &place, &[], slice::from_ref(rule), places)?;
-        }
-        Op::RemoveMasquerade { rule, .. } => {
-            change_masquerades(&pins, &place, slice::from_ref(rule), &[], places)?;
-        }
-        Op::ChangeMasquerades { before, after, .. } => {
-            change_masquerades(&pins, &place, before, after, places)?;
-        }
-        Op::AddForward { rule, .. } => change_forwards(&pins, &[], slice::from_ref(rule))?,
-        Op::RemoveForward { rule, .. } => change_forwards(&pins, slice::from_ref(rule), &[])?,
-        Op::ChangeForwards { before, after, .. } => change_forwards(&pins, before, after)?,
-        Op::SetRules { tool, rules, before, .. } => {
-            classic::change(*tool, topology, places.netns(&place)?, before, rules)?;
-        }
-        _ => {}
-    }
-    Ok(())
-}
-
-/// How many forwards are put in force, or ended, between two looks at whether the user thought better of it.
-const FORWARDS_AT_ONCE: usize = 8192;
-
-/// Does the operations that `ops` begin with and that are better done together, all of them or none: each by itself reads
-/// all rules.
-///
-/// # Errors
-/// Those of [`perform`], of whichever operation.
-pub fn perform_together(ops: &[Op], topology: &TopologyName, directories: &Directories) -> Result<(), Error> {
-    let Some(first) = ops.first() else { return Ok(()) };
-    let pins = Pins::new(&directories.bpffs, topology, &first.place());
-    let forwards: Vec<Forward> = ops.iter().filter_map(forward_of).cloned().collect();
-    match first {
-        Op::AddForward { .. } => change_forwards(&pins, &[], &forwards),
-        _ => change_forwards(&pins, &forwards, &[]),
-    }
-}
-
-/// How many operations `ops` begin with for [`perform_together`].
-#[must_use]
-pub fn together(ops: &[Op]) -> usize {
-    let Some(first) = ops.first() else { return 0 };
-    let is_alike = |op: &&Op| {
-        forward_of(op).is_some() && discriminant(*op) == discriminant(first) && op.place() == first.place()
-    };
-    ops.iter().take(FORWARDS_AT_ONCE).take_while(is_alike).count()
-}
-
-const fn forward_of(op: &Op) -> Option<&Forward> {
-    match op {
-        Op::AddForward { rule, .. } | Op::RemoveForward { rule, .. } => Some(rule),
-        _ => None,
-    }
-}
-
 /// Tells every gateway's programs its present addresses: a forward without an address listens on those.
 ///
 /// # Errors
@@ -208,7 +87,11 @@ pub fn tell_addresses(
     Ok(())
 }
 
-fn change_masquerades(
+/// Puts masquerade rules of the gateway `place` in force in the place of others, without a moment between them.
+///
+/// # Errors
+/// If one of those before is not in force, or the kernel refuses; the rules are then as before.
+pub(crate) fn change_masquerades(
     pins: &Pins,
     place: &Place,
     before: &[Masquerade],
@@ -230,7 +113,11 @@ fn change_masquerades(
     })
 }
 
-fn change_forwards(pins: &Pins, before: &[Forward], after: &[Forward]) -> Result<(), Error> {
+/// Puts forward rules of a gateway in force in the place of others, without a moment between them.
+///
+/// # Errors
+/// Those of [`change_masquerades`].
+pub(crate) fn change_forwards(pins: &Pins, before: &[Forward], after: &[Forward]) -> Result<(), Error> {
     // Before the mark of this very change is made.
     let mut tables = Tables::open(pins)?;
     pins.change(|| {
@@ -307,48 +194,26 @@ fn names(place: &Place, places: &mut Places) -> Result<BTreeMap<u32, IfName>, Er
     Ok(links.iter().filter_map(|link| Some((link.index, link.name.parse().ok()?))).collect())
 }
 
-/// The build that this binary has for the calling thread's network namespace.
-fn own_build() -> Result<Build, ebpf::Error> {
-    Constants::of_this_namespace().map(|constants| Build::of(&constants))
-}
-
-/// Runs `f` inside a gateway's namespace.
-fn inside<T: Send>(netns: &Netns, f: impl FnOnce() -> Result<T, ebpf::Error> + Send) -> Result<T, Error> {
-    netns.run(|| f().map_err(Error::from))
-}
-
 #[cfg(test)]
 mod tests {
     use neli::consts::rtnl::RtScope;
 
     use super::*;
-    use crate::model::Protocol;
 
     fn address(index: u32, address: &str, flags: u32) -> addr::Address {
         let address = address.parse().unwrap();
-        addr::Address { index, address, peer: None, broadcast: None, scope: RtScope::Universe, flags }
-    }
-
-    #[test]
-    fn forwards_that_begin_or_end_at_one_place_go_together() {
-        let forward = |port| Forward {
-            address: None,
-            ports: (port, port),
-            protocol: Protocol::Tcp,
-            to: "10.0.0.2".parse().unwrap(),
-            to_port: 80,
-            allow: None,
-        };
-        let add = |port| Op::AddForward { place: Place::Host, rule: forward(port) };
-        let remove = |port| Op::RemoveForward { place: Place::Host, rule: forward(port) };
-        let elsewhere = Op::AddForward { place: Place::Netns("red".parse().unwrap()), rule: forward(1) };
-        assert_eq!(together(&[]), 0);
-        assert_eq!(together(&[Op::DetachLocal { place: Place::Host }, add(1)]), 0);
-        assert_eq!(together(&[add(1), add(2), remove(3), add(4)]), 2);
-        assert_eq!(together(&[remove(1), remove(2), remove(3)]), 3);
-        assert_eq!(together(&[add(1), elsewhere]), 1);
-        let many: Vec<Op> = (1..=10_000).map(add).collect();
-        assert_eq!(together(&many), FORWARDS_AT_ONCE, "and then the user is asked again");
+        addr::Address {
+            index,
+            address,
+            peer: None,
+            broadcast: None,
+            scope: RtScope::Universe,
+            flags,
+            label: None,
+            protocol: None,
+            lifetimes: addr::Lifetimes::default(),
+            priority: None,
+        }
     }
 
     #[test]

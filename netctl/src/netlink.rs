@@ -2,10 +2,11 @@
 //! netlink families.
 //!
 //! [`message`] encodes and reads bytes, [`socket`] sends batches, matches acknowledgements and takes dumps; both know
-//! nothing of links. [`link`], [`addr`], [`route`], [`neigh`], [`fdb`] and [`nsid`] each own one kernel object: their
-//! builders return a [`Request`] and do no I/O, their `dump` asks a [`Socket`]. Nothing here knows of topologies, and nothing here
-//! enters a namespace: a socket stays in the one it was opened in, so it is opened inside
-//! [`Netns::run`](crate::netns::Netns::run) and used from anywhere.
+//! nothing of links. [`link`], [`addr`], [`route`] (with [`hop`]), [`neigh`], [`fdb`] and [`nsid`] each own one
+//! kernel object: their builders return a [`Request`] and do no I/O, their `dump` asks a [`Socket`]. [`snapshot`] keeps
+//! what a link has, to make it again. Nothing here knows of topologies, and nothing here enters a namespace: a socket
+//! stays in the one it was opened in, so it is opened inside [`Netns::run`](crate::netns::Netns::run) and used from
+//! anywhere.
 //!
 //! The wire format is that of include/uapi/linux/{netlink,rtnetlink}.h; its numbers come from `neli`, the encoding is
 //! our own.
@@ -14,6 +15,7 @@ pub mod addr;
 pub mod diag;
 mod family;
 pub mod fdb;
+pub mod hop;
 pub mod link;
 pub mod message;
 pub mod neigh;
@@ -22,6 +24,7 @@ pub mod nsid;
 #[cfg(test)]
 mod recorded;
 pub mod route;
+pub mod snapshot;
 pub mod socket;
 pub mod tc;
 

@@ -1,133 +1,28 @@
-//! What is there: the kernel's state of the places that a topology speaks of, in the model's words.
+//! Looks at what is there: reads the kernel's state of the places that a topology speaks of, in the model's words.
 
-mod peers;
-mod settled;
+use std::collections::{BTreeMap, BTreeSet};
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    net::IpAddr,
-};
-
-use ipnet::IpNet;
+use neli::consts::rtnl::{Rtn, Rtprot};
 
 use crate::{
+    build::Build,
     model::{
-        CONNTRACK_LIBERAL, Forward, Gateway, IfName, Masquerade, NetnsName, Place, Route, Timeouts, Topology,
-        TopologyName, backend::ROUTE_LOCALNET,
+        At, CONNTRACK_LIBERAL, Gateway, IfName, NetnsName, Place, Route, RouteKind, Topology, TopologyName,
+        backend::ROUTE_LOCALNET,
     },
     nat::{
-        classic::{self, Rules, Tool},
-        ebpf::{self, Build, Pins, Side, attach, load::Constants, maps::Tables},
+        classic,
+        ebpf::{self, Pins, attach, load::Constants, maps::Tables},
     },
+    netfilter::{BRIDGED, Tool},
     netlink::{self, addr, link, route},
     netns::NetnsError,
-    op::At,
+    observed::{HostRoute, Observed, ObservedLink, ObservedNat, ObservedPlace, ObservedRoute},
+    ownership::{self, Recorded},
     place::{self, Places},
     state::Directories,
     sysctl,
 };
-
-/// Everything that a plan compares the topology with.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Observed {
-    /// The host, and those of the wanted and the owned namespaces that exist.
-    pub places: BTreeMap<Place, ObservedPlace>,
-    /// Where the host sends what: every route of its main table, whoever set it.
-    pub host_routes: Vec<HostRoute>,
-    /// The other end of each end of a cable that the topology made and does not have, or not as it is.
-    pub peers: HashMap<(Place, IfName), (Place, IfName)>,
-}
-
-/// A route of the host.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HostRoute {
-    /// The destination, host bits zero.
-    pub to: IpNet,
-    /// The next hop, if there is one.
-    pub via: Option<IpAddr>,
-    /// The interface, unless there are several or none.
-    pub interface: Option<IfName>,
-    /// Whether a router's advertisement set it.
-    pub advertised: bool,
-}
-
-impl HostRoute {
-    /// The sysctl that says whether the kernel goes on heeding the advertisements that this route came from.
-    #[must_use]
-    pub fn accept_ra(&self) -> Option<String> {
-        let interface = self.interface.as_ref().filter(|_| self.advertised)?;
-        Some(format!("net.ipv6.conf.{}.accept_ra", interface.as_str().replace('.', "/")))
-    }
-}
-
-/// One place's state.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ObservedPlace {
-    /// Whose namespace it is; `None` for the host and for foreign ones.
-    pub owner: Option<TopologyName>,
-    /// Its links, without the loopback.
-    pub links: BTreeMap<IfName, ObservedLink>,
-    /// Unicast routes of the main table that have a next hop and that an administrator (or netctl) set.
-    pub routes: Vec<Route>,
-    /// The values of the sysctls that the topology speaks of; `None` where the kernel has no such key.
-    pub sysctls: BTreeMap<String, Option<String>>,
-    /// Its translation, if this topology's programs are loaded there.
-    pub nat: Option<ObservedNat>,
-    /// The topology's rules in netfilter, by who wrote them; only where they were looked for, and there are some.
-    pub rules: BTreeMap<Tool, Rules>,
-}
-
-/// A link's state.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ObservedLink {
-    /// `ifindex`.
-    pub index: u32,
-    /// The driver's word: `veth`, `bridge`, ..
-    pub kind: String,
-    /// Whose it is, by its mark or, if netctl was killed before it wrote that, by its MAC address.
-    pub owner: Option<TopologyName>,
-    /// Whether it carries an owner's mark.
-    pub marked: bool,
-    /// What the mark has as its full name.
-    pub full_name: Option<String>,
-    /// Bytes.
-    pub mtu: u32,
-    /// Administratively up.
-    pub up: bool,
-    /// The bridge that it is plugged into.
-    pub master: Option<IfName>,
-    /// Of a veth, the other end's index, in that end's place.
-    pub peer_index: Option<u32>,
-    /// This place's number for the namespace of the other end, if that is another one.
-    pub peer_netnsid: Option<i32>,
-    /// Its addresses, without those that the kernel gives by itself.
-    pub addresses: Vec<IpNet>,
-}
-
-/// A gateway's state.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ObservedNat {
-    /// The build of the programs that this binary has for the gateway.
-    pub own: Build,
-    /// Whether that one is loaded.
-    pub is_loaded: bool,
-    /// Another one that is, if possible one that runs.
-    pub other: Option<Build>,
-    /// Whether a command was killed while it changed rules.
-    pub is_half_changed: bool,
-    /// Interfaces at which programs run, of whatever build.
-    pub attached: BTreeSet<(IfName, Side)>,
-    /// Whether the gateway's own processes reach forwarded ports.
-    pub local: bool,
-    /// How many flows its table takes; `None` while it has no maps of this ABI version.
-    pub max_flows: Option<u32>,
-    /// How long flows live.
-    pub timeouts: Timeouts,
-    /// The rules in force.
-    pub masquerades: Vec<Masquerade>,
-    /// The rules in force.
-    pub forwards: Vec<Forward>,
-}
 
 /// What went wrong while looking.
 #[derive(Debug, thiserror::Error)]
@@ -175,27 +70,39 @@ impl Error {
     }
 }
 
-/// Looks at the host, at every namespace of `topology` that exists, and at those in `also` (that earlier versions of
-/// it owned), and at netfilter's rules where `netfilter` says. The handles opened for that stay in `places`.
+/// What is known of a topology before the kernel is asked.
+#[derive(Debug, Default)]
+pub struct Known<'a> {
+    /// What it was last told to be.
+    pub topology: Option<&'a Topology>,
+    /// The namespaces that it owns, or may own.
+    pub namespaces: BTreeSet<NetnsName>,
+    /// Where netfilter may have rules of it, and by which tools.
+    pub netfilter: BTreeMap<Place, BTreeSet<Tool>>,
+}
+
+/// Looks at the host, at every namespace of `topology` that exists, and at those that earlier versions of it owned, and at
+/// netfilter's rules where there may be some. The handles opened for that stay in `places`.
 ///
 /// # Errors
 /// If a place cannot be entered or does not answer.
 pub fn observe(
     topology: &Topology,
-    also: &BTreeSet<NetnsName>,
-    netfilter: &BTreeMap<Place, BTreeSet<Tool>>,
+    known: &Known<'_>,
     places: &mut Places,
     directories: &Directories,
 ) -> Result<Observed, Error> {
+    let Known { namespaces: also, netfilter, .. } = known;
+    let recorded = Recorded::of(known.topology);
     let wanted = topology.namespaces.iter().map(|namespace| &namespace.name);
     let names: BTreeSet<&NetnsName> = wanted.chain(also).collect();
-    let mut observed = Observed::default();
+    let mut observed = Observed { machine: ownership::this_machine(), ..Observed::default() };
     places.open_all(&names.iter().copied().cloned().collect::<Vec<_>>())?;
     for place in std::iter::once(Place::Host).chain(names.into_iter().cloned().map(Place::Netns)) {
         if !places.open(&place)? {
             continue;
         }
-        let (mut found, routes) = look(&topology.name, &place, places)?;
+        let (mut found, routes) = look(&topology.name, &place, &recorded, places)?;
         if place == Place::Host {
             observed.host_routes = routes;
         }
@@ -212,14 +119,21 @@ pub fn observe(
         }
         observed.places.insert(place, found);
     }
-    observed.pair(topology, |place, link, other| peers::leads_to(place, link, other, places))?;
+    observed.pair(topology, |place, link, other| leads_to(place, link, other, places))?;
     Ok(observed)
+}
+
+/// Whether the other end of a place's link is in `other`.
+fn leads_to(place: &Place, link: &ObservedLink, other: &Place, places: &mut Places) -> Result<bool, Error> {
+    let Some(number) = link.peer_netnsid else { return Ok(other == place) };
+    Ok(places.number_of(other, place)? == Some(number))
 }
 
 /// A place, and where it sends what.
 fn look(
     topology: &TopologyName,
     place: &Place,
+    recorded: &Recorded<'_>,
     places: &mut Places,
 ) -> Result<(ObservedPlace, Vec<HostRoute>), Error> {
     let failed = |source| Error::Netlink { place: place.clone(), source };
@@ -231,34 +145,47 @@ fn look(
 
     let names: BTreeMap<u32, IfName> =
         links.iter().filter_map(|link| Some((link.index, link.name.parse().ok()?))).collect();
-    let mut own: BTreeMap<u32, Vec<IpNet>> = BTreeMap::new();
+    let mut by_link: BTreeMap<u32, Vec<&addr::Address>> = BTreeMap::new();
     for address in addresses.iter().filter(|address| is_administered(address)) {
-        own.entry(address.index).or_default().push(address.address);
+        by_link.entry(address.index).or_default().push(address);
     }
     let mut found = ObservedPlace::default();
     for link in &links {
-        let mark = link.alias.as_deref().and_then(place::owner);
-        if link.kind.is_none() && link.name == "lo" {
+        let mark = link.alias.as_deref().and_then(ownership::owner);
+        if link.is_loopback() {
             found.owner = mark.filter(|_| *place != Place::Host);
             continue;
         }
         let Some(name) = names.get(&link.index) else { continue };
+        let owner = ownership::owner_of(link, place, topology, ownership::this_machine());
+        let is_ours = owner.as_ref() == Some(topology);
+        let addresses = by_link.remove(&link.index).unwrap_or_default();
+        let owned = addresses.iter().filter(|seen| recorded.has_address(place, name, seen, is_ours));
         let seen = ObservedLink {
             index: link.index,
             kind: link.kind.clone().unwrap_or_default(),
-            owner: place::owner_of(link, place, topology),
             marked: mark.is_some(),
-            full_name: link.alias.as_deref().and_then(place::full_name).map(str::to_owned),
+            full_name: link.alias.as_deref().and_then(ownership::full_name).map(str::to_owned),
             mtu: link.mtu,
             up: link.up,
             master: link.master.and_then(|index| names.get(&index).cloned()),
             peer_index: link.peer_index,
             peer_netnsid: link.peer_netnsid,
-            addresses: own.remove(&link.index).unwrap_or_default(),
+            owned: owned.map(|seen| seen.address).collect(),
+            addresses: addresses.iter().map(|seen| seen.address).collect(),
+            owner,
         };
         found.links.insert(name.clone(), seen);
     }
-    found.routes = routes.iter().filter_map(|route| administered_route(place, route)).collect();
+    let is_own_place = found.owner.as_ref() == Some(topology);
+    let seen = routes.iter().filter(|route| !is_kernels(route));
+    found.routes = seen
+        .filter_map(|seen| {
+            let route = administered_route(place, seen, &names)?;
+            let owned = recorded.has_route(&route, seen, is_own_place);
+            Some(ObservedRoute { route, owned, protocol: seen.protocol.into() })
+        })
+        .collect();
     let everywhere = routes.iter().filter(|route| route.is_main()).map(|route| HostRoute {
         to: route.destination,
         via: route.gateway,
@@ -273,19 +200,37 @@ pub(crate) fn is_administered(address: &addr::Address) -> bool {
     /// For IPv6 alone: to IPv4, the bit of `IFA_F_TEMPORARY` is `IFA_F_SECONDARY`.
     const FROM_ADVERTISEMENT: u32 = libc::IFA_F_MANAGETEMPADDR | libc::IFA_F_TEMPORARY;
     let is_advertised = address.address.addr().is_ipv6() && address.flags & FROM_ADVERTISEMENT != 0;
-    address.scope != neli::consts::rtnl::RtScope::Link && !is_advertised
+    address.is_netctls() || address.scope != neli::consts::rtnl::RtScope::Link && !is_advertised
 }
 
-fn administered_route(place: &Place, route: &route::Route) -> Option<Route> {
-    is_set_by_hand(route).then_some(())?;
-    Some(Route::through(place.clone(), route.destination, route.gateway?))
+/// Whether the kernel has set a route by itself, with an address or a link.
+fn is_kernels(route: &route::Route) -> bool {
+    route.protocol == Rtprot::Kernel
 }
 
-/// A unicast route of the main table that an administrator, or netctl, set.
-pub(crate) fn is_set_by_hand(route: &route::Route) -> bool {
-    use neli::consts::rtnl::{Rtn, Rtprot};
-    let by_hand = matches!(route.protocol, Rtprot::Boot | Rtprot::Static);
-    route.is_main() && route.kind == Rtn::Unicast && by_hand
+/// A route of a kind that a file can have, as it would have it; of several next hops none is told.
+fn administered_route(place: &Place, route: &route::Route, names: &BTreeMap<u32, IfName>) -> Option<Route> {
+    let kind = match route.kind {
+        Rtn::Unicast => RouteKind::Unicast,
+        Rtn::Blackhole => RouteKind::Blackhole,
+        Rtn::Unreachable => RouteKind::Unreachable,
+        Rtn::Prohibit => RouteKind::Prohibit,
+        _ => return None,
+    };
+    let dev = route.oif.filter(|_| kind.is_unicast()).and_then(|index| names.get(&index).cloned());
+    Some(
+        Route {
+            place: place.clone(),
+            to: route.destination,
+            kind,
+            via: route.gateway,
+            dev,
+            onlink: route.is_on_link(),
+            metric: route.metric,
+            table: Some(route.table),
+        }
+        .canonical(),
+    )
 }
 
 /// Those that the topology sets, and what else it may have to set because of them, or back.
@@ -309,7 +254,7 @@ fn sysctls_to_read(
     }
     // The host tells for namespaces that are still to be made what the kernel has.
     if netfilter.contains_key(place) || *place == Place::Host && !netfilter.is_empty() {
-        keys.extend(classic::BRIDGED.map(str::to_owned));
+        keys.extend(BRIDGED.map(str::to_owned));
     }
     keys
 }

@@ -1,5 +1,4 @@
 //! Open places: a namespace's handle, the netlink socket that is bound to it, and the interface indexes known there.
-//! Also the owner's mark, by which netctl knows its own.
 
 use std::{
     collections::BTreeMap,
@@ -11,12 +10,12 @@ use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::{
-    apply::DOCTOR,
     errno,
-    model::{IfName, NetnsName, Place, TopologyName},
+    hint::DOCTOR,
+    model::{IfName, NetnsName, Place},
     netlink::{self, Refusal, Socket, link, nsid},
     netns::{Netns, NetnsError},
-    op::{Lookup, Mac},
+    op::Lookup,
 };
 
 /// Why a place cannot be used.
@@ -52,71 +51,6 @@ impl Error {
             _ => None,
         }
     }
-}
-
-const MARK: &str = "netctl:";
-
-/// What `IFLA_IFALIAS` takes: `IFALIASZ` without the closing NUL.
-const ALIAS: usize = 255;
-
-/// The mark that every link of a topology carries as its alias, and the loopback of every namespace that it owns:
-/// `netctl:TOPOLOGY`.
-#[must_use]
-pub fn mark(topology: &TopologyName) -> String {
-    format!("{MARK}{topology}")
-}
-
-/// The mark of a link that the kernel has a shortened name of: `netctl:TOPOLOGY/FULL-NAME`, cut where an alias ends.
-#[must_use]
-pub fn mark_in_full(topology: &TopologyName, full_name: &str) -> String {
-    let mut alias = format!("{}/{full_name}", mark(topology));
-    alias.truncate(alias.floor_char_boundary(ALIAS));
-    alias
-}
-
-/// Whose mark an alias is.
-#[must_use]
-pub fn owner(alias: &str) -> Option<TopologyName> {
-    let rest = alias.strip_prefix(MARK)?;
-    rest.split_once('/').map_or(rest, |(topology, _)| topology).parse().ok()
-}
-
-/// Whose a link of `place` is: by its mark or, if it has no alias at all, by the MAC address that only `topology` gives a
-/// link of that name. The address travels in the message that creates a link, the mark in the next one: a netctl that is
-/// killed between the two still leaves nothing that it would not know again.
-#[must_use]
-pub fn owner_of(link: &link::Link, place: &Place, topology: &TopologyName) -> Option<TopologyName> {
-    match &link.alias {
-        Some(alias) => owner(alias),
-        None => {
-            let own = Mac::of(topology, place, &link.name.parse().ok()?);
-            (link.address == Some(own.0)).then(|| topology.clone())
-        }
-    }
-}
-
-/// The full name in a link's mark, if there is one.
-#[must_use]
-pub fn full_name(alias: &str) -> Option<&str> {
-    owner(alias)?;
-    alias.split_once('/').map(|(_, full_name)| full_name)
-}
-
-/// Whose namespaces these are, by the marks on their loopbacks, each in its place; `None` also if it is not there.
-///
-/// # Errors
-/// If none could be tried. Each: if it cannot be looked into.
-pub fn owners(names: &[NetnsName]) -> Result<Vec<Result<Option<TopologyName>, Error>>, Error> {
-    let read_mark = || {
-        let links = link::dump(&mut Socket::open()?)?;
-        let loopback = links.into_iter().find(|link| link.kind.is_none() && link.name == "lo");
-        Ok::<_, Error>(loopback.and_then(|link| link.alias).as_deref().and_then(owner))
-    };
-    let owner = |looked: Result<(Netns, Option<TopologyName>), Error>| match looked {
-        Err(Error::Netns(NetnsError::NotFound { .. })) => Ok(None),
-        looked => looked.map(|(_, owner)| owner),
-    };
-    Ok(Netns::open_all(names, read_mark)?.into_iter().map(owner).collect())
 }
 
 /// One open place.
@@ -276,38 +210,31 @@ impl Places {
     }
 }
 
+impl Places {
+    /// The index of an interface, as far as it is known.
+    #[must_use]
+    pub fn index(&self, place: &Place, interface: &IfName) -> Option<u32> {
+        self.0.get(place)?.indexes.get(interface).copied()
+    }
+
+    /// The index of an interface, asked of the kernel if it is not known; `None` if there is none.
+    ///
+    /// # Errors
+    /// If the place is not open or does not answer.
+    pub fn find(&mut self, place: &Place, interface: &IfName) -> Result<Option<u32>, Error> {
+        if self.index(place, interface).is_none() {
+            self.refresh(place)?;
+        }
+        Ok(self.index(place, interface))
+    }
+}
+
 impl Lookup for Places {
     fn index(&self, place: &Place, interface: &IfName) -> Option<u32> {
-        self.0.get(place)?.indexes.get(interface).copied()
+        Self::index(self, place, interface)
     }
 
     fn netns(&self, place: &Place) -> Option<BorrowedFd<'_>> {
         self.0.get(place).map(|open| open.netns.as_fd())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_mark_names_its_owner() {
-        let office: TopologyName = "office".parse().unwrap();
-        assert_eq!(owner(&mark(&office)), Some(office));
-        assert_eq!(owner("uplink to netctl:office"), None);
-        assert_eq!(owner("netctl:"), None);
-        assert_eq!(full_name("netctl:office"), None);
-    }
-
-    #[test]
-    fn a_mark_has_the_full_name_of_a_shortened_one_as_far_as_it_goes() {
-        let office: TopologyName = "office".parse().unwrap();
-        let alias = mark_in_full(&office, "the-office/network");
-        assert_eq!(alias, "netctl:office/the-office/network");
-        assert_eq!((owner(&alias), full_name(&alias)), (Some(office), Some("the-office/network")));
-        assert_eq!(full_name("somebody's/alias"), None);
-        let longest: TopologyName = "x".repeat(200).parse().unwrap();
-        let alias = mark_in_full(&longest, &"é".repeat(100));
-        assert_eq!((alias.len(), owner(&alias)), (254, Some(longest)));
     }
 }

@@ -9,6 +9,7 @@ mod conflict;
 mod host;
 mod links;
 mod nat;
+mod routes;
 mod rules;
 mod shortcut;
 
@@ -17,13 +18,11 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use ipnet::IpNet;
 
 use crate::{
-    model::{IfName, NetnsName, Place, Route, Topology},
-    nat::ebpf::load::Constants,
-    observe::{Observed, ObservedPlace},
-    op::Op,
+    model::{IfName, LOCAL_PORTS, NetnsName, Place, Topology},
+    observed::{HostRoute, Observed, ObservedPlace},
+    op::{NamespaceChange, Op, SysctlChange},
 };
 pub use conflict::{Conflict, Neighbour, Overlap};
-pub(crate) use nat::sides;
 
 /// The operations that make `observed` into `topology`, in order. None where they agree.
 ///
@@ -47,7 +46,7 @@ pub fn plan(topology: &Topology, observed: &Observed) -> Result<Vec<Op>, Conflic
     planner.sysctls();
     planner.sysctl_of_conntrack();
     planner.sysctls_of_netfilter();
-    planner.routes();
+    planner.routes()?;
     planner.end_rules();
     planner.unload_nat();
     planner.delete_namespaces();
@@ -134,18 +133,16 @@ impl Planner<'_> {
         let given = self.given;
         let missing = |name: &&NetnsName| given.there(&Place::Netns((*name).clone())).is_none();
         let names = given.topology.namespaces.iter().map(|namespace| &namespace.name).filter(missing);
-        self.ops.extend(names.map(|name| Op::CreateNamespace { name: name.clone() }));
+        self.ops
+            .extend(names.map(|name| Op::new(&Place::Netns(name.clone()), NamespaceChange::CreateNamespace)));
     }
 
     /// Those that it owns and no longer has.
     fn delete_namespaces(&mut self) {
         let given = self.given;
         for place in given.observed.places.keys() {
-            if let Place::Netns(name) = place
-                && !given.is_wanted(place)
-                && given.is_own(place)
-            {
-                self.ops.push(Op::DeleteNamespace { name: name.clone() });
+            if !given.is_wanted(place) && given.is_own(place) {
+                self.ops.push(Op::new(place, NamespaceChange::DeleteNamespace));
             }
         }
     }
@@ -153,7 +150,7 @@ impl Planner<'_> {
     /// What the programs are loaded with.
     fn constants(&mut self) {
         for (place, wanted) in &self.given.topology.sysctls {
-            if let Some((key, value)) = wanted.get_key_value(Constants::SYSCTL) {
+            if let Some((key, value)) = wanted.get_key_value(LOCAL_PORTS) {
                 self.sysctl(place, key, value);
             }
         }
@@ -162,7 +159,7 @@ impl Planner<'_> {
     fn sysctls(&mut self) {
         self.keep_advertised_routes();
         for (place, wanted) in &self.given.topology.sysctls {
-            let rest = wanted.iter().filter(|(key, _)| *key != Constants::SYSCTL);
+            let rest = wanted.iter().filter(|(key, _)| *key != LOCAL_PORTS);
             // Forwarding first: turning it sets other keys of the interfaces (inet_forward_change in
             // net/ipv4/devinet.c), which the file may then set otherwise.
             let (first, rest): (Vec<_>, Vec<_>) = rest.partition(|(key, _)| is_forwarding(key));
@@ -176,8 +173,8 @@ impl Planner<'_> {
         let found = self.given.there(place).and_then(|there| there.sysctls.get(key));
         let before = found.cloned().flatten();
         if before.as_deref() != Some(value) {
-            let (place, key, value) = (place.clone(), key.to_owned(), value.to_owned());
-            self.ops.push(Op::SetSysctl { place, key, value, before });
+            let (key, value) = (key.to_owned(), value.to_owned());
+            self.ops.push(Op::new(place, SysctlChange { key, value, before }));
         }
     }
 
@@ -190,50 +187,13 @@ impl Planner<'_> {
         }
         let Some(host) = given.there(&Place::Host) else { return };
         let keys: BTreeSet<String> =
-            given.observed.host_routes.iter().filter_map(crate::observe::HostRoute::accept_ra).collect();
+            given.observed.host_routes.iter().filter_map(HostRoute::accept_ra).collect();
         for key in keys {
             if let Some(Some(before)) = host.sysctls.get(&key).filter(|value| value.as_deref() == Some("1")) {
                 let (before, value) = (Some(before.clone()), "2".to_owned());
-                self.ops.push(Op::SetSysctl { place: Place::Host, key, value, before });
+                self.ops.push(Op::new(&Place::Host, SysctlChange { key, value, before }));
             }
         }
-    }
-
-    /// What goes is deleted aloud, and first of all: whether the kernel would take a route away with its link or its
-    /// address depends on the family and on what else the link has, and no inverse brings back what it took.
-    fn routes(&mut self) {
-        let given = self.given;
-        let wanted: HashSet<&Route> =
-            given.topology.routes.iter().filter(|route| route.plain().is_some()).collect();
-        let (mut leaving, mut staying) = (Vec::new(), HashSet::new());
-        for (place, there) in given.kept_places() {
-            let is_ours = |route: &&Route| given.is_own(place) || wanted.contains(route);
-            for route in there.routes.iter().filter(is_ours) {
-                if wanted.contains(route) && self.survives(place, there, route) {
-                    staying.insert(route);
-                } else {
-                    leaving.push(Op::DeleteRoute { route: route.clone() });
-                }
-            }
-        }
-        let missing =
-            given.topology.routes.iter().filter(|route| wanted.contains(route) && !staying.contains(route));
-        self.ops.extend(missing.map(|route| Op::AddRoute { route: route.clone() }));
-        self.ops.splice(0..0, leaving);
-    }
-
-    /// Whether a route that is there can stay: this plan leaves alone a link and an address that its next hop is reached
-    /// by.
-    fn survives(&self, place: &Place, there: &ObservedPlace, route: &Route) -> bool {
-        let stays = |interface: &IfName, address: &IpNet| {
-            let key = (place.clone(), interface.clone());
-            !self.gone.contains(&key) && !self.lost.contains(&(key.0, key.1, *address))
-        };
-        there.links.iter().any(|(interface, link)| {
-            link.addresses.iter().any(|address| {
-                route.via.is_some_and(|via| address.contains(&via)) && stays(interface, address)
-            })
-        })
     }
 }
 
@@ -243,9 +203,7 @@ fn is_forwarding(key: &str) -> bool {
 
 /// What is wanted of each link: its addresses, by place and name.
 fn wanted_addresses(topology: &Topology) -> BTreeMap<(&Place, &IfName), &[IpNet]> {
-    let bridges = topology.bridges.iter().map(|bridge| ((&bridge.place, &bridge.name), &*bridge.addresses));
-    let ends = topology.cables.iter().flat_map(|cable| [&cable.a, &cable.b]);
-    bridges.chain(ends.map(|end| ((&end.place, &end.interface), &*end.addresses))).collect()
+    topology.interfaces().map(|its| ((its.place, its.interface), its.addresses)).collect()
 }
 
 #[cfg(test)]

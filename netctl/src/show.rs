@@ -141,7 +141,7 @@ pub fn show(object: &Object, directories: &Directories) -> Result<Shown, Error> 
         }
         Object::Place(place) => {
             let (record, places) = alone(place, None, directories)?;
-            Ok(Shown::new(record.as_ref(), places, |op| op.place() == *place, directories))
+            Ok(Shown::new(record.as_ref(), places, |op| op.place == *place, directories))
         }
         Object::Link(place, interface) => {
             let (record, places) = alone(place, Some(interface), directories)?;

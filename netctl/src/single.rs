@@ -23,7 +23,8 @@ use crate::{
     netlink,
     netns::Netns,
     op::Op,
-    place::{self, Places},
+    ownership,
+    place::Places,
     spec::nearest,
     state::{Directories, Lock, Record},
     up,
@@ -142,7 +143,7 @@ pub(crate) fn whereabouts(interface: &IfName, other_than: Option<&Place>) -> Opt
 
 /// Whose it is, by its mark.
 pub(crate) fn owner_of(link: &netlink::link::Link) -> Option<TopologyName> {
-    link.alias.as_deref().and_then(place::owner)
+    link.alias.as_deref().and_then(ownership::owner)
 }
 
 /// The name that goes with an index: `if7` where there is none.

@@ -12,6 +12,7 @@ use nix::errno::Errno;
 
 use crate::{
     errno,
+    model::IfName,
     netns::{Netns, NetnsError},
 };
 
@@ -112,6 +113,29 @@ pub fn read(netns: &Netns, keys: &[Key]) -> Result<Vec<Option<String>>, SysctlEr
 /// [`SysctlError::NotFound`], a value that the kernel refuses, a namespace that cannot be entered.
 pub fn write(netns: &Netns, values: &[(Key, String)]) -> Result<(), SysctlError> {
     netns.run(|| values.iter().try_for_each(|(key, value)| write_one(key, value)))
+}
+
+/// What `sysctl -a` shows of interfaces: every key that each has by itself, below `conf` and `neigh`, and that can be read.
+///
+/// # Errors
+/// A namespace that cannot be entered.
+pub(crate) fn of_interfaces(netns: &Netns, interfaces: &[IfName]) -> Result<Vec<(Key, String)>, SysctlError> {
+    const ROOMS: [&str; 4] = ["ipv4.conf", "ipv4.neigh", "ipv6.conf", "ipv6.neigh"];
+    let rooms = interfaces.iter().flat_map(|interface| {
+        let interface = interface.as_str().replace('.', "/");
+        ROOMS.map(|room| Key(format!("net.{room}.{interface}")))
+    });
+    netns.run(|| {
+        let mut found = Vec::new();
+        for room in rooms {
+            // Without IPv6 there is no such directory.
+            let files = fs::read_dir(room.path()).into_iter().flatten().flatten();
+            let keys = files.filter_map(|file| Some(Key(format!("{room}.{}", file.file_name().to_str()?))));
+            found.extend(keys.filter_map(|key| Some((key.clone(), read_one(&key).ok()??))));
+        }
+        found.sort();
+        Ok(found)
+    })
 }
 
 fn read_one(key: &Key) -> Result<Option<String>, SysctlError> {

@@ -10,15 +10,15 @@ use std::{
 use crate::{
     apply::{self, Step, apply},
     fault,
-    model::{NetnsName, Place, Topology, TopologyName},
-    nat::{
-        self,
-        classic::{self, Tool},
-    },
+    model::{At, NetnsName, Place, Topology, TopologyName},
+    nat,
+    netfilter::{self, Tool},
     netlink::route,
     netns::{Netns, NetnsError},
-    observe::{self, Observed, observe},
-    op::{At, Op},
+    observe::{self, Known, observe},
+    observed::Observed,
+    op::{AddressChange, Change, Op, SysctlChange},
+    ownership,
     place::{self, Places},
     plan::{self, plan},
     state::{self, Directories, Record},
@@ -122,10 +122,10 @@ fn await_addresses(ops: &[Op], places: &mut Places) -> Result<(), Error> {
 
     let mut missing: BTreeMap<Place, Vec<IpAddr>> = BTreeMap::new();
     for op in ops {
-        if let Op::AddAddress { place, address, .. } = op
+        if let Change::Address(AddressChange::AddAddress { address, .. }) = &op.change
             && address.addr().is_ipv6()
         {
-            missing.entry(place.clone()).or_default().push(address.addr());
+            missing.entry(op.place.clone()).or_default().push(address.addr());
         }
     }
     let deadline = Instant::now() + PATIENCE;
@@ -170,12 +170,16 @@ fn prepare(
         None => owned_namespaces(&topology.name)?,
     };
     let mut places = Places::default();
-    let netfilter = suspected(topology, before, &owned);
-    let observed = observe(topology, &owned, &netfilter, &mut places, directories)?;
+    let known = Known {
+        topology: before.map(|record| &record.topology),
+        netfilter: suspected(topology, before, &owned),
+        namespaces: owned,
+    };
+    let observed = observe(topology, &known, &mut places, directories)?;
     let mut ops = plan(topology, &observed)?;
     let host_sysctls = settle_host_sysctls(topology, before, &observed, &mut ops);
     let namespaces = topology.namespaces.iter().map(|namespace| namespace.name.clone()).collect();
-    let by_tool = classic::wanted(topology).into_iter();
+    let by_tool = netfilter::wanted(topology).into_iter();
     let netfilter = by_tool.map(|(place, tools)| (place, tools.into_keys().collect())).collect();
     let record = Record { topology: topology.clone(), complete: true, namespaces, netfilter, host_sysctls };
     Ok(Prepared { places, ops, record })
@@ -214,7 +218,11 @@ fn settle_host_sysctls(
 ) -> BTreeMap<String, String> {
     let mut found = before.map(|record| record.host_sysctls.clone()).unwrap_or_default();
     for op in &*ops {
-        if let Op::SetSysctl { place: Place::Host, key, before: Some(before), .. } = op {
+        if let Op {
+            place: Place::Host,
+            change: Change::Sysctl(SysctlChange { key, before: Some(before), .. }),
+        } = op
+        {
             found.entry(key.clone()).or_insert_with(|| before.clone());
         }
     }
@@ -222,12 +230,9 @@ fn settle_host_sysctls(
     found.retain(|key, value| {
         let stays = topology.sets_on_host(key);
         if !stays {
-            ops.push(Op::SetSysctl {
-                place: Place::Host,
-                key: key.clone(),
-                value: value.clone(),
-                before: seen.and_then(|seen| seen.get(key)).cloned().flatten(),
-            });
+            let before = seen.and_then(|seen| seen.get(key)).cloned().flatten();
+            let (key, value) = (key.clone(), value.clone());
+            ops.push(Op::new(&Place::Host, SysctlChange { key, value, before }));
         }
         stays
     });
@@ -258,7 +263,7 @@ impl Record {
 /// If a namespace cannot be looked into.
 pub(crate) fn owned_namespaces(topology: &TopologyName) -> Result<BTreeSet<NetnsName>, Error> {
     let names = Netns::list()?;
-    let owners = place::owners(&names)?.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let owners = ownership::owners(&names)?.into_iter().collect::<Result<Vec<_>, _>>()?;
     let owned = names.into_iter().zip(owners).filter(|(_, owner)| owner.as_ref() == Some(topology));
     Ok(owned.map(|(name, _)| name).collect())
 }

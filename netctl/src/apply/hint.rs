@@ -4,9 +4,10 @@ use nix::errno::Errno;
 
 use super::{Cause, Fault};
 use crate::{
+    hint::{DOCTOR, switch},
     model::{CONNTRACK_LIBERAL, IfName, Place},
     netlink::Refusal,
-    op::{Op, Single},
+    op::{AddressChange, Change, LinkChange, NewKind, Op, RouteChange},
     sysctl::SysctlError,
 };
 
@@ -16,8 +17,11 @@ impl Fault {
     pub fn hint(&self) -> Option<String> {
         match (&self.cause, &*self.op) {
             (Cause::Refused(refusal), op) => refused(op, refusal),
-            (Cause::Sysctl(error), Op::SetSysctl { place, key, .. }) => sysctl(place, key, error),
+            (Cause::Sysctl(error), Op { place, change: Change::Sysctl(change) }) => {
+                sysctl(place, &change.key, error)
+            }
             (Cause::Nat(error), _) => error.hint().map(str::to_owned),
+            (Cause::Rules(error), _) => error.hint().map(str::to_owned),
             (Cause::Netns(error), _) => error.hint(),
             (Cause::Place(error), _) => error.hint(),
             _ => None,
@@ -26,54 +30,74 @@ impl Fault {
 }
 
 fn refused(op: &Op, refusal: &Refusal) -> Option<String> {
-    let n = switch(&op.place());
-    Some(match (op, refusal.errno) {
-        (_, Errno::EPERM) => DOCTOR.to_owned(),
-        (Op::AddAddress { .. } | Op::Single(Single::AddRouteBy { .. }), Errno::EACCES) => {
-            format!("turn it on: `netctl{n} sysctl set net.ipv6.conf.all.disable_ipv6=0`")
+    if refusal.errno == Errno::EPERM {
+        return Some(DOCTOR.to_owned());
+    }
+    match &op.change {
+        Change::Link(change) => link(change, refusal.errno),
+        Change::Address(AddressChange::AddAddress { .. }) if refusal.errno == Errno::EACCES => {
+            Some(no_ipv6(&op.place))
         }
-        (Op::Single(Single::AddRouteBy { .. }), Errno::ENETUNREACH | Errno::EHOSTUNREACH) => {
-            format!("the next hop has to be in the subnet of a link that is up: compare `netctl{n} addr ls`")
+        Change::Route(RouteChange::AddRoute { route, .. }) => {
+            add_route(&op.place, route.dev.as_ref(), refusal.errno)
         }
-        (Op::Single(Single::AddRouteBy { route }), Errno::ENETDOWN) => {
-            let interface = route.interface.as_ref().map_or("IF", IfName::as_str);
-            format!("set it up first: `netctl{n} link set {interface} up`")
-        }
-        (Op::Single(Single::AddRouteBy { .. }), Errno::EEXIST) => {
-            format!(
-                "there is a route to it already, see `netctl{n} route ls`; one of another `metric` goes beside it"
-            )
-        }
-        (Op::SetMaster { master: Some(master), .. }, Errno::EOPNOTSUPP) => {
+        Change::Namespace(_)
+        | Change::Address(_)
+        | Change::Route(_)
+        | Change::Sysctl(_)
+        | Change::Nat(_)
+        | Change::Filter(_) => None,
+    }
+}
+
+fn link(change: &LinkChange, errno: Errno) -> Option<String> {
+    Some(match (change, errno) {
+        (LinkChange::SetMaster { master: Some(master), .. }, Errno::EOPNOTSUPP) => {
             format!("is `{master}` a bridge? `netctl link add bridge NAME` makes one")
         }
-        (Op::SetMaster { interface, .. }, Errno::EINVAL) => {
+        (LinkChange::SetMaster { interface, .. }, Errno::EINVAL) => {
             format!("only what carries Ethernet frames can be a port, and `{interface}` does not")
         }
-        (Op::Single(Single::AddBridge { .. }), Errno::EOPNOTSUPP) => {
+        (LinkChange::CreateLink { kind: NewKind::Bridge, .. }, Errno::EOPNOTSUPP) => {
             "this kernel has no bridges: `modprobe bridge`".to_owned()
         }
-        (Op::CreateBridge { .. }, Errno::EOPNOTSUPP) => {
-            "this kernel has no bridges: `modprobe bridge`".to_owned()
-        }
-        (Op::CreateCable { .. }, Errno::EOPNOTSUPP) => {
+        (LinkChange::CreateCable { .. }, Errno::EOPNOTSUPP) => {
             "this kernel has no cables: `modprobe veth`".to_owned()
         }
-        (Op::Single(Single::Move { interface, to, .. }), Errno::EINVAL) => {
+        (LinkChange::Move { interface, to, .. }, Errno::EINVAL) => {
+            let n = switch(to);
             format!(
-                "it cannot leave its namespace: make another there, as in `netctl{} link add bridge {interface}`",
-                switch(to)
+                "it cannot leave its namespace: make another there, as in `netctl{n} link add bridge {interface}`"
             )
         }
-        (Op::DeleteLink { interface, .. }, Errno::EOPNOTSUPP) if interface.as_str() == "lo" => {
+        (LinkChange::DeleteLink { interface, .. }, Errno::EOPNOTSUPP) if interface.as_str() == "lo" => {
             "every namespace has a loopback of its own, which stays there".to_owned()
         }
         _ => return None,
     })
 }
 
-/// For whoever lacks a right.
-pub(crate) const DOCTOR: &str = "`netctl doctor` tells which right is missing";
+fn add_route(place: &Place, dev: Option<&IfName>, errno: Errno) -> Option<String> {
+    let n = switch(place);
+    Some(match errno {
+        Errno::EACCES => no_ipv6(place),
+        Errno::ENETUNREACH | Errno::EHOSTUNREACH => {
+            format!("the next hop has to be in the subnet of a link that is up: compare `netctl{n} addr ls`")
+        }
+        Errno::ENETDOWN => {
+            let interface = dev.map_or("IF", IfName::as_str);
+            format!("set it up first: `netctl{n} link set {interface} up`")
+        }
+        Errno::EEXIST => format!(
+            "there is a route to it already, see `netctl{n} route ls`; one of another `metric` goes beside it"
+        ),
+        _ => return None,
+    })
+}
+
+fn no_ipv6(place: &Place) -> String {
+    format!("turn it on: `netctl{} sysctl set net.ipv6.conf.all.disable_ipv6=0`", switch(place))
+}
 
 fn sysctl(place: &Place, key: &str, error: &SysctlError) -> Option<String> {
     let errno = match error {
@@ -105,12 +129,4 @@ fn sysctl(place: &Place, key: &str, error: &SysctlError) -> Option<String> {
         Errno::EINVAL | Errno::ERANGE => "the kernel does not take that value".to_owned(),
         _ => return None,
     })
-}
-
-/// The words that name a place on the command line.
-pub(crate) fn switch(place: &Place) -> String {
-    match place {
-        Place::Host => String::new(),
-        Place::Netns(name) => format!(" -n {name}"),
-    }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use netctl::{
-    op::{Change, Line, Op},
+    op::{Effect, Line, Op},
     state::Directories,
     up::preview,
 };
@@ -39,10 +39,10 @@ pub(super) fn print(topology: &str, ops: &[Op], printer: &mut Printer) -> Result
             return printer.line(&format!("{topology} is up and as the file says: nothing to change"));
         }
         for op in ops {
-            let (sign, style) = match op.change() {
-                Some(Change::Add) => ('+', print::GOOD),
-                Some(Change::Modify) => ('~', print::CHANGED),
-                Some(Change::Remove) => ('-', print::BAD),
+            let (sign, style) = match op.effect() {
+                Some(Effect::Add) => ('+', print::GOOD),
+                Some(Effect::Modify) => ('~', print::CHANGED),
+                Some(Effect::Remove) => ('-', print::BAD),
                 None => (' ', print::FAINT),
             };
             printer.line(&printer.paint(style, &format!("{sign} {op}")))?;

@@ -47,13 +47,16 @@ impl Progress {
 
 #[cfg(test)]
 mod tests {
-    use netctl::op::Op;
+    use netctl::{
+        model::Place,
+        op::{NamespaceChange, Op},
+    };
 
     use super::*;
 
     #[test]
     fn a_bar_comes_only_when_wanted_and_after_a_moment() {
-        let op = Op::CreateNamespace { name: "red".parse().unwrap() };
+        let op = Op::new(&Place::Netns("red".parse().unwrap()), NamespaceChange::CreateNamespace);
         let step = Step { done: 1, total: 2, op: &op };
         let long_ago = Instant::now().checked_sub(2 * A_MOMENT).unwrap();
         for (wanted, start, shown) in

@@ -2,7 +2,7 @@
 
 use netctl::{
     model::Place,
-    op::RouteBy,
+    model::Route,
     single::{
         Session,
         route::{self, Listed},
@@ -71,7 +71,7 @@ pub(super) fn run(
     let ops = match &args.verb {
         Some(Verb::Add { to, by }) => {
             let route = read(place, to, by)?;
-            if route.via.is_none() && route.interface.is_none() {
+            if route.via.is_none() && route.dev.is_none() {
                 return Err(words::Error::Nowhere.into());
             }
             route::add(&mut Session::begin(directories, false)?, &route)?
@@ -91,13 +91,13 @@ pub(super) fn run(
     cells::done(&ops, None, printer)
 }
 
-fn read(place: Place, to: &str, by: &[String]) -> Result<RouteBy, words::Error> {
-    let (mut via, mut interface, mut metric) = (None, None, None);
+fn read(place: Place, to: &str, by: &[String]) -> Result<Route, words::Error> {
+    let (mut via, mut dev, mut metric) = (None, None, None);
     let mut words = Words::new(by);
     while let Some(word) = words.keyword() {
         match word {
             "via" => words.value(&mut via, "via", parse("address"))?,
-            "dev" => words.value(&mut interface, "dev", |text| Ok(text.parse()?))?,
+            "dev" => words.value(&mut dev, "dev", |text| Ok(text.parse()?))?,
             "metric" => words.value(&mut metric, "metric", parse("metric"))?,
             word => {
                 let known = &["via", "dev", "metric"];
@@ -109,7 +109,10 @@ fn read(place: Place, to: &str, by: &[String]) -> Result<RouteBy, words::Error> 
     match via {
         // The other way round works (RFC 5549).
         Some(via) if via.is_ipv4() && to.addr().is_ipv6() => Err(words::Error::Families { to, via }),
-        via => Ok(RouteBy { place, to, via, interface, metric }),
+        via => {
+            let (kind, onlink, table) = Default::default();
+            Ok(Route { place, to, kind, via, dev, onlink, metric, table })
+        }
     }
 }
 

@@ -1,8 +1,31 @@
-//! Rules and routes in the words of people: what plans, errors and listings call them.
+//! Places, routes and rules in the words of people: what plans, errors and listings call them.
 
 use std::fmt;
 
-use super::{Filtering, Forward, Mapping, Masquerade, Route, RouteKind, Rule, RuleAction};
+use ipnet::IpNet;
+
+use super::{Filtering, Forward, Mapping, Masquerade, Place, Route, RouteKind, Rule, RuleAction};
+
+/// `` `eth0` in namespace `red` ``, `` `br0` on the host ``
+pub(crate) struct At<'a>(pub(crate) &'a Place);
+
+impl fmt::Display for At<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Place::Host => f.write_str("on the host"),
+            Place::Netns(name) => write!(f, "in namespace `{name}`"),
+        }
+    }
+}
+
+/// `default` or the network.
+pub(crate) struct Destination<'a>(pub(crate) &'a IpNet);
+
+impl fmt::Display for Destination<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.prefix_len() == 0 { f.write_str("default") } else { self.0.fmt(f) }
+    }
+}
 
 /// `8080`, `8000-8009`
 pub(crate) struct Ports(pub(crate) (u16, u16));
@@ -88,11 +111,7 @@ impl fmt::Display for Route {
             RouteKind::Unreachable => f.write_str("unreachable ")?,
             RouteKind::Prohibit => f.write_str("prohibit ")?,
         }
-        if self.to.prefix_len() == 0 {
-            f.write_str("default")?
-        } else {
-            self.to.fmt(f)?
-        }
+        Destination(&self.to).fmt(f)?;
         if let Some(via) = self.via {
             let family = if via.is_ipv6() && self.to.addr().is_ipv4() { "inet6 " } else { "" };
             write!(f, " via {family}{via}")?;

@@ -11,10 +11,10 @@ use neli::consts::{nl::NlmF, rtnl::Rtm};
 
 use super::event::{Address, Kind, Link, Neighbour, Object, Route, What};
 use crate::{
-    model::{Place, TopologyName},
+    model::{Destination, Place, TopologyName},
     netlink::{self, Malformed, Socket, addr, link, message::Message, neigh, route},
-    op::{Destination, Mac},
-    place,
+    op::Mac,
+    ownership,
     single::link::State,
 };
 
@@ -197,7 +197,8 @@ impl Seen {
 
     fn link(&self, link: &link::Link) -> Option<Object> {
         if let Some(owner) = &self.owner
-            && place::owner_of(link, &self.place, owner).as_ref() != Some(owner)
+            && ownership::owner_of(link, &self.place, owner, ownership::this_machine()).as_ref()
+                != Some(owner)
         {
             return None;
         }
@@ -313,12 +314,12 @@ mod tests {
     }
 
     fn address(address: &str) -> addr::NewAddress {
-        addr::NewAddress { index: 5, address: address.parse().unwrap(), broadcast: None, no_dad: true }
+        addr::NewAddress { no_dad: true, ..addr::NewAddress::of(5, address.parse().unwrap()) }
     }
 
     fn route(to: &str, via: &str) -> route::NewRoute {
-        let (destination, gateway) = (to.parse().unwrap(), Some(via.parse().unwrap()));
-        route::NewRoute { destination, gateway, device: None, metric: None }
+        let gateway = Some(via.parse().unwrap());
+        route::NewRoute { gateway, ..route::NewRoute::to(to.parse().unwrap()) }
     }
 
     #[test]

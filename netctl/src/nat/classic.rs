@@ -1,226 +1,146 @@
-//! NAT by the classic path: a gateway's rules as netfilter's, written by `iptables` and `ip6tables` or by `nft`.
-//!
-//! They are in chains (iptables) or in a table (nftables) named after the topology, so that nobody else's rules are
-//! touched, and change in one transaction. Each rule carries a mark that only exactly it has: what is there is compared
-//! with what is wanted by the marks, since no two versions of the tools list a rule with the same words.
-
-mod iptables;
-mod nftables;
-pub(crate) mod rule;
-mod run;
-#[cfg(test)]
-mod tests;
+//! NAT by the classic path: runs `iptables`, `ip6tables` or `nft` inside a gateway's namespace.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
+    io::{self, Write as _},
+    process::{Command, Output, Stdio},
 };
 
-use ipnet::IpNet;
-use serde::{Deserialize, Serialize};
+use crate::{
+    errno,
+    model::TopologyName,
+    netfilter::{self, Rules, Tool, iptables, nftables},
+    netns::{Netns, NetnsError},
+};
 
-pub(crate) use self::iptables::arguments;
-pub use self::run::{Error, change, read};
-use crate::model::{Backend, Gateway, Place, Topology, TopologyName, hash::fnv1a};
-
-/// Where these are 1, the kernel's default where it has them, rules are also asked about what a bridge passes on by
-/// itself, and a packet that a bridge takes back to the port it came from is lost.
-pub(crate) const BRIDGED: [&str; 2] =
-    ["net.bridge.bridge-nf-call-iptables", "net.bridge.bridge-nf-call-ip6tables"];
-
-/// Who writes and lists rules.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Tool {
-    /// `iptables`, for IPv4.
-    Iptables,
-    /// `ip6tables`, for IPv6.
-    Ip6tables,
-    /// `nft`, for both.
-    Nftables,
+/// Why rules could not be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The tool is not installed.
+    #[error("there is no `{program}` on this machine")]
+    NoProgram {
+        /// The command.
+        program: &'static str,
+    },
+    /// The tool cannot be run.
+    #[error("run `{program}`: {}", errno::Io(source))]
+    Run {
+        /// The command.
+        program: &'static str,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The tool says no.
+    #[error("{program}: {said}")]
+    Refused {
+        /// The command.
+        program: &'static str,
+        /// Its own words.
+        said: String,
+    },
+    /// The gateway's namespace cannot be entered.
+    #[error(transparent)]
+    Netns(#[from] NetnsError),
 }
 
-impl Tool {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Iptables, Self::Ip6tables, Self::Nftables];
-
-    /// Those that a backend needs.
+impl Error {
+    /// What to do about it, where that is known.
     #[must_use]
-    pub const fn of(backend: Backend) -> &'static [Self] {
-        match backend {
-            Backend::Ebpf => &[],
-            Backend::Iptables => &[Self::Iptables, Self::Ip6tables],
-            Backend::Nftables => &[Self::Nftables],
-        }
-    }
-
-    /// Its word in messages.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Iptables => "iptables",
-            Self::Ip6tables => "ip6tables",
-            Self::Nftables => "nftables",
-        }
-    }
-
-    /// The command that takes what [`Tool::transaction`] says, and its arguments.
-    pub(crate) const fn writer(self) -> (&'static str, &'static [&'static str]) {
-        match self {
-            Self::Iptables => ("iptables-restore", &["--noflush", "--wait"]),
-            Self::Ip6tables => ("ip6tables-restore", &["--noflush", "--wait"]),
-            Self::Nftables => ("nft", &["-f", "-"]),
-        }
-    }
-
-    /// What to tell it so that `before` becomes `after`.
-    pub(crate) fn transaction(self, before: &Rules, after: &Rules) -> String {
-        match self {
-            Self::Iptables | Self::Ip6tables => iptables::transaction(before, after),
-            Self::Nftables => nftables::transaction(before, after),
+            Self::NoProgram { program: "nft" } => {
+                Some("install nftables, or set `backend = \"ebpf\"` in `[nat]`")
+            }
+            Self::NoProgram { .. } => Some("install iptables, or set `backend = \"ebpf\"` in `[nat]`"),
+            Self::Refused { .. } => {
+                Some("it needs a kernel with netfilter's NAT; `backend = \"ebpf\"` in `[nat]` does not")
+            }
+            Self::Run { .. } | Self::Netns(_) => None,
         }
     }
 }
 
-impl fmt::Display for Tool {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// Chains with their rules.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Rules(Vec<Chain>);
-
-/// A chain.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-struct Chain {
-    table: String,
-    name: String,
-    /// In their order, in the tool's words.
-    rules: Vec<String>,
-}
-
-impl Chain {
-    /// Whether it is a topology's own, and not a built-in one that leads to it.
-    fn is_own(&self) -> bool {
-        self.table.starts_with(PREFIX) || self.name.starts_with(PREFIX)
-    }
-}
-
-impl Rules {
-    fn new(mut chains: Vec<Chain>) -> Self {
-        chains.sort();
-        Self(chains)
-    }
-
-    /// Whether there is nothing at all.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// How many rules.
-    #[must_use]
-    pub fn count(&self) -> usize {
-        self.keys().len()
-    }
-
-    /// How many rules of these `other` does not have.
-    #[must_use]
-    pub fn count_beyond(&self, other: &Self) -> usize {
-        let others = other.keys();
-        self.keys().difference(&others).count()
-    }
-
-    /// Whether the same chains hold the same rules in the same order.
-    #[must_use]
-    pub fn is_same(&self, other: &Self) -> bool {
-        let chains = |rules: &Self| -> Vec<(String, String, Vec<String>)> {
-            let keys = |chain: &Chain| chain.rules.iter().map(|rule| key(rule).to_owned()).collect();
-            rules.0.iter().map(|chain| (chain.table.clone(), chain.name.clone(), keys(chain))).collect()
-        };
-        chains(self) == chains(other)
-    }
-
-    /// The rules that do something, without what only leads to them.
-    fn keys(&self) -> BTreeSet<(&str, &str)> {
-        let own = self.0.iter().filter(|chain| chain.is_own());
-        let rules = own.flat_map(|chain| chain.rules.iter().map(|rule| (&*chain.name, key(rule))));
-        rules.filter(|(_, key)| !key.starts_with("type ")).collect()
-    }
-}
-
-/// What a rule is recognised by: its mark, of a chain's base its kind and hook, of everything else its words.
-fn key(rule: &str) -> &str {
-    if let Some(at) = rule.find(MARK) {
-        return rule.get(at..at + MARK.len() + MARK_DIGITS).unwrap_or(rule);
-    }
-    match rule.strip_prefix("type ").and_then(|_| rule.split_once(" priority ")) {
-        Some((base, _)) => base,
-        None => rule,
-    }
-}
-
-/// What the names of all chains and tables begin with.
-const PREFIX: &str = "netctl-";
-
-const MARK: &str = "netctl:";
-const MARK_DIGITS: usize = 16;
-
-/// The mark of a rule, made from its words.
-fn mark(words: &str) -> String {
-    format!("{MARK}{:0MARK_DIGITS$x}", fnv1a(words.as_bytes()))
-}
-
-/// What a topology's chains or table are called. A chain's name has at most 28 bytes (`XT_EXTENSION_MAXNAMELEN`), five
-/// of which tell the topology's chains apart, and nft does not take every character.
-fn name(topology: &TopologyName) -> String {
-    const LONGEST: usize = 16;
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-    let name = topology.as_str();
-    if name.len() <= LONGEST && name.chars().all(is_plain) {
-        return format!("{PREFIX}{name}");
-    }
-    let start: String = name.chars().filter(|&c| is_plain(c)).take(7).collect();
-    format!("{PREFIX}{start}-{:08x}", fnv1a(name.as_bytes()) & 0xffff_ffff)
-}
-
-/// By place and tool.
-pub type ByTool = BTreeMap<Place, BTreeMap<Tool, Rules>>;
-
-/// What the gateways of a topology shall have; tools without a rule are left out.
-#[must_use]
-pub fn wanted(topology: &Topology) -> ByTool {
-    let mut wanted = ByTool::new();
-    for gateway in topology.gateways.iter().filter(|gateway| gateway.backend != Backend::Ebpf) {
-        let rules = rule::of_gateway(gateway, &insides(topology, gateway));
-        for &tool in Tool::of(gateway.backend) {
-            let of_family = rules.iter().filter(|rule| match tool {
-                Tool::Iptables => rule.ipv4,
-                Tool::Ip6tables => !rule.ipv4,
-                Tool::Nftables => true,
-            });
-            let chains = match tool {
-                Tool::Iptables | Tool::Ip6tables => iptables::chains(&topology.name, of_family),
-                Tool::Nftables => nftables::chains(&topology.name, of_family),
-            };
-            if !chains.is_empty() {
-                wanted.entry(gateway.place.clone()).or_default().insert(tool, chains);
+/// The topology's rules that a tool finds in a namespace. None where the tool is missing or fails, as it does on a
+/// kernel that has no netfilter: nobody can have made rules then.
+///
+/// # Errors
+/// If the namespace cannot be entered.
+pub fn read(tool: Tool, topology: &TopologyName, netns: &Netns) -> Result<Rules, Error> {
+    let said = |program, arguments: &[&str]| match run(netns, program, arguments, "") {
+        Ok(said) => Ok(said),
+        Err(Error::Netns(error)) => Err(Error::Netns(error)),
+        Err(error) => {
+            tracing::debug!("{error}");
+            Ok(String::new())
+        }
+    };
+    Ok(match tool {
+        Tool::Iptables => iptables::parse(topology, &said("iptables-save", &[])?),
+        Tool::Ip6tables => iptables::parse(topology, &said("ip6tables-save", &[])?),
+        Tool::Nftables => {
+            let name = netfilter::name(topology);
+            let table = format!("table inet {name}");
+            if said("nft", &["list", "tables", "inet"])?.lines().any(|line| line == table) {
+                nftables::parse(topology, &said("nft", &["-s", "list", "table", "inet", &name])?)
+            } else {
+                Rules::default()
             }
         }
-    }
-    wanted
+    })
 }
 
-/// The subnets of a gateway's inside interfaces, without those that lie in another one.
-pub(crate) fn insides(topology: &Topology, gateway: &Gateway) -> Vec<IpNet> {
-    let bridges =
-        topology.bridges.iter().map(|bridge| (&bridge.place, &bridge.name, bridge.addresses.as_slice()));
-    let ends = topology.cables.iter().flat_map(|cable| [&cable.a, &cable.b]);
-    let links = bridges.chain(ends.map(|end| (&end.place, &end.interface, end.addresses.as_slice())));
-    let inside = links.filter(|(place, name, _)| **place == gateway.place && gateway.insides.contains(name));
-    IpNet::aggregate(
-        &inside.flat_map(|(_, _, addresses)| addresses.iter().map(IpNet::trunc)).collect::<Vec<_>>(),
-    )
+/// Makes what [`read`] found, `before`, into `after`. Where that fails, what was done of it is taken back.
+///
+/// # Errors
+/// If the tool is missing or refuses.
+pub fn change(
+    tool: Tool,
+    topology: &TopologyName,
+    netns: &Netns,
+    before: &Rules,
+    after: &Rules,
+) -> Result<(), Error> {
+    let write = |before: &Rules, after: &Rules| {
+        let (program, arguments) = tool.writer();
+        run(netns, program, arguments, &tool.transaction(before, after)).map(drop)
+    };
+    let result = write(before, after);
+    if result.is_err() {
+        // The legacy iptables changes one table after the other.
+        let now = read(tool, topology, netns)?;
+        if !now.is_same(before) {
+            write(&now, before)?;
+        }
+    }
+    result
+}
+
+/// Runs a program inside, and returns what it says.
+fn run(netns: &Netns, program: &'static str, arguments: &[&str], input: &str) -> Result<String, Error> {
+    let output = netns.run(|| {
+        // The program is in the namespace of the thread that starts it.
+        feed(Command::new(program).args(arguments), input).map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => Error::NoProgram { program },
+            _ => Error::Run { program, source },
+        })
+    })?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let lines: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).take(3).collect();
+    let said = if lines.is_empty() { output.status.to_string() } else { lines.join("; ") };
+    Err(Error::Refused { program, said })
+}
+
+fn feed(command: &mut Command, input: &str) -> io::Result<Output> {
+    let pipes =
+        command.env("LC_ALL", "C").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = pipes.spawn()?;
+    // All of these programs read their input before they answer. One that ends earlier says why.
+    let written = child.stdin.take().map_or(Ok(()), |mut stdin| stdin.write_all(input.as_bytes()));
+    let output = child.wait_with_output()?;
+    match written {
+        Err(error) if output.status.success() => Err(error),
+        _ => Ok(output),
+    }
 }

@@ -27,13 +27,11 @@ use std::{
 
 use netctl_ebpf::ABI_VERSION;
 use nix::errno::Errno;
-use serde::Serialize;
-
-pub use self::build::Build;
 
 use crate::{
+    build::Build,
     errno::{self, Chain, Io},
-    model::{IfName, Place, TopologyName, hash::fnv1a},
+    model::{IfName, Place, Side, TopologyName, hash::fnv1a},
     netlink::{self, Refusal},
 };
 
@@ -174,33 +172,7 @@ impl Error {
     }
 }
 
-/// Which programs an interface gets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Side {
-    /// It leads outside.
-    Uplink,
-    /// It is a veth by which the inside is reached: an inside interface itself, or a port of one that is a bridge.
-    /// Packets have to meet its programs before those of the inside interface.
-    Port,
-    /// It leads inside.
-    Inside,
-}
-
 impl Side {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Uplink, Self::Port, Self::Inside];
-
-    /// Its word in pins and messages.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Uplink => "uplink",
-            Self::Port => "port",
-            Self::Inside => "inside",
-        }
-    }
-
     /// Its program for a hook.
     fn program(self, hook: &str) -> String {
         format!("{}_{hook}", self.as_str())

@@ -13,10 +13,49 @@ use neli::consts::{
 use super::{
     Error, Malformed, Request, Socket, family,
     message::{Message, attributes},
+    route::RTPROT_NETCTL,
 };
 
+/// Who set an address: the kernel (`IFAPROT_*` in include/uapi/linux/if_addr.h), or a program's number, netctl's being
+/// [`RTPROT_NETCTL`](super::route::RTPROT_NETCTL). neli and libc lack the number.
+///
+/// Kernels before 5.18 neither keep nor tell it. They take no offence either: `inet_rtm_newaddr` and
+/// `inet6_rtm_newaddr` read the attributes of a request leniently (`nlmsg_parse_deprecated`), whatever strictness the
+/// socket asks for.
+pub const IFA_PROTO: u16 = 11;
+/// The metric of the address's connected route. neli lacks the number.
+const IFA_RT_PRIORITY: u16 = 9;
+/// The kernel's own for the loopback's addresses.
+pub(super) const IFAPROT_KERNEL_LO: u8 = 1;
+/// The kernel's own for a link-local address.
+pub(super) const IFAPROT_KERNEL_LL: u8 = 3;
+/// What lasts for ever, in a lifetime (`INFINITY_LIFE_TIME` in include/net/addrconf.h).
+const FOREVER: u32 = u32::MAX;
+
+/// How long an address is there, in seconds; for ever when `None`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Lifetimes {
+    /// How long it can be used at all, at least 1.
+    pub valid: Option<u32>,
+    /// How long it is taken for new connections, too; not longer than it is valid. 0 makes it deprecated at once.
+    pub preferred: Option<u32>,
+}
+
+impl Lifetimes {
+    /// `struct ifa_cacheinfo`: the preferred and the valid lifetime, and two times that the kernel sets.
+    pub(super) fn to_bytes(self) -> Vec<u8> {
+        let [preferred, valid] = [self.preferred, self.valid].map(|its| its.unwrap_or(FOREVER));
+        [preferred, valid, 0, 0].map(u32::to_ne_bytes).concat()
+    }
+
+    fn parse(&[p0, p1, p2, p3, v0, v1, v2, v3, ..]: &[u8; 16]) -> Self {
+        let seconds = |bytes| Some(u32::from_ne_bytes(bytes)).filter(|&seconds| seconds != FOREVER);
+        Self { valid: seconds([v0, v1, v2, v3]), preferred: seconds([p0, p1, p2, p3]) }
+    }
+}
+
 /// An address to add.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NewAddress {
     /// The link's index.
     pub index: u32,
@@ -27,9 +66,28 @@ pub struct NewAddress {
     /// Makes an IPv6 address usable at once, without duplicate address detection (`IFA_F_NODAD`). IPv4 has no such
     /// detection and takes no notice.
     pub no_dad: bool,
+    /// Who sets it ([`IFA_PROTO`]); nobody in particular when `None`.
+    pub protocol: Option<u8>,
+    /// How long it is there.
+    pub lifetimes: Lifetimes,
 }
 
-/// `ip addr add ADDRESS/LENGTH [brd ADDRESS] dev LINK [nodad]`
+impl NewAddress {
+    /// One of the link of that index, for ever and otherwise as the kernel likes.
+    #[must_use]
+    pub fn of(index: u32, address: IpNet) -> Self {
+        Self {
+            index,
+            address,
+            broadcast: None,
+            no_dad: false,
+            protocol: None,
+            lifetimes: Lifetimes::default(),
+        }
+    }
+}
+
+/// `ip addr add ADDRESS/LENGTH [brd ADDRESS] dev LINK [nodad] [proto N] [valid_lft N] [preferred_lft N]`
 ///
 /// The scope is `host` for 127.0.0.0/8 and else `global`, as iproute2 has it.
 #[must_use]
@@ -44,6 +102,12 @@ pub fn add(new: &NewAddress) -> Request {
     }
     if new.no_dad {
         request.u32(Ifa::Flags, libc::IFA_F_NODAD);
+    }
+    if new.lifetimes != Lifetimes::default() {
+        request.attribute(Ifa::Cacheinfo, &new.lifetimes.to_bytes());
+    }
+    if let Some(protocol) = new.protocol {
+        request.attribute(IFA_PROTO, &[protocol]);
     }
     request
 }
@@ -72,9 +136,23 @@ pub struct Address {
     pub scope: RtScope,
     /// `IFA_F_*`: all 32 bits, from `IFA_FLAGS` where the kernel gives it.
     pub flags: u32,
+    /// IPv4's name for it: the link's, or one that begins so (`w0:1`).
+    pub label: Option<String>,
+    /// Who set it ([`IFA_PROTO`]); `None` also where the kernel does not say.
+    pub protocol: Option<u8>,
+    /// How long it will still be there.
+    pub lifetimes: Lifetimes,
+    /// The metric of its connected route, if it is not 0.
+    pub priority: Option<u32>,
 }
 
 impl Address {
+    /// Whether netctl has set it for a topology, by its protocol; never on kernels before 5.18, which keep none.
+    #[must_use]
+    pub fn is_netctls(&self) -> bool {
+        self.protocol == Some(RTPROT_NETCTL)
+    }
+
     /// Whether duplicate address detection has not yet ended, so that the address cannot be used.
     #[must_use]
     pub fn is_tentative(&self) -> bool {
@@ -109,14 +187,23 @@ pub fn parse(message: &Message<'_>) -> Result<Option<Address>, Malformed> {
         return Ok(None);
     }
     let (mut local, mut remote, mut broadcast) = (None, None, None);
+    let (mut label, mut protocol, mut priority) = (None, None, None);
+    let mut lifetimes = Lifetimes::default();
     let mut flags = u32::from(flags);
     for attribute in attributes(rest) {
         let attribute = attribute?;
+        match attribute.kind {
+            IFA_PROTO => protocol = Some(attribute.u8()?),
+            IFA_RT_PRIORITY => priority = Some(attribute.u32()?),
+            _ => {}
+        }
         match Ifa::from(attribute.kind) {
             Ifa::Local => local = Some(attribute.ip()?),
             Ifa::Address => remote = Some(attribute.ip()?),
             Ifa::Broadcast => broadcast = Some(attribute.ip()?),
             Ifa::Flags => flags = attribute.u32()?,
+            Ifa::Label => label = Some(attribute.text()),
+            Ifa::Cacheinfo => lifetimes = Lifetimes::parse(&attribute.array()?),
             _ => {}
         }
     }
@@ -131,6 +218,10 @@ pub fn parse(message: &Message<'_>) -> Result<Option<Address>, Malformed> {
         broadcast,
         scope: scope.into(),
         flags,
+        label,
+        protocol,
+        lifetimes,
+        priority,
     }))
 }
 
@@ -154,7 +245,7 @@ mod tests {
     use crate::{netlink::link, netns::tests::isolated};
 
     fn new(index: u32, address: &str) -> NewAddress {
-        NewAddress { index, address: address.parse().unwrap(), broadcast: None, no_dad: false }
+        NewAddress::of(index, address.parse().unwrap())
     }
 
     const FD00_1: [u8; 16] = [0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
@@ -198,11 +289,26 @@ mod tests {
     }
 
     #[test]
+    fn an_address_that_ends_is_iproute2s_and_says_whose_it_is() {
+        let lifetimes = Lifetimes { valid: None, preferred: Some(60) };
+        let address = NewAddress { lifetimes, protocol: Some(RTPROT_NETCTL), ..new(3, "10.0.0.1/24") };
+        #[rustfmt::skip]
+        let golden = [
+            20, 0, 6, 0, 60, 0, 0, 0, 255, 255, 255, 255, 0, 0, 0, 0, 0, 0, 0, 0, // IFA_CACHEINFO
+            5, 0, 11, 0, 110, 0, 0, 0, // IFA_PROTO
+        ];
+        assert_eq!(add(&address).bytes()[40..], golden);
+    }
+
+    #[test]
     fn the_own_address_is_the_local_one() {
         let mut request = Request::new(Rtm::Newaddr, NlmF::empty(), &[2, 32, 0x80, 0, 3, 0, 0, 0]);
         request.ip(Ifa::Address, [10, 0, 0, 2].into());
         request.ip(Ifa::Local, [10, 0, 0, 1].into());
         request.u32(Ifa::Flags, 0x480);
+        request.name(Ifa::Label, "w0:1");
+        request.u32(IFA_RT_PRIORITY, 7);
+        request.attribute(Ifa::Cacheinfo, &[u32::MAX, 60, 1, 2].map(u32::to_ne_bytes).concat());
         let message = messages(request.bytes()).next().unwrap().unwrap();
         let expected = Address {
             index: 3,
@@ -211,6 +317,10 @@ mod tests {
             broadcast: None,
             scope: RtScope::Universe,
             flags: 0x480,
+            label: Some("w0:1".into()),
+            protocol: None,
+            lifetimes: Lifetimes { valid: Some(60), preferred: None },
+            priority: Some(7),
         };
         assert_eq!(parse(&message).unwrap(), Some(expected));
     }
@@ -229,19 +339,49 @@ mod tests {
         #[test]
         fn what_is_added_is_what_is_parsed(
             index: u32, octets: [u8; 16], prefix in 0_u8..=128, v4: bool, broadcast: Option<[u8; 4]>, no_dad: bool,
+            protocol: Option<u8>, valid in prop::option::of(1..u32::MAX), preferred in prop::option::of(0..u32::MAX),
         ) {
             let [a, b, c, d, ..] = octets;
             let address = if v4 { IpAddr::from([a, b, c, d]) } else { octets.into() };
             let address = IpNet::new(address, if v4 { prefix / 4 } else { prefix }).unwrap();
             let broadcast = broadcast.filter(|_| v4).map(Ipv4Addr::from);
-            let request = add(&NewAddress { index, address, broadcast, no_dad });
+            let lifetimes = Lifetimes { valid, preferred };
+            let request = add(&NewAddress { index, address, broadcast, no_dad, protocol, lifetimes });
             let message = messages(request.bytes()).next().unwrap().unwrap();
             prop_assert_eq!(parse(&message).unwrap().unwrap(), Address {
                 index, address, peer: None, broadcast: broadcast.map(IpAddr::V4),
                 scope: if v4 && a == 127 { RtScope::Host } else { RtScope::Universe },
                 flags: if no_dad { libc::IFA_F_NODAD } else { 0 },
+                label: None, protocol, lifetimes, priority: None,
             });
         }
+    }
+
+    #[test]
+    fn the_kernel_keeps_whose_an_address_is_and_how_long_it_lasts() {
+        isolated(|| {
+            let mut socket = Socket::open().unwrap();
+            let lifetimes = Lifetimes { valid: Some(3600), preferred: Some(1800) };
+            let addresses = ["10.0.0.1/24", "fd00::1/64"].map(|address| NewAddress {
+                protocol: Some(RTPROT_NETCTL),
+                lifetimes,
+                ..new(1, address)
+            });
+            let mut batch = vec![link::set_up(1), add(&new(1, "10.0.1.1/24"))];
+            batch.extend(addresses.iter().map(add));
+            assert!(socket.execute(batch).unwrap().iter().all(Result::is_ok));
+            let all = dump(&mut socket).unwrap();
+            let its = |wanted: &str| all.iter().find(|its| its.address == wanted.parse().unwrap()).unwrap();
+            for address in ["10.0.0.1/24", "fd00::1/64"] {
+                let its = its(address);
+                assert!(its.is_netctls());
+                let (valid, preferred) = (its.lifetimes.valid.unwrap(), its.lifetimes.preferred.unwrap());
+                assert!((3590..=3600).contains(&valid) && (1790..=1800).contains(&preferred), "{its:?}");
+            }
+            let anothers = its("10.0.1.1/24");
+            assert_eq!((anothers.is_netctls(), anothers.lifetimes), (false, Lifetimes::default()));
+            assert_eq!(anothers.label.as_deref(), Some("lo"));
+        });
     }
 
     #[test]

@@ -99,6 +99,9 @@ impl<'a> From<&'a IfName> for LinkRef<'a> {
     }
 }
 
+/// A namespace that a message names, open.
+pub type NamespaceFd<'a> = BorrowedFd<'a>;
+
 /// What every creation asks for: a new link, or `EEXIST`.
 const CREATE: NlmF = NlmF::ACK.union(NlmF::CREATE).union(NlmF::EXCL);
 
@@ -265,6 +268,14 @@ pub struct Link {
     pub peer_index: Option<u32>,
     /// This namespace's number for the one that `peer_index` is in; `None` if it is this one (`IFLA_LINK_NETNSID`).
     pub peer_netnsid: Option<i32>,
+}
+
+impl Link {
+    /// Whether it is the loopback of its namespace.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        self.kind.is_none() && self.name == "lo"
+    }
 }
 
 /// `ip link show`: every link of the socket's namespace.

@@ -79,6 +79,11 @@ impl Request {
         self.enclose(kind.into() | NESTED, fill);
     }
 
+    /// Adds an attribute made of attributes that are encoded already, marked `NLA_F_NESTED`.
+    pub fn encoded(&mut self, kind: impl Into<u16>, attributes: &[u8]) {
+        self.attribute(kind.into() | NESTED, attributes);
+    }
+
     /// Adds an attribute made of a family header and attributes (`VETH_INFO_PEER` is such a one): not a pure nest, so
     /// not marked as one.
     pub fn message_in(&mut self, kind: impl Into<u16>, family_header: &[u8], fill: impl FnOnce(&mut Self)) {

@@ -8,10 +8,13 @@ use std::{
     os::fd::AsFd as _,
 };
 
+use neli::consts::rtnl::Rtn;
+
 use super::{
     Request,
-    addr::{self, NewAddress},
+    addr::{self, Lifetimes, NewAddress},
     link::{self, NewLink, Peer},
+    neigh::{self, NewNeighbour},
     route::{self, NewRoute},
 };
 use crate::netns::Netns;
@@ -47,6 +50,7 @@ fn parts(message: &[u8]) -> Parts {
     let kind = number(&message[4..]);
     let family_header = match kind {
         16 | 17 | 19 => 16, // RTM_NEWLINK, RTM_DELLINK, RTM_SETLINK: struct ifinfomsg
+        28 | 29 => 12,      // RTM_NEWNEIGH, RTM_DELNEIGH: struct ndmsg
         20 | 21 => 8,       // RTM_NEWADDR, RTM_DELADDR: struct ifaddrmsg
         24 | 25 => 12,      // RTM_NEWROUTE, RTM_DELROUTE: struct rtmsg
         kind => panic!("type {kind}"),
@@ -121,18 +125,23 @@ fn pairs(home: &Netns) -> Vec<(&'static str, Request, &'static [&'static str])> 
         ..NewLink::named(&v2)
     };
     let far = Peer { mtu: Some(1400), address: Some([2, 0, 0, 0, 0, 9]), ..peer(&p2) };
-    let address = |index, address: &str| NewAddress {
-        index,
-        address: address.parse().unwrap(),
-        broadcast: None,
-        no_dad: false,
-    };
+    let address = |index, address: &str| NewAddress::of(index, address.parse().unwrap());
     let route = |destination: &str, gateway: Option<&str>, device| NewRoute {
-        destination: destination.parse().unwrap(),
         gateway: gateway.map(|gateway| gateway.parse().unwrap()),
         device,
-        metric: None,
+        ..NewRoute::to(destination.parse().unwrap())
     };
+    let nowhere = |destination: &str, kind| NewRoute { kind: Some(kind), ..route(destination, None, None) };
+    let by_table = NewRoute { table: Some(100), ..route("10.5.0.0/16", Some("10.0.0.9"), None) };
+    let theirs = NewRoute { table: Some(1000), metric: Some(5), protocol: Some(110), ..by_table };
+    let on_link_gateway = NewRoute { on_link: true, ..route("10.6.0.0/16", Some("203.0.113.1"), Some(5)) };
+    let neighbour = |address: [u8; 4], last| NewNeighbour {
+        index: 5,
+        address: address.into(),
+        mac: [2, 0, 0, 0, 0, last],
+        protocol: None,
+    };
+    let lasting = |valid, preferred, its| NewAddress { lifetimes: Lifetimes { valid, preferred }, ..its };
     let default = route("0.0.0.0/0", Some("10.0.0.254"), None);
     let on_link = route("10.9.0.0/16", None, None);
     vec![
@@ -191,6 +200,71 @@ fn pairs(home: &Netns) -> Vec<(&'static str, Request, &'static [&'static str])> 
             "ip route add 10.8.0.0/16 via inet6 fd00::2 dev br0",
             route::add(&route("10.8.0.0/16", Some("fd00::2"), Some(5))),
             SAME,
+        ),
+        ("ip route add 10.6.0.0/16 via 203.0.113.1 dev br0 onlink", route::add(&on_link_gateway), SAME),
+        ("ip route add 10.5.0.0/16 via 10.0.0.9 table 100", route::add(&by_table), SAME),
+        ("ip route add 10.5.0.0/16 via 10.0.0.9 table 1000 metric 5 proto 110", route::add(&theirs), SAME),
+        ("ip route add blackhole 10.4.0.0/16", route::add(&nowhere("10.4.0.0/16", Rtn::Blackhole)), SAME),
+        (
+            "ip route add unreachable 10.3.0.0/16 metric 9",
+            route::add(&NewRoute { metric: Some(9), ..nowhere("10.3.0.0/16", Rtn::Unreachable) }),
+            SAME,
+        ),
+        (
+            "ip route add prohibit 10.2.0.0/16 table 100",
+            route::add(&NewRoute { table: Some(100), ..nowhere("10.2.0.0/16", Rtn::Prohibit) }),
+            SAME,
+        ),
+        ("ip route add blackhole fd04::/64", route::add(&nowhere("fd04::/64", Rtn::Blackhole)), SAME),
+        (
+            "ip route replace 10.5.0.0/16 via 10.0.0.8 table 100",
+            route::replace(&NewRoute { gateway: Some([10, 0, 0, 8].into()), ..by_table }),
+            SAME,
+        ),
+        (
+            "ip route replace blackhole 10.4.0.0/16",
+            route::replace(&nowhere("10.4.0.0/16", Rtn::Blackhole)),
+            SAME,
+        ),
+        ("ip route del 10.5.0.0/16 via 10.0.0.9 table 1000 metric 5 proto 110", route::delete(&theirs), SAME),
+        ("ip route del blackhole 10.4.0.0/16", route::delete(&nowhere("10.4.0.0/16", Rtn::Blackhole)), SAME),
+        (
+            "ip route del prohibit 10.2.0.0/16 table 100",
+            route::delete(&NewRoute { table: Some(100), ..nowhere("10.2.0.0/16", Rtn::Prohibit) }),
+            SAME,
+        ),
+        ("ip route del fd04::/64", route::delete(&route("fd04::/64", None, None)), SAME),
+        ("ip route del 10.6.0.0/16 via 203.0.113.1 dev br0 onlink", route::delete(&on_link_gateway), SAME),
+        (
+            "ip addr add 10.2.0.1/24 dev br0 valid_lft 3600 preferred_lft 1800",
+            addr::add(&lasting(Some(3600), Some(1800), address(5, "10.2.0.1/24"))),
+            SAME,
+        ),
+        (
+            "ip addr add fd00:2::1/64 dev br0 valid_lft forever preferred_lft 0",
+            addr::add(&lasting(None, Some(0), address(5, "fd00:2::1/64"))),
+            SAME,
+        ),
+        (
+            "ip neigh add 10.0.0.7 lladdr 02:00:00:00:00:07 dev br0 nud permanent",
+            neigh::add(&neighbour([10, 0, 0, 7], 7)),
+            SAME,
+        ),
+        (
+            "ip neigh replace 10.0.0.7 lladdr 02:00:00:00:00:08 dev br0 nud permanent",
+            neigh::replace(&neighbour([10, 0, 0, 7], 8)),
+            SAME,
+        ),
+        (
+            "ip neigh add 10.0.0.6 lladdr 02:00:00:00:00:06 dev br0 nud permanent protocol 110",
+            neigh::add(&NewNeighbour { protocol: Some(110), ..neighbour([10, 0, 0, 6], 6) }),
+            SAME,
+        ),
+        (
+            "ip neigh del 10.0.0.7 dev br0",
+            neigh::delete(5, [10, 0, 0, 7].into()),
+            // The kernel reads no state here.
+            &["header: 020000000500000080000000, ours 020000000500000000000000"],
         ),
         ("ip route del 10.9.0.0/16", route::delete(&on_link), SAME),
         ("ip route del default via 10.0.0.254", route::delete(&default), SAME),

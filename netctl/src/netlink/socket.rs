@@ -337,11 +337,9 @@ mod tests {
     fn a_long_dump_is_whole_and_the_buffer_grows_to_it() {
         isolated(|| {
             let mut socket = Socket::open().unwrap();
-            let address = |number: u32| addr::NewAddress {
-                index: 1,
-                address: format!("10.0.{}.{}/32", number / 250, number % 250).parse().unwrap(),
-                broadcast: None,
-                no_dad: false,
+            let address = |number: u32| {
+                let address = format!("10.0.{}.{}/32", number / 250, number % 250).parse().unwrap();
+                addr::NewAddress::of(1, address)
             };
             let requests = (0..2000).map(|number| addr::add(&address(number))).collect();
             assert!(socket.execute(requests).unwrap().iter().all(Result::is_ok));

@@ -14,12 +14,28 @@ use crate::model::{IfName, Place, TopologyName, hash::fnv1a};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Mac(pub [u8; 6]);
 
-impl Mac {
-    /// The address of an interface, drawn from its names: locally administered, unicast.
+/// One of the machines that may have the same topology, on one network even.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Machine(u64);
+
+impl Machine {
+    /// One that cannot be told from others.
+    pub const UNKNOWN: Self = Self(0);
+
+    /// The one with this id.
     #[must_use]
-    pub fn of(topology: &TopologyName, place: &Place, interface: &IfName) -> Self {
+    pub fn called(id: &str) -> Self {
+        Self(fnv1a(id.as_bytes()))
+    }
+}
+
+impl Mac {
+    /// The address of an interface, drawn from its names and its machine: locally administered, unicast.
+    #[must_use]
+    pub fn of(machine: Machine, topology: &TopologyName, place: &Place, interface: &IfName) -> Self {
         let names = [topology.as_str(), &place.to_string(), interface.as_str()].join("/");
-        let [_, _, a, b, c, d, e, f] = fnv1a(names.as_bytes()).to_be_bytes();
+        let hash = fnv1a(&[&machine.0.to_be_bytes()[..], names.as_bytes()].concat());
+        let [_, _, a, b, c, d, e, f] = hash.to_be_bytes();
         Self([a & 0xfc | 0x02, b, c, d, e, f])
     }
 }
@@ -43,13 +59,19 @@ mod tests {
 
     #[test]
     fn an_interface_keeps_its_address_and_shares_it_with_none() {
-        let of = |topology: &str, place: &str, interface: &str| {
+        let of = |machine, topology: &str, place: &str, interface: &str| {
             let place = Place::try_from(place.to_owned()).unwrap();
-            Mac::of(&topology.parse().unwrap(), &place, &interface.parse().unwrap())
+            Mac::of(Machine::called(machine), &topology.parse().unwrap(), &place, &interface.parse().unwrap())
         };
-        assert_eq!(of("office", "red", "eth0").to_string(), of("office", "red", "eth0").to_string());
-        let others = [of("office", "red", "eth1"), of("office", "blue", "eth0"), of("lab", "red", "eth0")];
-        assert!(!others.contains(&of("office", "red", "eth0")));
+        let mac = of("a", "office", "red", "eth0");
+        assert_eq!(mac, of("a", "office", "red", "eth0"));
+        let others = [
+            of("a", "office", "red", "eth1"),
+            of("a", "office", "blue", "eth0"),
+            of("a", "lab", "red", "eth0"),
+            of("b", "office", "red", "eth0"),
+        ];
+        assert!(!others.contains(&mac));
         for mac in others {
             assert_eq!(mac.0[0] & 0x03, 0x02, "{mac} is not a locally administered unicast address");
         }

@@ -3,21 +3,21 @@
 use super::Planner;
 use crate::{
     model::{Backend, Place, backend::ROUTE_LOCALNET},
-    nat::classic::{self, BRIDGED, Rules},
-    op::Op,
+    netfilter::{self, BRIDGED, Rules},
+    op::{FilterChange, Op, SysctlChange},
 };
 
 impl Planner<'_> {
     /// Puts wanted rules in force, or in their place again.
     pub(super) fn rules(&mut self) {
         let none = Rules::default();
-        for (place, by_tool) in classic::wanted(self.given.topology) {
+        for (place, by_tool) in netfilter::wanted(self.given.topology) {
             for (tool, rules) in by_tool {
                 let found =
                     self.given.there(&place).and_then(|there| there.rules.get(&tool)).unwrap_or(&none);
                 if !found.is_same(&rules) {
-                    let (place, before) = (place.clone(), found.clone());
-                    self.ops.push(Op::SetRules { place, tool, rules, before });
+                    let before = found.clone();
+                    self.ops.push(Op::new(&place, FilterChange { tool, rules, before }));
                 }
             }
         }
@@ -26,12 +26,12 @@ impl Planner<'_> {
     /// Ends the others, where something translates in their stead by then. Those of a namespace that is deleted go with
     /// it.
     pub(super) fn end_rules(&mut self) {
-        let wanted = classic::wanted(self.given.topology);
+        let wanted = netfilter::wanted(self.given.topology);
         for (place, there) in self.given.kept_places() {
             let is_wanted = |tool| wanted.get(place).is_some_and(|by_tool| by_tool.contains_key(tool));
             for (&tool, before) in there.rules.iter().filter(|(tool, _)| !is_wanted(tool)) {
-                let (place, rules, before) = (place.clone(), Rules::default(), before.clone());
-                self.ops.push(Op::SetRules { place, tool, rules, before });
+                let (rules, before) = (Rules::default(), before.clone());
+                self.ops.push(Op::new(place, FilterChange { tool, rules, before }));
             }
         }
     }
@@ -48,7 +48,7 @@ impl Planner<'_> {
         let found = |place: &Place, key: &str| given.there(place)?.sysctls.get(key).cloned().flatten();
         let mut zero = |place: &Place, key: &str| {
             let (key, before) = (key.to_owned(), found(place, key));
-            self.ops.push(Op::SetSysctl { place: place.clone(), key, value: "0".to_owned(), before });
+            self.ops.push(Op::new(place, SysctlChange { key, value: "0".to_owned(), before }));
         };
         let gateways = given.topology.gateways.iter().filter(|gateway| gateway.backend != Backend::Ebpf);
         for place in gateways.map(|gateway| &gateway.place).filter(|place| **place != Place::Host) {

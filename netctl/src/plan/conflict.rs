@@ -5,9 +5,9 @@ use std::fmt;
 use ipnet::IpNet;
 
 use crate::{
-    model::{IfName, NetnsName, Place, TopologyName},
-    observe::HostRoute,
-    op::At,
+    hint::switch,
+    model::{At, IfName, NetnsName, Place, Route, TopologyName},
+    observed::{HostRoute, ObservedRoute},
 };
 
 /// Why a topology cannot be brought up: something that is not its own is in its way.
@@ -34,6 +34,14 @@ pub enum Conflict {
     /// A subnet that the host knows already.
     #[error("{0}")]
     Subnet(Box<Overlap>),
+    /// Somebody else has set a route where the topology wants one.
+    #[error("add route {wanted} {}: there is {} already, and netctl did not set it", At(&wanted.place), seen.route)]
+    Route {
+        /// The topology's.
+        wanted: Box<Route>,
+        /// The one that is there.
+        seen: Box<ObservedRoute>,
+    },
 }
 
 /// A subnet that the host knows already.
@@ -101,7 +109,7 @@ impl Conflict {
     pub fn hint(&self) -> String {
         let owner = match self {
             Self::Namespace { owner, .. } | Self::Link { owner, .. } => owner.as_ref(),
-            Self::Subnet(_) => None,
+            Self::Subnet(_) | Self::Route { .. } => None,
         };
         match (self, owner) {
             (_, Some(owner)) => format!("`netctl down {owner}` removes that topology"),
@@ -109,6 +117,10 @@ impl Conflict {
                 format!("choose another name in the file, or remove it with `netctl ns del {name}`")
             }
             (Self::Link { .. }, None) => "choose another interface name in the file".to_owned(),
+            (Self::Route { wanted, .. }, None) => format!(
+                "give the file's route another `metric`, or see who sets that one: `netctl{} route ls`",
+                switch(&wanted.place)
+            ),
             (Self::Subnet(overlap), None) => match overlap.free {
                 Some(free) => format!("{free} is free"),
                 None => "choose another subnet in the file".to_owned(),

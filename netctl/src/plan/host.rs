@@ -10,7 +10,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use super::{Conflict, Given, Neighbour, Overlap, wanted_addresses};
 use crate::{
     model::{Bridge, IfName, Place, networks::Networks},
-    observe::HostRoute,
+    observed::HostRoute,
 };
 
 /// Refuses subnets of the host that it has no room for.
@@ -148,7 +148,7 @@ mod tests {
     use super::*;
     use crate::{
         model::Topology,
-        observe::{Observed, ObservedPlace},
+        observed::{Observed, ObservedPlace},
         plan::plan,
     };
 

@@ -7,17 +7,20 @@ use ipnet::IpNet;
 use super::{Conflict, Given, Planner, wanted_addresses};
 use crate::{
     model::{Bridge, Cable, End, FullName, IfName, Place},
-    observe::{ObservedLink, ObservedPlace},
-    op::{CableEnd, Mac, Op},
-    place::{mark, mark_in_full},
+    observed::ObservedLink,
+    op::{AddressChange, CableEnd, LinkChange, Mac, NewKind, Op},
+    ownership::{mark, mark_in_full},
 };
+
+/// What the kernel gives a link that has no other (`ETH_DATA_LEN`).
+const USUAL_MTU: u32 = 1500;
 
 /// What is wanted of a link that is there.
 struct Wanted<'a> {
     place: &'a Place,
     interface: &'a IfName,
     full_name: Option<&'a FullName>,
-    mtu: Option<u32>,
+    mtu: u32,
     master: Option<&'a IfName>,
 }
 
@@ -34,6 +37,12 @@ impl<'a> Given<'a> {
         self.link(&bridge.place, &bridge.name).is_some_and(|link| link.kind == "bridge" && self.is_ours(link))
     }
 
+    /// The ports that a bridge is to have.
+    fn ports(self, bridge: &Bridge) -> impl Iterator<Item = &'a End> {
+        let ends = self.topology.cables.iter().flat_map(|cable| [&cable.a, &cable.b]);
+        ends.filter(move |end| end.place == bridge.place && end.master.as_ref() == Some(&bridge.name))
+    }
+
     fn has_cable(self, cable: &Cable) -> bool {
         self.observed.has_cable(&self.topology.name, cable)
     }
@@ -44,56 +53,11 @@ impl<'a> Given<'a> {
         Some((place, interface))
     }
 
-    /// What makes a link again that a failing plan had deleted.
-    fn restore(
-        self,
-        place: &Place,
-        interface: &IfName,
-        link: &ObservedLink,
-        far: Option<(&Place, &IfName)>,
-    ) -> Vec<Op> {
-        let mut ops = Vec::new();
-        let mut ends = vec![(place, interface, link)];
-        if let Some((far_place, far_interface)) = far
-            && let Some(far_link) = self.link(far_place, far_interface)
-        {
-            ends.push((far_place, far_interface, far_link));
-        }
-        let end = |&(place, interface, link): &(&Place, &IfName, &ObservedLink)| CableEnd {
-            place: place.clone(),
-            interface: interface.clone(),
-            mtu: Some(link.mtu),
-            master: link.master.clone(),
-            mac: Mac::of(&self.topology.name, place, interface),
-        };
-        match ends.as_slice() {
-            [a, b] => ops.push(Op::CreateCable { a: end(a), b: end(b) }),
-            _ if link.kind == "bridge" => ops.push(self.create_bridge(place, interface, Some(link.mtu))),
-            _ => return ops,
-        }
-        for (index, (place, interface, link)) in ends.iter().enumerate() {
-            ops.push(self.mark(place, interface, link.full_name.as_deref()));
-            if index > 0 {
-                ops.push(Op::SetUp { place: (*place).clone(), interface: (*interface).clone() });
-                ops.extend(link.master.iter().map(|master| Op::SetMaster {
-                    place: (*place).clone(),
-                    interface: (*interface).clone(),
-                    master: Some(master.clone()),
-                    before: None,
-                }));
-            }
-            ops.extend(link.addresses.iter().map(|&address| Op::AddAddress {
-                place: (*place).clone(),
-                interface: (*interface).clone(),
-                address,
-            }));
-        }
-        ops
-    }
-
-    fn create_bridge(self, place: &Place, interface: &IfName, mtu: Option<u32>) -> Op {
-        let mac = Mac::of(&self.topology.name, place, interface);
-        Op::CreateBridge { place: place.clone(), interface: interface.clone(), mtu, mac }
+    fn create_bridge(self, bridge: &Bridge) -> Op {
+        let Bridge { place, name, mtu, .. } = bridge;
+        let mac = Some(self.mac(place, name));
+        let (interface, kind) = (name.clone(), NewKind::Bridge);
+        Op::new(place, LinkChange::CreateLink { interface, kind, mtu: *mtu, mac, up: true })
     }
 
     fn cable_end(self, end: &End) -> CableEnd {
@@ -102,14 +66,18 @@ impl<'a> Given<'a> {
             interface: end.interface.clone(),
             mtu: end.mtu,
             master: end.master.clone(),
-            mac: Mac::of(&self.topology.name, &end.place, &end.interface),
+            mac: Some(self.mac(&end.place, &end.interface)),
         }
+    }
+
+    fn mac(self, place: &Place, interface: &IfName) -> Mac {
+        Mac::of(self.observed.machine, &self.topology.name, place, interface)
     }
 
     fn mark(self, place: &Place, interface: &IfName, full_name: Option<&str>) -> Op {
         let topology = &self.topology.name;
         let alias = full_name.map_or_else(|| mark(topology), |full_name| mark_in_full(topology, full_name));
-        Op::MarkLink { place: place.clone(), interface: interface.clone(), alias }
+        Op::new(place, LinkChange::MarkLink { interface: interface.clone(), alias })
     }
 
     fn mark_end(self, end: &End) -> Op {
@@ -141,54 +109,46 @@ impl Planner<'_> {
         kept.extend(cables.flat_map(|cable| [&cable.a, &cable.b]).map(|end| (&end.place, &end.interface)));
         let ours = given.kept_places().flat_map(|(place, there)| {
             let links = there.links.iter().filter(|(_, link)| given.is_ours(link));
-            links.map(move |(interface, link)| (place, interface, link))
+            links.map(move |(interface, _)| (place, interface))
         });
-        // Bridges last, so that undone in reverse they are there when their ports come back.
-        let (bridges, others): (Vec<_>, Vec<_>) = ours.partition(|(.., link)| link.kind == "bridge");
-        for (place, interface, link) in others.into_iter().chain(bridges) {
+        for (place, interface) in ours {
             let key = (place.clone(), interface.clone());
             if kept.contains(&(place, interface)) || self.gone.contains(&key) {
                 continue;
             }
-            let far = given.far_end(place, interface);
-            let mut restore = given.restore(place, interface, link, far);
-            if link.kind == "bridge" {
-                restore.extend(self.plugged_in(place, interface).map(|port| Op::SetMaster {
-                    place: place.clone(),
-                    interface: port.clone(),
-                    master: Some(interface.clone()),
-                    before: None,
-                }));
-            }
-            self.ops.push(Op::DeleteLink { place: place.clone(), interface: interface.clone(), restore });
-            self.gone.insert(key);
             // Deleting one end deletes the other.
-            self.gone.extend(far.map(|(place, interface)| (place.clone(), interface.clone())));
+            let far =
+                given.far_end(place, interface).map(|(place, interface)| (place.clone(), interface.clone()));
+            self.gone.extend([key].into_iter().chain(far.clone()));
+            self.ops.push(Op::new(place, LinkChange::DeleteLink { interface: interface.clone(), far }));
         }
     }
 
-    /// The ports of a bridge that are not deleted.
-    fn plugged_in(&self, place: &Place, bridge: &IfName) -> impl Iterator<Item = &IfName> {
-        let links = self.given.there(place).into_iter().flat_map(|there| &there.links);
-        let ports = links.filter(move |(_, link)| link.master.as_ref() == Some(bridge));
-        ports.map(|(port, _)| port).filter(|port| !self.gone.contains(&(place.clone(), (*port).clone())))
+    /// The MTU that a bridge has by itself: the smallest of its ports' (`br_mtu_auto_adjust` in net/bridge/br_if.c), those
+    /// of others among them.
+    fn smallest_of_its_ports(&self, bridge: &Bridge) -> u32 {
+        let own = self.given.ports(bridge).map(|port| port.mtu.unwrap_or(USUAL_MTU));
+        let there = self.given.there(&bridge.place).into_iter().flat_map(|there| there.links.values());
+        let others =
+            there.filter(|link| link.master.as_ref() == Some(&bridge.name) && !self.given.is_ours(link));
+        own.chain(others.map(|link| link.mtu)).min().unwrap_or(USUAL_MTU)
     }
 
     pub(super) fn bridges(&mut self) -> Result<(), Conflict> {
         for bridge in &self.given.topology.bridges {
-            let Bridge { place, name, full_name, mtu, .. } = bridge;
+            let Bridge { place, name, full_name, .. } = bridge;
             if self.given.has_bridge(bridge) {
                 self.settle(&Wanted {
                     place,
                     interface: name,
                     full_name: bridge.full_name.as_ref(),
-                    mtu: *mtu,
+                    mtu: bridge.mtu.unwrap_or_else(|| self.smallest_of_its_ports(bridge)),
                     master: None,
                 });
                 continue;
             }
             self.given.refuse_foreign_link(place, name)?;
-            self.ops.push(self.given.create_bridge(place, name, *mtu));
+            self.ops.push(self.given.create_bridge(bridge));
             self.ops.push(self.given.mark(place, name, full_name.as_ref().map(FullName::as_str)));
             self.fresh.insert((place.clone(), name.clone()));
         }
@@ -205,7 +165,7 @@ impl Planner<'_> {
                         place: &end.place,
                         interface: &end.interface,
                         full_name: end.full_name.as_ref(),
-                        mtu: end.mtu,
+                        mtu: end.mtu.unwrap_or(USUAL_MTU),
                         master: end.master.as_ref(),
                     });
                 }
@@ -218,18 +178,20 @@ impl Planner<'_> {
                 self.given.refuse_foreign_link(&end.place, &end.interface)?;
                 self.fresh.insert((end.place.clone(), end.interface.clone()));
             }
-            self.ops.push(Op::CreateCable { a: self.given.cable_end(near), b: self.given.cable_end(far) });
+            let (a, b) = (self.given.cable_end(near), self.given.cable_end(far));
+            self.ops.push(Op::new(&near.place, LinkChange::CreateCable { a, b, up: true }));
             self.ops.push(self.given.mark_end(near));
             far_ends.push(far);
         }
         for far in far_ends {
-            let (place, interface) = (far.place.clone(), far.interface.clone());
+            let interface = || far.interface.clone();
             self.ops.push(self.given.mark_end(far));
             if let Some(master) = far.master.clone() {
-                let (place, interface) = (place.clone(), interface.clone());
-                self.ops.push(Op::SetMaster { place, interface, master: Some(master), before: None });
+                let plug =
+                    LinkChange::SetMaster { interface: interface(), master: Some(master), before: None };
+                self.ops.push(Op::new(&far.place, plug));
             }
-            self.ops.push(Op::SetUp { place, interface });
+            self.ops.push(Op::new(&far.place, LinkChange::SetUp { interface: interface() }));
         }
         self.bridges_own_mtus();
         Ok(())
@@ -239,17 +201,13 @@ impl Planner<'_> {
     /// (`br_mtu_auto_adjust` in net/bridge/br_if.c; the one that it is created with does not count).
     fn bridges_own_mtus(&mut self) {
         for bridge in &self.given.topology.bridges {
-            let cables = self.given.topology.cables.iter();
-            let ports: Vec<&End> = cables
-                .flat_map(|cable| [&cable.a, &cable.b])
-                .filter(|end| end.place == bridge.place && end.master.as_ref() == Some(&bridge.name))
-                .collect();
+            let ports: Vec<&End> = self.given.ports(bridge).collect();
             let is_fresh = |port: &&End| self.fresh.contains(&(port.place.clone(), port.interface.clone()));
             let (Some(mtu), true) = (bridge.mtu, ports.iter().any(is_fresh)) else { continue };
             let smallest = ports.iter().filter_map(|port| port.mtu).min();
             if let Some(before) = smallest.filter(|&smallest| smallest != mtu) {
-                let (place, interface) = (bridge.place.clone(), bridge.name.clone());
-                self.ops.push(Op::SetMtu { place, interface, mtu, before });
+                let interface = bridge.name.clone();
+                self.ops.push(Op::new(&bridge.place, LinkChange::SetMtu { interface, mtu, before }));
             }
         }
     }
@@ -262,58 +220,50 @@ impl Planner<'_> {
         if !link.marked || link.full_name.as_deref() != full_name.map(FullName::as_str) {
             ops.push(self.given.mark(place, interface, full_name.map(FullName::as_str)));
         }
-        let (place, interface) = (place.clone(), interface.clone());
-        if let Some(mtu) = mtu.filter(|&mtu| mtu != link.mtu) {
-            let (place, interface) = (place.clone(), interface.clone());
-            ops.push(Op::SetMtu { place, interface, mtu, before: link.mtu });
+        if mtu != link.mtu {
+            let interface = interface.clone();
+            ops.push(Op::new(place, LinkChange::SetMtu { interface, mtu, before: link.mtu }));
         }
         // Out of a bridge that this plan deletes it already is.
         let before =
             link.master.clone().filter(|bridge| !self.gone.contains(&(place.clone(), bridge.clone())));
         if before.as_ref() != master {
-            let (place, interface) = (place.clone(), interface.clone());
-            ops.push(Op::SetMaster { place, interface, master: master.cloned(), before });
+            let (interface, master) = (interface.clone(), master.cloned());
+            ops.push(Op::new(place, LinkChange::SetMaster { interface, master, before }));
         }
         if !link.up {
-            ops.push(Op::SetUp { place, interface });
+            ops.push(Op::new(place, LinkChange::SetUp { interface: interface.clone() }));
         }
         self.ops.extend(ops);
     }
 
+    /// Takes away what the topology gave and no longer wants, and leaves everybody else's.
     pub(super) fn addresses(&mut self) {
         for ((place, interface), wanted) in wanted_addresses(self.given.topology) {
             let is_fresh = self.fresh.contains(&(place.clone(), interface.clone()));
-            let found = self
-                .given
-                .there(place)
-                .filter(|_| !is_fresh)
-                .map_or(&[][..], |there| addresses(there, interface));
-            let leaving = leaving(found, wanted);
-            for &address in &leaving {
-                let (place, interface) = (place.clone(), interface.clone());
+            let link = self.given.link(place, interface).filter(|_| !is_fresh);
+            let found = link.map_or(&[][..], |link| &link.addresses);
+            let goes = |address: &IpNet| {
+                link.is_some_and(|link| link.owned.contains(address)) && !wanted.contains(address)
+            };
+            for &address in found.iter().rev().filter(|address| goes(address)) {
                 self.lost.insert((place.clone(), interface.clone(), address));
-                self.ops.push(Op::DeleteAddress { place, interface, address });
+                let first = is_first(address, found, goes);
+                let interface = interface.clone();
+                self.ops.push(Op::new(place, AddressChange::DeleteAddress { interface, address, first }));
             }
-            let is_missing = |address: &&IpNet| !found.contains(address) || leaving.contains(address);
-            for &address in wanted.iter().filter(is_missing) {
-                self.ops.push(Op::AddAddress { place: place.clone(), interface: interface.clone(), address });
+            for &address in wanted.iter().filter(|address| !found.contains(address)) {
+                let interface = interface.clone();
+                let add = AddressChange::AddAddress { interface, address, owned: true };
+                self.ops.push(Op::new(place, add));
             }
         }
     }
 }
 
-/// What goes of the addresses that were found, in the order to delete it. The kernel takes the later IPv4 addresses of a
-/// subnet away with its first (`__inet_del_ifa` in net/ipv4/devinet.c), so that they go before it, and those that are
-/// wanted come again.
-fn leaving(found: &[IpNet], wanted: &[IpNet]) -> Vec<IpNet> {
-    let goes = |address: &IpNet| !wanted.contains(address);
-    let is_dragged = |address: &IpNet| {
-        let first = found.iter().find(|other| other.trunc() == address.trunc());
-        address.addr().is_ipv4() && first.is_some_and(goes)
-    };
-    found.iter().rev().filter(|address| goes(address) || is_dragged(address)).copied().collect()
-}
-
-fn addresses<'a>(there: &'a ObservedPlace, interface: &IfName) -> &'a [IpNet] {
-    there.links.get(interface).map_or(&[], |link| &link.addresses)
+/// Whether the kernel would take others, which stay, along with an IPv4 address: those of its subnet that came after it
+/// (`__inet_del_ifa` in net/ipv4/devinet.c).
+fn is_first(address: IpNet, found: &[IpNet], goes: impl Fn(&IpNet) -> bool) -> bool {
+    let mut beside = found.iter().filter(|other| other.trunc() == address.trunc());
+    address.addr().is_ipv4() && beside.next() == Some(&address) && beside.any(|other| !goes(other))
 }

@@ -4,10 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Given, Planner, rules::Changes};
 use crate::{
-    model::{Backend, Gateway, IfName, Masquerade, Place},
-    nat::ebpf::{Side, load::Constants},
-    observe::ObservedNat,
-    op::Op,
+    model::{Backend, Gateway, IfName, LOCAL_PORTS, Masquerade, Place, Side},
+    observed::ObservedNat,
+    op::{Change, NatChange, Op, SysctlChange},
 };
 
 /// The topology's gateways whose programs translate, by place.
@@ -29,18 +28,18 @@ impl Planner<'_> {
             let rules = if self.is_resized(nat) { &ObservedNat::default() } else { nat };
             let masquerades = rules.masquerades.iter().filter(|rule| self.is_out_gone(place, rule)).cloned();
             let masquerades = masquerades.chain(self.masquerades(gateway, rules).end);
-            ops.extend(masquerades.map(|rule| Op::RemoveMasquerade { place: place.clone(), rule }));
+            ops.extend(masquerades.map(|rule| Op::new(place, NatChange::RemoveMasquerade { rule })));
             let forwards = Changes::between(rules.forwards.iter(), &gateway.forwards).end.into_iter();
-            ops.extend(forwards.map(|rule| Op::RemoveForward { place: place.clone(), rule }));
-            let wanted = sides(gateway);
+            ops.extend(forwards.map(|rule| Op::new(place, NatChange::RemoveForward { rule })));
+            let wanted = gateway.hooks();
             let stays = |hook: &&(IfName, Side)| {
                 wanted.contains(hook) && !self.gone.contains(&(place.clone(), hook.0.clone()))
             };
             for (interface, side) in nat.attached.iter().filter(|hook| !stays(hook)) {
-                ops.push(Op::DetachNat { place: place.clone(), interface: interface.clone(), side: *side });
+                ops.push(Op::new(place, NatChange::DetachNat { interface: interface.clone(), side: *side }));
             }
             if nat.local && gateway.forwards.is_empty() {
-                ops.push(Op::DetachLocal { place: place.clone() });
+                ops.push(Op::new(place, NatChange::DetachLocal));
             }
         }
         self.ops.splice(0..0, retired);
@@ -70,50 +69,49 @@ impl Planner<'_> {
             let none = ObservedNat::default();
             let found = self.given.there(place).and_then(|there| there.nat.as_ref());
             // What this plan sets the programs' constants to makes another build of this binary's own.
-            let is_own_outdated = self.ops.iter().any(|op| op.place() == *place && sets_constant(op));
+            let is_own_outdated = self.ops.iter().any(|op| op.place == *place && sets_constant(op));
             let mut other = found.and_then(|found| found.other.or(is_own_outdated.then_some(found.own)));
             let mut is_loaded = !is_own_outdated && found.is_some_and(|found| found.is_loaded);
             let mut found = found.unwrap_or(&none);
             let (max_flows, hooks) = (self.given.topology.max_flows, found);
             if let Some(before) = found.max_flows.filter(|_| self.is_resized(found)) {
-                self.ops.push(Op::SetAsideNat { place: place.clone(), max_flows, before });
+                self.ops.push(Op::new(place, NatChange::SetAsideNat { max_flows, before }));
                 // As if it were of another ABI version: its hooks are handed over from programs with other maps.
                 let running = other.unwrap_or(found.own);
                 other = Some(if running.shares_flows() { running.aside() } else { running });
                 (is_loaded, found) = (false, &none);
             }
             if !is_loaded {
-                self.ops.push(Op::LoadNat { place: place.clone(), beside: other, max_flows });
+                self.ops.push(Op::new(place, NatChange::LoadNat { beside: other, max_flows }));
             }
             for (&timeout, &lifetime) in &self.given.topology.timeouts {
                 let before = found.timeouts.get(&timeout).copied().unwrap_or(timeout.default_lifetime());
                 if before != lifetime {
-                    self.ops.push(Op::SetTimeout { place: place.clone(), timeout, lifetime, before });
+                    self.ops.push(Op::new(place, NatChange::SetTimeout { timeout, lifetime, before }));
                 }
             }
-            let at = || place.clone();
             let Changes { before, after, begin, .. } = self.masquerades(gateway, found);
             if !after.is_empty() {
-                self.ops.push(Op::ChangeMasquerades { place: at(), before, after });
+                self.ops.push(Op::new(place, NatChange::ChangeMasquerades { before, after }));
             }
-            self.ops.extend(begin.into_iter().map(|rule| Op::AddMasquerade { place: at(), rule }));
+            self.ops.extend(begin.into_iter().map(|rule| Op::new(place, NatChange::AddMasquerade { rule })));
             let Changes { before, after, begin, .. } =
                 Changes::between(found.forwards.iter(), &gateway.forwards);
             if !after.is_empty() {
-                self.ops.push(Op::ChangeForwards { place: at(), before, after });
+                self.ops.push(Op::new(place, NatChange::ChangeForwards { before, after }));
             }
-            self.ops.extend(begin.into_iter().map(|rule| Op::AddForward { place: at(), rule }));
+            self.ops.extend(begin.into_iter().map(|rule| Op::new(place, NatChange::AddForward { rule })));
             if let Some(before) = other {
-                self.ops.push(Op::RenewNat { place: place.clone(), build: None, before: Some(before) });
+                self.ops.push(Op::new(place, NatChange::RenewNat { build: None, before: Some(before) }));
             }
-            for (interface, side) in sides(gateway) {
+            for (interface, side) in gateway.hooks() {
                 let is_fresh = self.fresh.contains(&(place.clone(), interface.clone()));
                 if is_fresh || !hooks.attached.contains(&(interface.clone(), side)) {
-                    self.ops.push(Op::AttachNat { place: place.clone(), interface, side });
+                    self.ops.push(Op::new(place, NatChange::AttachNat { interface, side }));
                 }
             }
             if !hooks.local && !gateway.forwards.is_empty() {
-                self.ops.push(Op::AttachLocal { place: place.clone() });
+                self.ops.push(Op::new(place, NatChange::AttachLocal));
             }
         }
     }
@@ -125,15 +123,16 @@ impl Planner<'_> {
         for (place, there) in &self.given.observed.places {
             if let Some(nat) = there.nat.as_ref().filter(|_| !gateways.contains_key(place)) {
                 let restore = self.reload(place, nat);
-                self.ops.push(Op::UnloadNat { place: place.clone(), restore });
+                self.ops.push(Op::new(place, NatChange::UnloadNat { restore }));
             }
         }
+        let is_renewed = |op: &&Op| matches!(op.change, Change::Nat(NatChange::RenewNat { .. }));
         let renewed: BTreeSet<Place> =
-            self.ops.iter().filter(|op| matches!(op, Op::RenewNat { .. })).map(Op::place).collect();
+            self.ops.iter().filter(is_renewed).map(|op| op.place.clone()).collect();
         for &place in gateways.keys() {
             let found = self.given.there(place).and_then(|there| there.nat.as_ref());
             if renewed.contains(place) || found.is_some_and(|found| found.is_half_changed) {
-                self.ops.push(Op::PruneNat { place: place.clone(), keep: None });
+                self.ops.push(Op::new(place, NatChange::PruneNat { keep: None }));
             }
         }
     }
@@ -143,40 +142,27 @@ impl Planner<'_> {
     /// What makes a gateway that is unloaded again; without what hangs on a link that this plan deletes, which is not back
     /// yet when that is undone.
     fn reload(&self, place: &Place, nat: &ObservedNat) -> Vec<Op> {
-        let at = || place.clone();
         let max_flows = nat.max_flows.unwrap_or(self.given.topology.max_flows);
-        let mut ops = vec![Op::LoadNat { place: at(), beside: None, max_flows }];
+        let mut ops = vec![Op::new(place, NatChange::LoadNat { beside: None, max_flows })];
         for (&timeout, &lifetime) in &nat.timeouts {
             let before = timeout.default_lifetime();
             if before != lifetime {
-                ops.push(Op::SetTimeout { place: at(), timeout, lifetime, before });
+                ops.push(Op::new(place, NatChange::SetTimeout { timeout, lifetime, before }));
             }
         }
         let masquerades = nat.masquerades.iter().filter(|rule| !self.is_out_gone(place, rule)).cloned();
-        ops.extend(masquerades.map(|rule| Op::AddMasquerade { place: at(), rule }));
-        ops.extend(nat.forwards.iter().cloned().map(|rule| Op::AddForward { place: at(), rule }));
-        let hooks = nat.attached.iter().filter(|hook| !self.gone.contains(&(at(), hook.0.clone())));
-        let attach = |(interface, side): &(IfName, Side)| Op::AttachNat {
-            place: at(),
-            interface: interface.clone(),
-            side: *side,
+        ops.extend(masquerades.map(|rule| Op::new(place, NatChange::AddMasquerade { rule })));
+        ops.extend(nat.forwards.iter().cloned().map(|rule| Op::new(place, NatChange::AddForward { rule })));
+        let hooks = nat.attached.iter().filter(|hook| !self.gone.contains(&(place.clone(), hook.0.clone())));
+        let attach = |(interface, side): &(IfName, Side)| {
+            Op::new(place, NatChange::AttachNat { interface: interface.clone(), side: *side })
         };
         ops.extend(hooks.map(attach));
-        ops.extend(nat.local.then(|| Op::AttachLocal { place: at() }));
+        ops.extend(nat.local.then(|| Op::new(place, NatChange::AttachLocal)));
         ops
     }
 }
 
 fn sets_constant(op: &Op) -> bool {
-    matches!(op, Op::SetSysctl { key, .. } if key == Constants::SYSCTL)
-}
-
-/// The interfaces of a gateway that programs run at. At the insides they turn back what an inside client sends to an
-/// outside address of the gateway's: there they run only if anything is behind such an address.
-pub(crate) fn sides(gateway: &Gateway) -> BTreeSet<(IfName, Side)> {
-    let of = |side| move |interface: &IfName| (interface.clone(), side);
-    let uplinks = gateway.uplinks.iter().map(of(Side::Uplink));
-    let ports = gateway.ports.iter().map(of(Side::Port));
-    let insides = gateway.insides.iter().filter(|_| gateway.lets_in()).map(of(Side::Inside));
-    uplinks.chain(ports).chain(insides).collect()
+    matches!(&op.change, Change::Sysctl(SysctlChange { key, .. }) if key == LOCAL_PORTS)
 }

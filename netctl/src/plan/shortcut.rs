@@ -3,7 +3,7 @@
 use super::Planner;
 use crate::{
     model::{CONNTRACK_LIBERAL, Place},
-    op::Op,
+    op::{Op, SysctlChange},
 };
 
 impl Planner<'_> {
@@ -22,8 +22,8 @@ impl Planner<'_> {
             let has_conntrack =
                 before.is_some() || given.there(place).is_none() && value(&Place::Host).is_some();
             if has_conntrack && !is_set && before.as_deref() != Some("1") {
-                let (place, key, value) = (place.clone(), CONNTRACK_LIBERAL.to_owned(), "1".to_owned());
-                self.ops.push(Op::SetSysctl { place, key, value, before });
+                let (key, value) = (CONNTRACK_LIBERAL.to_owned(), "1".to_owned());
+                self.ops.push(Op::new(place, SysctlChange { key, value, before }));
             }
         }
     }

@@ -6,10 +6,10 @@ use std::{collections::BTreeMap, convert::Infallible};
 
 use super::*;
 use crate::{
-    model::{Route, Topology},
-    observe::{ObservedLink, ObservedNat, ObservedPlace},
-    op::CableEnd,
-    place::owner,
+    model::{Route, Side, Topology},
+    observed::{ObservedLink, ObservedNat, ObservedPlace, ObservedRoute},
+    op::{AddressChange, CableEnd, Change, FilterChange, LinkChange, NatChange, RouteChange},
+    ownership::{full_name, owner},
     spec,
 };
 
@@ -65,6 +65,7 @@ fn add_link(observed: &mut Observed, end: &CableEnd, kind: &str, up: bool) -> u3
         peer_index: None,
         peer_netnsid: None,
         addresses: Vec::new(),
+        owned: BTreeSet::new(),
     };
     assert!(place.links.insert(end.interface.clone(), link).is_none(), "{} exists", end.interface);
     index
@@ -72,80 +73,97 @@ fn add_link(observed: &mut Observed, end: &CableEnd, kind: &str, up: bool) -> u3
 
 /// What the kernel does for one operation; impossible ones panic.
 fn run(op: &Op, topology: &Topology, observed: &mut Observed) {
-    let at = op.place();
-    match op.clone() {
-        Op::CreateNamespace { .. } => {
+    let at = &op.place;
+    match op.change.clone() {
+        Change::Namespace(NamespaceChange::CreateNamespace) => {
             let fresh = ObservedPlace { owner: Some(topology.name.clone()), ..ObservedPlace::default() };
-            assert!(observed.places.insert(at, fresh).is_none());
+            assert!(observed.places.insert(at.clone(), fresh).is_none());
         }
-        Op::DeleteNamespace { .. } => assert!(observed.places.remove(&at).is_some()),
-        Op::CreateBridge { place, interface, mtu, mac } => {
-            add_link(observed, &CableEnd { place, interface, mtu, master: None, mac }, "bridge", true);
+        Change::Namespace(NamespaceChange::DeleteNamespace) => {
+            assert!(observed.places.remove(at).is_some());
         }
-        Op::CreateCable { a, b } => {
-            let (near, far) = (add_link(observed, &a, "veth", true), add_link(observed, &b, "veth", false));
-            link(observed, &a.place, &a.interface).peer_index = Some(far);
-            link(observed, &b.place, &b.interface).peer_index = Some(near);
+        Change::Link(change) => run_link(change, at, observed),
+        Change::Address(AddressChange::AddAddress { interface, address, owned }) => {
+            let link = link(observed, at, &interface);
+            link.addresses.push(address);
+            link.owned.extend(owned.then_some(address));
         }
-        Op::DeleteLink { interface, .. } => delete_link(observed, &at, &interface),
-        Op::MarkLink { interface, alias, .. } => {
-            let link = link(observed, &at, &interface);
-            (link.owner, link.marked) = (owner(&alias), true);
-            link.full_name = crate::place::full_name(&alias).map(str::to_owned);
+        Change::Address(AddressChange::DeleteAddress { interface, address, first }) => {
+            delete_address(observed, at, &interface, &address, first);
         }
-        Op::SetUp { interface, .. } => link(observed, &at, &interface).up = true,
-        Op::SetMaster { interface, master, before, .. } => {
-            let link = link(observed, &at, &interface);
-            assert_eq!(link.master, before);
-            link.master = master;
+        Change::Route(RouteChange::AddRoute { route, owned }) => {
+            let routes = &mut place(observed, at).routes;
+            let same = |seen: &ObservedRoute| seen.route.key() == route.key();
+            assert!(!routes.iter().any(same), "File exists: {route:?}");
+            routes.push(ObservedRoute { route, owned, protocol: if owned { 110 } else { 3 } });
         }
-        Op::SetMtu { interface, mtu, before, .. } => {
-            let link = link(observed, &at, &interface);
-            assert_eq!(link.mtu, before);
-            link.mtu = mtu;
-        }
-        Op::AddAddress { interface, address, .. } => link(observed, &at, &interface).addresses.push(address),
-        Op::DeleteAddress { interface, address, .. } => {
-            delete_address(observed, &at, &interface, &address);
-        }
-        Op::AddRoute { route } => {
-            let routes = &mut place(observed, &at).routes;
-            assert!(!routes.contains(&route), "File exists: {route:?}");
-            routes.push(route);
-        }
-        Op::DeleteRoute { route } => {
-            let routes = &mut place(observed, &at).routes;
-            let index = routes.iter().position(|other| *other == route).expect("No such process");
+        Change::Route(RouteChange::DeleteRoute { route }) => {
+            let routes = &mut place(observed, at).routes;
+            let index = routes.iter().position(|seen| seen.route == route).expect("No such process");
             routes.remove(index);
         }
-        Op::SetSysctl { key, value, .. } => {
-            place(observed, &at).sysctls.insert(key, Some(value));
+        Change::Sysctl(SysctlChange { key, value, .. }) => {
+            place(observed, at).sysctls.insert(key, Some(value));
         }
-        Op::SetRules { tool, rules, before, .. } => {
-            let there = &mut place(observed, &at).rules;
+        Change::Filter(FilterChange { tool, rules, before }) => {
+            let there = &mut place(observed, at).rules;
             assert_eq!(there.remove(&tool).unwrap_or_default(), before);
             if !rules.is_empty() {
                 there.insert(tool, rules);
             }
         }
-        op => run_nat(op, place(observed, &at)),
+        Change::Nat(change) => run_nat(change, place(observed, at)),
     }
 }
 
-fn run_nat(op: Op, place: &mut ObservedPlace) {
-    if let Op::LoadNat { max_flows, .. } = op {
+fn run_link(change: LinkChange, at: &Place, observed: &mut Observed) {
+    match change {
+        LinkChange::CreateLink { interface, mtu, up, .. } => {
+            let end = CableEnd { mtu, ..CableEnd::named(at.clone(), interface) };
+            add_link(observed, &end, "bridge", up);
+        }
+        LinkChange::CreateCable { a, b, up } => {
+            let (near, far) = (add_link(observed, &a, "veth", up), add_link(observed, &b, "veth", false));
+            link(observed, &a.place, &a.interface).peer_index = Some(far);
+            link(observed, &b.place, &b.interface).peer_index = Some(near);
+        }
+        LinkChange::DeleteLink { interface, .. } => delete_link(observed, at, &interface),
+        LinkChange::MarkLink { interface, alias } => {
+            let link = link(observed, at, &interface);
+            (link.owner, link.marked) = (owner(&alias), true);
+            link.full_name = full_name(&alias).map(str::to_owned);
+        }
+        LinkChange::SetUp { interface } => link(observed, at, &interface).up = true,
+        LinkChange::SetMaster { interface, master, before } => {
+            let link = link(observed, at, &interface);
+            assert_eq!(link.master, before);
+            link.master = master;
+        }
+        LinkChange::SetMtu { interface, mtu, before } => {
+            let link = link(observed, at, &interface);
+            assert_eq!(link.mtu, before);
+            link.mtu = mtu;
+        }
+        change @ (LinkChange::SetDown { .. } | LinkChange::Rename { .. } | LinkChange::Move { .. }) => {
+            panic!("{}", Op::new(at, change));
+        }
+    }
+}
+
+fn run_nat(change: NatChange, place: &mut ObservedPlace) {
+    if let NatChange::LoadNat { max_flows, .. } = change {
         let nat = place.nat.get_or_insert_default();
         assert!(!nat.is_loaded);
         (nat.is_loaded, nat.max_flows) = (true, Some(max_flows));
         return;
     }
-    if let Op::UnloadNat { .. } = op {
+    if let NatChange::UnloadNat { .. } = change {
         assert!(place.nat.take().is_some());
         return;
     }
     let nat = place.nat.as_mut().expect("the programs are loaded");
-    match op {
-        Op::SetAsideNat { before, .. } => {
+    match change {
+        NatChange::SetAsideNat { before, .. } => {
             assert_eq!(nat.max_flows.take(), Some(before));
             let other = Some(nat.own.aside());
             *nat = ObservedNat {
@@ -155,28 +173,29 @@ fn run_nat(op: Op, place: &mut ObservedPlace) {
                 ..ObservedNat::default()
             };
         }
-        Op::SetTimeout { timeout, lifetime, .. } => {
+        NatChange::SetTimeout { timeout, lifetime, .. } => {
             nat.timeouts.insert(timeout, lifetime);
         }
-        Op::RenewNat { .. } => assert!(nat.is_loaded),
-        Op::PruneNat { .. } => nat.other = None,
-        Op::AttachNat { interface, side, .. } => assert!(nat.attached.insert((interface, side))),
-        Op::DetachNat { interface, side, .. } => assert!(nat.attached.remove(&(interface, side))),
-        Op::AttachLocal { .. } => nat.local = true,
-        Op::DetachLocal { .. } => nat.local = false,
-        Op::AddMasquerade { rule, .. } => nat.masquerades.push(rule),
-        Op::RemoveMasquerade { rule, .. } => nat.masquerades.retain(|other| !other.is_same(&rule)),
-        Op::AddForward { rule, .. } => nat.forwards.push(rule),
-        Op::RemoveForward { rule, .. } => nat.forwards.retain(|other| *other != rule),
-        Op::ChangeMasquerades { before, after, .. } => {
+        NatChange::RenewNat { .. } => assert!(nat.is_loaded),
+        NatChange::PruneNat { .. } => nat.other = None,
+        NatChange::AttachNat { interface, side } => assert!(nat.attached.insert((interface, side))),
+        NatChange::DetachNat { interface, side } => assert!(nat.attached.remove(&(interface, side))),
+        NatChange::AttachLocal => nat.local = true,
+        NatChange::DetachLocal => nat.local = false,
+        NatChange::AddMasquerade { rule } => nat.masquerades.push(rule),
+        NatChange::RemoveMasquerade { rule } => nat.masquerades.retain(|other| !other.is_same(&rule)),
+        NatChange::AddForward { rule } => nat.forwards.push(rule),
+        NatChange::RemoveForward { rule } => nat.forwards.retain(|other| *other != rule),
+        NatChange::ChangeMasquerades { before, after } => {
             nat.masquerades.retain(|rule| !before.iter().any(|old| old.is_same(rule)));
             nat.masquerades.extend(after);
         }
-        Op::ChangeForwards { before, after, .. } => {
+        NatChange::ChangeForwards { before, after } => {
             nat.forwards.retain(|rule| !before.contains(rule));
             nat.forwards.extend(after);
         }
-        op => panic!("{op}"),
+        NatChange::LoadNat { .. } | NatChange::UnloadNat { .. } => unreachable!("done above"),
+        NatChange::RestoreNat => panic!("only undoes"),
     }
 }
 
@@ -205,30 +224,31 @@ fn delete_link(observed: &mut Observed, at: &Place, interface: &IfName) {
     }
 }
 
-/// With the first IPv4 address of a subnet go its others, with the last IPv4 address of a link its IPv4 routes. An IPv6
-/// route stays.
-fn delete_address(observed: &mut Observed, at: &Place, interface: &IfName, address: &IpNet) {
-    let own = &mut link(observed, at, interface).addresses;
+/// With the first IPv4 address of a subnet go its others, unless that is said not to be; with the last IPv4 address of a
+/// link go its IPv4 routes. An IPv6 route stays.
+fn delete_address(observed: &mut Observed, at: &Place, interface: &IfName, address: &IpNet, promotes: bool) {
+    let link = link(observed, at, interface);
     let is_v4 = |other: &IpNet| other.addr().is_ipv4();
     let is_beside = |other: &IpNet| is_v4(other) && other.trunc() == address.trunc();
-    assert!(own.contains(address), "Cannot assign requested address: {address}");
-    if own.iter().find(|other| is_beside(other)) == Some(address) {
-        own.retain(|other| !is_beside(other));
+    assert!(link.addresses.contains(address), "Cannot assign requested address: {address}");
+    if !promotes && link.addresses.iter().find(|other| is_beside(other)) == Some(address) {
+        link.addresses.retain(|other| !is_beside(other));
     }
-    own.retain(|other| other != address);
-    if is_v4(address) && !own.iter().any(is_v4) {
-        place(observed, at)
-            .routes
-            .retain(|route| route.via.is_none_or(|via| via.is_ipv6() || !address.contains(&via)));
+    link.addresses.retain(|other| other != address);
+    let left = link.addresses.clone();
+    link.owned.retain(|other| left.contains(other));
+    if is_v4(address) && !left.iter().any(is_v4) {
+        let is_kept =
+            |via: Option<std::net::IpAddr>| via.is_none_or(|via| via.is_ipv6() || !address.contains(&via));
+        place(observed, at).routes.retain(|seen| is_kept(seen.route.via));
     }
 }
 
 fn forget_lost_routes(observed: &mut Observed, at: &Place) {
     let place = place(observed, at);
     let addresses: Vec<_> = place.links.values().flat_map(|link| link.addresses.clone()).collect();
-    place
-        .routes
-        .retain(|route| addresses.iter().any(|address| route.via.is_some_and(|via| address.contains(&via))));
+    let is_reached = |via: std::net::IpAddr| addresses.iter().any(|address| address.contains(&via));
+    place.routes.retain(|seen| seen.route.via.is_some_and(is_reached));
 }
 
 #[test]
@@ -238,16 +258,32 @@ fn what_was_brought_up_needs_nothing_more() {
     assert_eq!(plan(&topology, &observed).unwrap(), []);
 }
 
+fn is_nat(op: &Op, is: fn(&NatChange) -> bool) -> bool {
+    matches!(&op.change, Change::Nat(change) if is(change))
+}
+
 #[test]
 fn translation_is_in_force_before_anything_is_forwarded() {
     let ops = plan(&quickstart(), &machine()).unwrap();
-    let last_nat =
-        ops.iter().rposition(|op| matches!(op, Op::AttachNat { .. } | Op::AddMasquerade { .. })).unwrap();
-    let first_forwarding =
-        ops.iter().position(|op| matches!(op, Op::SetSysctl { key, .. } if is_forwarding(key))).unwrap();
+    let last_nat = ops
+        .iter()
+        .rposition(|op| {
+            is_nat(op, |change| {
+                matches!(change, NatChange::AttachNat { .. } | NatChange::AddMasquerade { .. })
+            })
+        })
+        .unwrap();
+    let first_forwarding = ops
+        .iter()
+        .position(|op| matches!(&op.change, Change::Sysctl(change) if is_forwarding(&change.key)))
+        .unwrap();
     assert!(last_nat < first_forwarding);
-    let first_attach = ops.iter().position(|op| matches!(op, Op::AttachNat { .. })).unwrap();
-    let last_rule = ops.iter().rposition(|op| matches!(op, Op::AddMasquerade { .. })).unwrap();
+    let first_attach =
+        ops.iter().position(|op| is_nat(op, |change| matches!(change, NatChange::AttachNat { .. }))).unwrap();
+    let last_rule = ops
+        .iter()
+        .rposition(|op| is_nat(op, |change| matches!(change, NatChange::AddMasquerade { .. })))
+        .unwrap();
     assert!(last_rule < first_attach);
 }
 
@@ -302,11 +338,18 @@ fn another_backend_is_in_force_before_the_one_before_ends_and_undone_it_is_there
         let before = observed.clone();
         let ops = up(&by(to), &mut observed);
         assert_eq!(plan(&by(to), &observed).unwrap(), [], "{from} to {to}");
-        let begins = |op: &Op| match op {
-            Op::SetRules { rules, .. } => !rules.is_empty(),
-            op => matches!(op, Op::LoadNat { .. } | Op::AddForward { .. } | Op::AttachNat { .. }),
+        let begins = |op: &Op| match &op.change {
+            Change::Filter(change) => !change.rules.is_empty(),
+            Change::Nat(change) => matches!(
+                change,
+                NatChange::LoadNat { .. } | NatChange::AddForward { .. } | NatChange::AttachNat { .. }
+            ),
+            _ => false,
         };
-        let ends = |op: &Op| matches!(op, Op::UnloadNat { .. } | Op::SetRules { .. }) && !begins(op);
+        let ends = |op: &Op| {
+            let is_either = matches!(op.change, Change::Nat(NatChange::UnloadNat { .. }) | Change::Filter(_));
+            is_either && !begins(op)
+        };
         let (last, first) = (ops.iter().rposition(begins).unwrap(), ops.iter().position(ends).unwrap());
         assert!(last < first, "{from} to {to}: {ops:#?}");
         for op in ops.iter().rev().flat_map(Op::inverse) {
@@ -353,8 +396,8 @@ fn a_cable_whose_other_end_is_another_one_is_made_again() {
     up(&topology, &mut observed);
     link(&mut observed, &netns("red"), &"eth0".parse().unwrap()).peer_index = Some(99);
     let ops = up(&topology, &mut observed);
-    assert!(ops.iter().any(|op| matches!(op, Op::CreateCable { .. })));
-    assert!(ops.iter().all(|op| op.place() != netns("internet")), "what is sound stays: {ops:#?}");
+    assert!(ops.iter().any(|op| matches!(op.change, Change::Link(LinkChange::CreateCable { .. }))));
+    assert!(ops.iter().all(|op| op.place != netns("internet")), "what is sound stays: {ops:#?}");
     assert_eq!(plan(&topology, &observed).unwrap(), []);
 }
 
@@ -365,9 +408,12 @@ fn an_uplink_made_again_gets_its_programs_and_its_rules_index_anew() {
     delete_link(&mut observed, &netns("router"), &"wan0".parse().unwrap());
     let ops = up(&topology, &mut observed);
     let count = |wanted: fn(&Op) -> bool| ops.iter().filter(|op| wanted(op)).count();
-    assert_eq!(count(|op| matches!(op, Op::AttachNat { side: crate::nat::ebpf::Side::Uplink, .. })), 1);
-    assert_eq!(count(|op| matches!(op, Op::RemoveMasquerade { .. })), 2);
-    assert_eq!(count(|op| matches!(op, Op::AddMasquerade { .. })), 2);
+    assert_eq!(
+        count(|op| is_nat(op, |change| matches!(change, NatChange::AttachNat { side: Side::Uplink, .. }))),
+        1
+    );
+    assert_eq!(count(|op| is_nat(op, |change| matches!(change, NatChange::RemoveMasquerade { .. }))), 2);
+    assert_eq!(count(|op| is_nat(op, |change| matches!(change, NatChange::AddMasquerade { .. }))), 2);
     assert_eq!(plan(&topology, &observed).unwrap(), []);
 }
 
@@ -378,7 +424,7 @@ fn programs_run_at_the_insides_only_where_there_may_be_hairpins() {
     let mapped = format!("{masquerade}mapping = \"endpoint-independent\"\n");
     let has_insides = |observed: &Observed| {
         let nat = observed.places[&netns("router")].nat.as_ref().unwrap();
-        nat.attached.iter().any(|(_, side)| *side == crate::nat::ebpf::Side::Inside)
+        nat.attached.iter().any(|(_, side)| *side == Side::Inside)
     };
     let mut observed = machine();
     for (file, wanted) in [
@@ -413,13 +459,63 @@ fn addresses_and_the_routes_through_them_are_changed_in_place() {
     ] {
         let (before, after, mut observed) = (topology(before), topology(after), machine());
         up(&before, &mut observed);
-        let ops = up(&after, &mut observed);
+        up(&after, &mut observed);
         assert_eq!(plan(&after, &observed).unwrap(), []);
-        for op in ops.iter().rev().flat_map(Op::inverse) {
-            run(&op, &before, &mut observed);
-        }
-        assert_eq!(plan(&before, &observed).unwrap(), []);
     }
+}
+
+#[test]
+fn what_others_have_added_stays() {
+    let topology = quickstart();
+    let (red, eth0) = (netns("red"), "eth0".parse::<IfName>().unwrap());
+    let mut observed = machine();
+    up(&topology, &mut observed);
+    let lease = ["192.0.2.7/24", "192.168.15.77/24"].map(|address| address.parse::<IpNet>().unwrap());
+    link(&mut observed, &red, &eth0).addresses.extend(lease);
+    let through = |to: &str, metric| Route {
+        metric,
+        ..Route::through(red.clone(), to.parse().unwrap(), "192.168.15.5".parse().unwrap())
+    };
+    for (route, protocol) in [(through("198.51.100.0/24", None), 3), (through("0.0.0.0/0", Some(100)), 16)] {
+        place(&mut observed, &red).routes.push(ObservedRoute { route, owned: false, protocol });
+    }
+    assert_eq!(up(&topology, &mut observed), []);
+    // The file's address goes, the lease of its subnet does not go with it.
+    let moved = parse(&spec::QUICKSTART.replace("192.168.15.1/24", "192.168.15.9/24"));
+    up(&moved, &mut observed);
+    let left = &link(&mut observed, &red, &eth0).addresses;
+    assert!(lease.iter().all(|address| left.contains(address)), "{left:?}");
+    assert_eq!(place(&mut observed, &red).routes.iter().filter(|seen| !seen.owned).count(), 2);
+}
+
+#[test]
+fn a_route_in_the_way_is_replaced_if_it_was_set_by_hand_and_else_refused() {
+    let topology = quickstart();
+    let red = netns("red");
+    let mut observed = machine();
+    up(&topology, &mut observed);
+    let other = Route::through(red.clone(), "0.0.0.0/0".parse().unwrap(), "192.168.15.2".parse().unwrap());
+    let put = |observed: &mut Observed, protocol| {
+        let routes = &mut place(observed, &red).routes;
+        routes.retain(|seen| seen.route.to.addr().is_ipv6());
+        routes.push(ObservedRoute { route: other.clone(), owned: false, protocol });
+    };
+    put(&mut observed, 3);
+    let steps: Vec<String> = up(&topology, &mut observed).iter().map(ToString::to_string).collect();
+    assert_eq!(
+        steps,
+        [
+            "delete route default via 192.168.15.2 in namespace `red`",
+            "add route default via 192.168.15.5 in namespace `red`"
+        ]
+    );
+    put(&mut observed, 16);
+    let conflict = plan(&topology, &observed).unwrap_err();
+    assert_eq!(
+        conflict.to_string(),
+        "add route default via 192.168.15.5 in namespace `red`: there is default via 192.168.15.2 already, and netctl \
+         did not set it"
+    );
 }
 
 /// Something done by hand to an interface.
@@ -435,13 +531,7 @@ fn changes_by_hand_are_repaired() {
             link(observed, at, interface).addresses.remove(0);
             forget_lost_routes(observed, at);
         }),
-        ("address added", |observed, at, interface| {
-            link(observed, at, interface).addresses.push("192.0.2.1/24".parse().unwrap());
-        }),
-        ("route added", |observed, at, _| {
-            let (to, via) = ("198.51.100.0/24".parse().unwrap(), "192.168.15.5".parse().unwrap());
-            place(observed, at).routes.push(Route::through(at.clone(), to, via));
-        }),
+        ("MTU changed", |observed, at, interface| link(observed, at, interface).mtu = 1400),
         ("mark removed", |observed, at, interface| link(observed, at, interface).marked = false),
         ("namespace removed", |observed, at, interface| {
             delete_link(observed, at, interface);
@@ -475,14 +565,8 @@ fn what_is_foreign_is_refused_and_named() {
     assert_eq!(conflict.hint(), "`netctl down lab` removes that topology");
 
     let mut observed = machine();
-    let mac = crate::op::Mac([2; 6]);
-    let interface: IfName = "br0".parse().unwrap();
-    add_link(
-        &mut observed,
-        &CableEnd { place: Place::Host, interface, mtu: None, master: None, mac },
-        "bridge",
-        true,
-    );
+    let end = CableEnd::named(Place::Host, "br0".parse().unwrap());
+    add_link(&mut observed, &end, "bridge", true);
     let conflict = plan(&parse("[bridges.br0]\n"), &observed).unwrap_err();
     assert_eq!(
         conflict.to_string(),
@@ -496,7 +580,7 @@ fn undoing_a_plan_leads_back() {
     let ops = up(&topology, &mut observed);
     for op in ops.iter().rev().flat_map(Op::inverse) {
         // As `apply` does: what is in a namespace goes with it.
-        if matches!(op, Op::DeleteNamespace { .. }) {
+        if op.change == Change::Namespace(NamespaceChange::DeleteNamespace) {
             run(&op, &topology, &mut observed);
         }
     }
@@ -566,9 +650,10 @@ fn another_build_of_the_programs_is_replaced_beside_the_one_that_runs() {
     let nat = place(&mut observed, &router).nat.as_mut().unwrap();
     let other = nat.own;
     (nat.is_loaded, nat.other) = (false, Some(other));
-    let load = Op::LoadNat { place: router.clone(), beside: Some(other), max_flows: topology.max_flows };
-    let renew = Op::RenewNat { place: router.clone(), build: None, before: Some(other) };
-    let prune = Op::PruneNat { place: router.clone(), keep: None };
+    let load = NatChange::LoadNat { beside: Some(other), max_flows: topology.max_flows };
+    let renew = NatChange::RenewNat { build: None, before: Some(other) };
+    let [load, renew, prune] =
+        [load, renew, NatChange::PruneNat { keep: None }].map(|change| Op::new(&router, change));
     assert_eq!(plan(&topology, &observed).unwrap(), [load, renew.clone(), prune.clone()]);
     // Killed between the two.
     place(&mut observed, &router).nat.as_mut().unwrap().is_loaded = true;

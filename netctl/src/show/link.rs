@@ -8,7 +8,8 @@ use super::{Error, place::View};
 use crate::{
     model::{End, IfName, Place, Topology},
     netlink::{addr, fdb, link},
-    place::{self, Places},
+    ownership,
+    place::Places,
     single::{
         addr::Address,
         link::{Listed, Peer},
@@ -67,7 +68,7 @@ impl Dumped {
         Ok(links
             .into_iter()
             .map(|link| ShownLink {
-                full_name: link.alias.as_deref().and_then(place::full_name).map(str::to_owned),
+                full_name: link.alias.as_deref().and_then(ownership::full_name).map(str::to_owned),
                 addresses: addresses_of(link.index).collect(),
                 its: Listed::new(link.clone(), peers.remove(&link.index), &self.links, &self.learned),
             })
@@ -98,7 +99,7 @@ fn is_shown(link: &link::Link, place: &Place, view: View<'_>) -> bool {
     match (view.link, view.topology, place) {
         (Some(only), ..) => link.name == only.as_str(),
         (None, Some(topology), Place::Host) => {
-            link.alias.as_deref().and_then(place::owner).as_ref() == Some(&topology.name)
+            link.alias.as_deref().and_then(ownership::owner).as_ref() == Some(&topology.name)
         }
         _ => link.name != "lo",
     }

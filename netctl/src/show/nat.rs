@@ -16,6 +16,7 @@ use crate::{
         },
         pinned::Pinned,
     },
+    netfilter,
     netns::Netns,
     single::nat::{Counters, Counts, Drop, Paths, Table},
     state::Directories,
@@ -114,7 +115,7 @@ pub(super) fn by_netfilter(
     let mut gateways = topology.gateways.iter().filter(|gateway| gateway.place == *place);
     let Some(gateway) = gateways.find(|gateway| gateway.backend != Backend::Ebpf) else { return Ok(None) };
     let mut in_force = true;
-    for (tool, rules) in classic::wanted(topology).remove(place).unwrap_or_default() {
+    for (tool, rules) in netfilter::wanted(topology).remove(place).unwrap_or_default() {
         in_force &= classic::read(tool, &topology.name, netns)?.is_same(&rules);
     }
     let sources = gateway.masquerades.iter().map(|rule| rule.source.addr());

@@ -10,7 +10,7 @@ use super::{Error, Session, find, link::State, links};
 use crate::{
     model::{IfName, Place, Topology},
     netlink::addr,
-    op::Op,
+    op::{AddressChange, Op},
     place::Places,
 };
 
@@ -51,7 +51,7 @@ pub fn add(
     address: IpNet,
 ) -> Result<Vec<Op>, Error> {
     session.link(place, interface, "add an address to")?;
-    session.apply(vec![Op::AddAddress { place: place.clone(), interface: interface.clone(), address }])
+    session.apply(vec![Op::new(place, AddressChange::add(interface.clone(), address))])
 }
 
 /// Takes an address from a link: `ip addr del ADDRESS dev IF`.
@@ -65,7 +65,8 @@ pub fn delete(
     address: IpNet,
 ) -> Result<Vec<Op>, Error> {
     let link = session.link(place, interface, "delete an address of")?;
-    let op = Op::DeleteAddress { place: place.clone(), interface: interface.clone(), address };
+    let delete = AddressChange::DeleteAddress { interface: interface.clone(), address, first: false };
+    let op = Op::new(place, delete);
     let mut there = addr::dump(session.places.socket(place)?)?;
     there.retain(|its| its.index == link.index);
     if !there.iter().any(|its| its.address == address) {
@@ -78,12 +79,8 @@ pub fn delete(
 }
 
 fn wants(topology: &Topology, place: &Place, interface: &IfName, address: IpNet) -> bool {
-    let bridges = topology.bridges.iter().map(|bridge| (&bridge.place, &bridge.name, &bridge.addresses));
-    let ends = topology.cables.iter().flat_map(|cable| [&cable.a, &cable.b]);
-    let ends = ends.map(|end| (&end.place, &end.interface, &end.addresses));
-    bridges.chain(ends).any(|(its_place, its_name, addresses)| {
-        its_place == place && its_name == interface && addresses.contains(&address)
-    })
+    let mut wanted = topology.interfaces();
+    wanted.any(|its| (its.place, its.interface) == (place, interface) && its.addresses.contains(&address))
 }
 
 /// The links of a place and their addresses; of one link only, if one is named.

@@ -1,14 +1,15 @@
 //! Why a single command fails, and what to do about it.
 
 use crate::{
-    apply::{self, switch},
+    apply,
+    hint::switch,
     holder::Held,
-    model::{Backend, IfName, NetnsName, Place, Problem, Refused, TopologyName},
+    model::{At, Backend, IfName, NetnsName, Place, Problem, Refused, TopologyName},
     nat::{self, ebpf},
     netlink,
     netns::{Netns, NetnsError},
     observe,
-    op::{At, Op},
+    op::Op,
     place,
     single::nat::RuleKind,
     spec::nearest,

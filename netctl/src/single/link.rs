@@ -11,16 +11,28 @@ pub use super::peer::Peer;
 use super::{Error, Session, owner_of};
 use crate::{
     model::{IfName, Place},
-    op::{End, Op, Single},
+    op::{CableEnd, LinkChange, NewKind, Op},
 };
+
+/// One end of a cable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct End {
+    /// Where it is.
+    pub place: Place,
+    /// Its interface name.
+    pub interface: IfName,
+}
 
 /// Makes a bridge, down and without addresses: `ip link add NAME type bridge`.
 ///
 /// # Errors
 /// If the name is taken, or the kernel refuses.
 pub fn add_bridge(session: &mut Session<'_>, place: &Place, interface: &IfName) -> Result<Vec<Op>, Error> {
-    let op = Op::Single(Single::AddBridge { place: place.clone(), interface: interface.clone() });
-    session.refuse_taken(&op, place, interface)?;
+    let (interface, kind) = (interface.clone(), NewKind::Bridge);
+    let create =
+        LinkChange::CreateLink { interface: interface.clone(), kind, mtu: None, mac: None, up: false };
+    let op = Op::new(place, create);
+    session.refuse_taken(&op, place, &interface)?;
     session.apply(vec![op])
 }
 
@@ -29,7 +41,8 @@ pub fn add_bridge(session: &mut Session<'_>, place: &Place, interface: &IfName) 
 /// # Errors
 /// If a name is taken, a namespace is not there, or the kernel refuses.
 pub fn add_veth(session: &mut Session<'_>, a: &End, b: &End) -> Result<Vec<Op>, Error> {
-    let op = Op::Single(Single::AddCable { a: a.clone(), b: b.clone() });
+    let cable_end = |end: &End| CableEnd::named(end.place.clone(), end.interface.clone());
+    let op = Op::new(&a.place, LinkChange::CreateCable { a: cable_end(a), b: cable_end(b), up: false });
     for end in [a, b] {
         session.refuse_taken(&op, &end.place, &end.interface)?;
     }
@@ -42,7 +55,7 @@ pub fn add_veth(session: &mut Session<'_>, a: &End, b: &End) -> Result<Vec<Op>, 
 /// If it is not there or a topology's, or the kernel refuses.
 pub fn delete(session: &mut Session<'_>, place: &Place, interface: &IfName) -> Result<Vec<Op>, Error> {
     let link = session.link(place, interface, "delete link")?;
-    let op = Op::DeleteLink { place: place.clone(), interface: interface.clone(), restore: Vec::new() };
+    let op = Op::new(place, LinkChange::delete(interface.clone()));
     session.refuse_owned(&op, owner_of(&link))?;
     session.apply(vec![op])
 }

@@ -8,8 +8,8 @@ use super::{Error, Session};
 use crate::{
     model::{NetnsName, Place, TopologyName},
     netns::{Netns, NetnsError},
-    op::Op,
-    place,
+    op::{NamespaceChange, NatChange, Op},
+    ownership,
 };
 
 /// How a name below `/run/netns` stands.
@@ -57,12 +57,16 @@ pub fn open(name: &NetnsName) -> Result<Netns, Error> {
     }
 }
 
+fn op(name: &NetnsName, change: NamespaceChange) -> Op {
+    Op::new(&Place::Netns(name.clone()), change)
+}
+
 /// Makes namespaces, their loopback up: `ip netns add NAME` and `ip -n NAME link set lo up`.
 ///
 /// # Errors
 /// If one is there already; then none is made.
 pub fn add(session: &mut Session<'_>, names: &[NetnsName]) -> Result<Vec<Op>, Error> {
-    session.apply(names.iter().map(|name| Op::CreateNamespace { name: name.clone() }).collect())
+    session.apply(names.iter().map(|name| op(name, NamespaceChange::CreateNamespace)).collect())
 }
 
 /// Deletes namespaces, or the stale files that are left of them.
@@ -71,10 +75,10 @@ pub fn add(session: &mut Session<'_>, names: &[NetnsName]) -> Result<Vec<Op>, Er
 /// If one is not there or a topology's; then none is deleted.
 pub fn delete(session: &mut Session<'_>, names: &[NetnsName]) -> Result<Vec<Deleted>, Error> {
     let stale = Netns::list_stale()?;
-    let owners = place::owners(names)?;
+    let owners = ownership::owners(names)?;
     let mut deleted = Vec::new();
     for (name, owner) in zip(names, owners) {
-        let op = Op::DeleteNamespace { name: name.clone() };
+        let op = op(name, NamespaceChange::DeleteNamespace);
         let mut processes = Vec::new();
         if !stale.contains(name) {
             super::open(&mut session.places, &Place::Netns(name.clone()))?;
@@ -87,10 +91,10 @@ pub fn delete(session: &mut Session<'_>, names: &[NetnsName]) -> Result<Vec<Dele
     let mut ops = Vec::new();
     for place in places() {
         if session.directories.by_hand(&place)?.is_some() {
-            ops.push(Op::UnloadNat { place, restore: Vec::new() });
+            ops.push(Op::new(&place, NatChange::UnloadNat { restore: Vec::new() }));
         }
     }
-    ops.extend(names.iter().map(|name| Op::DeleteNamespace { name: name.clone() }));
+    ops.extend(names.iter().map(|name| op(name, NamespaceChange::DeleteNamespace)));
     session.apply(ops)?;
     places().try_for_each(|place| session.lock.forget_by_hand(session.directories, &place))?;
     Ok(deleted)
@@ -103,7 +107,7 @@ pub fn delete(session: &mut Session<'_>, names: &[NetnsName]) -> Result<Vec<Dele
 pub fn ls() -> Result<Vec<Listed>, Error> {
     let processes = Netns::all_processes()?;
     let names = Netns::list()?;
-    let owners = place::owners(&names)?;
+    let owners = ownership::owners(&names)?;
     let mut listed = Vec::new();
     for (name, owner) in zip(names, owners) {
         let netns = match Netns::open(&name) {

@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use super::{Error, Session, addr::scope_name, links, name_of};
 use crate::{
-    model::{self, Place},
+    model::{Destination, IfName, Place, Route},
     netlink::{link, route},
-    op::{Destination, Op, RouteBy, Single},
+    op::{Op, RouteChange},
     place::Places,
 };
 
@@ -40,57 +40,53 @@ pub struct Listed {
 ///
 /// # Errors
 /// If its link is not there, or the kernel refuses.
-pub fn add(session: &mut Session<'_>, route: &RouteBy) -> Result<Vec<Op>, Error> {
+pub fn add(session: &mut Session<'_>, route: &Route) -> Result<Vec<Op>, Error> {
     session.check(route, "add a route by")?;
-    session.apply(vec![Op::Single(Single::AddRouteBy { route: route.clone() })])
+    session.apply(vec![Op::new(&route.place, RouteChange::AddRoute { route: route.clone(), owned: false })])
 }
 
 /// Removes the first route that fits; what is left open is not compared: `ip route del TO ..`.
 ///
 /// # Errors
 /// If there is none, a topology wants it, or the kernel refuses.
-pub fn delete(session: &mut Session<'_>, route: &RouteBy) -> Result<Vec<Op>, Error> {
+pub fn delete(session: &mut Session<'_>, route: &Route) -> Result<Vec<Op>, Error> {
     let links = session.check(route, "delete a route by")?;
     let there = route::dump(session.places.socket(&route.place)?)?;
     let found = there.iter().find(|its| fits(its, route, &links)).map(|its| exactly(its, route, &links));
-    let op = |route| Op::Single(Single::DeleteRouteBy { route });
+    let op = |route: &Route| Op::new(&route.place, RouteChange::DeleteRoute { route: route.clone() });
     let Some(found) = found else {
-        let op = Box::new(op(route.clone()));
-        return Err(Error::NoRoute { op, place: route.place.clone() });
+        return Err(Error::NoRoute { op: Box::new(op(route)), place: route.place.clone() });
     };
-    let wanted = found.via.map(|via| model::Route::through(found.place.clone(), found.to, via));
-    let op = op(found);
-    if let Some(wanted) = wanted {
-        let owner = session.who_wants(|record| record.topology.routes.contains(&wanted))?;
-        session.refuse_owned(&op, owner)?;
-    }
+    let owner = session.who_wants(|record| record.topology.routes.iter().any(|wanted| wanted.is(&found)))?;
+    let op = op(&found);
+    session.refuse_owned(&op, owner)?;
     session.apply(vec![op])
 }
 
 impl Session<'_> {
     /// Opens the route's place and sees that its link is there.
-    fn check(&mut self, route: &RouteBy, action: &'static str) -> Result<Vec<link::Link>, Error> {
-        if let Some(interface) = &route.interface {
+    fn check(&mut self, route: &Route, action: &'static str) -> Result<Vec<link::Link>, Error> {
+        if let Some(interface) = &route.dev {
             self.link(&route.place, interface, action)?;
         }
         self.links(&route.place)
     }
 }
 
-fn fits(its: &route::Route, wanted: &RouteBy, links: &[link::Link]) -> bool {
-    let by = |name: &model::IfName| its.oif.is_some_and(|index| name_of(links, index) == name.as_str());
+fn fits(its: &route::Route, wanted: &Route, links: &[link::Link]) -> bool {
+    let by = |name: &IfName| its.oif.is_some_and(|index| name_of(links, index) == name.as_str());
     its.is_main()
         && its.destination == wanted.to
         && wanted.via.is_none_or(|via| its.gateway == Some(via))
-        && wanted.interface.as_ref().is_none_or(by)
+        && wanted.dev.as_ref().is_none_or(by)
         && wanted.metric.is_none_or(|metric| its.metric.unwrap_or(0) == metric)
 }
 
-/// The route that is there, so that it could be set again.
-fn exactly(its: &route::Route, wanted: &RouteBy, links: &[link::Link]) -> RouteBy {
-    RouteBy {
+/// The route that is there.
+fn exactly(its: &route::Route, wanted: &Route, links: &[link::Link]) -> Route {
+    Route {
         via: its.gateway,
-        interface: its.oif.and_then(|index| name_of(links, index).parse().ok()),
+        dev: its.oif.and_then(|index| name_of(links, index).parse().ok()),
         metric: its.metric,
         ..wanted.clone()
     }
@@ -115,7 +111,7 @@ pub(crate) fn listed(mut routes: Vec<route::Route>, links: &[link::Link]) -> Vec
         kind: kind_name(its.kind),
         via: its.gateway,
         interface: its.oif.map(|index| name_of(links, index)),
-        multipath: its.multipath,
+        multipath: its.is_multipath(),
         protocol: protocol_name(its.protocol),
         scope: if its.destination.addr().is_ipv6() { "global" } else { scope_name(its.scope) },
         source: its.source,

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::{Error, Session, open};
 use crate::{
     model::Place,
-    op::Op,
+    op::{Op, SysctlChange},
     place::Places,
     sysctl::{self, Key, SysctlError},
 };
@@ -37,11 +37,9 @@ pub fn set(session: &mut Session<'_>, place: &Place, values: &[(Key, String)]) -
     open(&mut session.places, place)?;
     let keys: Vec<Key> = values.iter().map(|(key, _)| key.clone()).collect();
     let before = read(&session.places, place, &keys)?;
-    let ops = values.iter().zip(before).map(|((key, value), before)| Op::SetSysctl {
-        place: place.clone(),
-        key: key.to_string(),
-        value: value.clone(),
-        before: Some(before.value),
+    let ops = values.iter().zip(before).map(|((key, value), before)| {
+        let (key, value, before) = (key.to_string(), value.clone(), Some(before.value));
+        Op::new(place, SysctlChange { key, value, before })
     });
     session.apply(ops.collect())
 }

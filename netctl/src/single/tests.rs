@@ -1,11 +1,13 @@
 use std::time::{Duration, Instant};
 
-use super::{link::Changes, *};
+use super::{
+    link::{Changes, End},
+    *,
+};
 use crate::{
-    model::Topology,
+    model::{Route, Topology},
     netns::tests::{isolated, name},
-    op::{End, RouteBy},
-    place::mark,
+    ownership::mark,
     state::Record,
 };
 
@@ -126,13 +128,7 @@ fn changes_that_fail_half_way_leave_the_link_as_it_was() {
             set(session, interface, &Changes { up: Some(true), ..Changes::default() }).unwrap();
         }
         addr::add(session, &Place::Host, &ifname("v0"), "10.0.0.1/24".parse().unwrap()).unwrap();
-        let route = RouteBy {
-            place: Place::Host,
-            to: "10.9.0.0/16".parse().unwrap(),
-            via: Some("10.0.0.2".parse().unwrap()),
-            interface: None,
-            metric: None,
-        };
+        let route = Route::through(Place::Host, "10.9.0.0/16".parse().unwrap(), "10.0.0.2".parse().unwrap());
         route::add(session, &route).unwrap();
         let before = (listed(&Place::Host, "v0"), route::ls(&Place::Host).unwrap());
         let changes = Changes {
@@ -215,18 +211,13 @@ fn an_address_or_a_route_that_a_topology_wants_stays() {
         let (host, br0) = (Place::Host, ifname("br0"));
         link::add_bridge(session, &host, &br0).unwrap();
         set(session, "br0", &Changes { up: Some(true), ..Changes::default() }).unwrap();
-        let route = |to: &str| RouteBy {
-            place: Place::Host,
-            to: to.parse().unwrap(),
-            via: None,
-            interface: None,
-            metric: None,
-        };
+        let through = Route::through(Place::Host, "0.0.0.0/0".parse().unwrap(), "10.0.0.2".parse().unwrap());
+        let route = |to: &str| Route { to: to.parse().unwrap(), via: None, ..through.clone() };
         for address in ["10.0.0.1/24", "10.0.0.9/24"] {
             addr::add(session, &host, &br0, address.parse().unwrap()).unwrap();
         }
         for to in ["10.9.0.0/16", "10.8.0.0/16"] {
-            route::add(session, &RouteBy { via: wanted.via, ..route(to) }).unwrap();
+            route::add(session, &Route { via: wanted.via, ..route(to) }).unwrap();
         }
         let refused = |error: Error| assert!(matches!(error, Error::Owned { .. }), "{error}");
         refused(addr::delete(session, &host, &br0, "10.0.0.1/24".parse().unwrap()).unwrap_err());

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::{Directories, Error, Lock, io_error, write};
 use crate::{
     model::{Forward, NetnsName, Place, Topology, TopologyName},
-    nat::classic::Tool,
+    netfilter::Tool,
 };
 
 /// What is remembered of a topology that is up, or was on its way.

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::{doctor, model::Place, netlink::link::Link, place};
+use crate::{doctor, model::Place, netlink::link::Link, ownership};
 
 /// `netctl`, at work in a place.
 pub(super) fn netctl(place: &Place) -> String {
@@ -18,7 +18,7 @@ pub(super) fn netctl(place: &Place) -> String {
 /// addresses are gone.
 pub(super) fn set_up(place: &Place, link: &Link) -> String {
     let command = format!("{} link set {} up", netctl(place), link.name);
-    match link.alias.as_deref().and_then(place::owner) {
+    match link.alias.as_deref().and_then(ownership::owner) {
         Some(owner) => format!("{}, which also sets its routes; or {command}", doctor::again(&owner)),
         None => command,
     }

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     model::{Gateway, Protocol, Topology},
-    nat::classic::{
+    netfilter::{
         insides,
         rule::{Hook, Match, Rule, Verdict, of_gateway},
     },

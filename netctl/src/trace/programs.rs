@@ -13,10 +13,10 @@ use super::{
     world::World,
 };
 use crate::{
-    model::{Forward, IfName, Place},
+    model::{Forward, IfName, Place, Side},
     nat::{
         ebpf::{
-            self, Side, attach,
+            self, attach,
             maps::Tables,
             rehearsal::{Fate, Meeting, Rehearsal},
         },

@@ -15,7 +15,8 @@ use crate::{
         route::{self, Question, Route},
     },
     netns::{Netns, NetnsError},
-    place::{self, Places},
+    ownership,
+    place::Places,
     state::Directories,
     sysctl::{self, Key},
 };
@@ -58,7 +59,7 @@ impl Ground {
 
     /// The topology that a link is of.
     pub(super) fn owner(&self, link: &Link) -> Option<TopologyName> {
-        link.alias.as_deref().and_then(place::owner)
+        link.alias.as_deref().and_then(ownership::owner)
     }
 }
 

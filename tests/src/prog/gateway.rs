@@ -98,7 +98,7 @@ fn make_links() {
     }
     for (index, address) in ADDRESSES {
         let address = address.parse().unwrap();
-        requests.push(addr::add(&addr::NewAddress { index, address, broadcast: None, no_dad: true }));
+        requests.push(addr::add(&addr::NewAddress { no_dad: true, ..addr::NewAddress::of(index, address) }));
     }
     let mut socket = Socket::open().unwrap();
     for answer in socket.execute(requests).unwrap() {

@@ -3,8 +3,8 @@
 use netctl::{
     model::{IfName, NetnsName, Place},
     netns::Netns,
-    op::End,
     single::link::Changes,
+    single::link::End,
 };
 
 use super::super::{

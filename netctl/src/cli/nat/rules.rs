@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use netctl::{
     model::Place,
-    op::Op,
+    op::{Change, NatChange, Op},
     single::nat::{Changed, InForce},
 };
 use serde::Serialize;
@@ -18,7 +18,10 @@ pub(super) fn place_of(place: Option<&Place>) -> Place {
 
 /// Says what was done, and of a rule that was added to a topology's gateway how long it lasts.
 pub(super) fn done(place: &Place, changed: &Changed, printer: &mut Printer) -> Result<Exit, Failure> {
-    let adds = changed.ops.iter().any(|op| matches!(op, Op::AddMasquerade { .. } | Op::AddForward { .. }));
+    let is_rule = |op: &Op| {
+        matches!(op.change, Change::Nat(NatChange::AddMasquerade { .. } | NatChange::AddForward { .. }))
+    };
+    let adds = changed.ops.iter().any(is_rule);
     if let Some(owner) = changed.owner.as_ref().filter(|_| adds) {
         printer.warning(&format!(
             "the gateway is one of topology `{owner}`, whose file does not have the rule: the next `netctl up` ends it"

@@ -4,7 +4,7 @@ mod nat;
 
 use netctl::{
     model::Place,
-    op::{Change, Op},
+    op::{Effect, Op},
     show::{Object, Shown, ShownLink, ShownPlace, ShownSysctl},
     single::{neigh, route},
 };
@@ -57,10 +57,10 @@ fn overview(shown: &Shown, object: &Object) -> Block {
 }
 
 fn change(op: &Op) -> Line {
-    let (sign, style) = match op.change() {
-        Some(Change::Add) => ("+", print::GOOD),
-        Some(Change::Modify) => ("~", print::CHANGED),
-        Some(Change::Remove) => ("-", print::BAD),
+    let (sign, style) = match op.effect() {
+        Some(Effect::Add) => ("+", print::GOOD),
+        Some(Effect::Modify) => ("~", print::CHANGED),
+        Some(Effect::Remove) => ("-", print::BAD),
         None => (" ", print::FAINT),
     };
     Line::of(vec![(style, sign.to_owned()), (style, op.to_string())])

@@ -1,67 +1,22 @@
-//! Which build of the programs is loaded: a rebuilt netctl replaces what another one left.
+//! Which builds of the programs are loaded: a rebuilt netctl replaces what another one left.
 
-use std::{fmt, fs};
+use std::fs;
 
 use aya::programs::ProgramInfo;
 use netctl_ebpf::ABI_VERSION;
-use serde::Serialize;
 
 use super::{Error, Pins, attach, list, load::Constants, remove_tree};
-use crate::model::hash::fnv1a;
-
-/// No ABI version is called so: what is found under it are maps of this version, with their programs, that make room for
-/// maps of another size.
-pub(super) const ASIDE: u32 = 0;
-
-/// One build of the programs, made for one gateway: its object, and the constants that it is loaded with.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Build {
-    /// The version of the maps that it works on.
-    pub abi: u32,
-    hash: u64,
-}
+use crate::build::{ASIDE, Build};
 
 impl Build {
     /// What this binary makes of these constants.
     #[must_use]
     pub fn of(constants: &Constants) -> Self {
-        let made_of = format!("{} {constants:?}", env!("NETCTL_EBPF_HASH"));
-        Self { abi: ABI_VERSION, hash: fnv1a(made_of.as_bytes()) }
-    }
-
-    /// Whether its flows go on under this binary's programs.
-    #[must_use]
-    pub const fn shares_flows(self) -> bool {
-        self.abi == ABI_VERSION
-    }
-
-    /// The same one, where its maps are set aside.
-    #[must_use]
-    pub const fn aside(self) -> Self {
-        Self { abi: ASIDE, ..self }
-    }
-
-    /// Whether its maps are set aside.
-    #[must_use]
-    pub const fn is_aside(self) -> bool {
-        self.abi == ASIDE
+        Self::made_of(&format!("{} {constants:?}", env!("NETCTL_EBPF_HASH")))
     }
 
     pub(super) fn directory(self) -> String {
-        format!("{:016x}", self.hash)
-    }
-}
-
-impl fmt::Display for Build {
-    /// `v1/0123456789abcdef`, as its pins are named
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "v{}/{}", self.abi, self.directory())
-    }
-}
-
-impl Serialize for Build {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        format!("{:016x}", self.hash())
     }
 }
 
@@ -74,7 +29,7 @@ impl Pins {
         let mut builds = Vec::new();
         for abi in self.versions()? {
             for name in list(&self.version(abi).join("programs"))? {
-                let build = u64::from_str_radix(&name, 16).map(|hash| Build { abi, hash });
+                let build = u64::from_str_radix(&name, 16).map(|hash| Build::new(abi, hash));
                 builds.extend(
                     build.ok().filter(|build| !list(&self.programs(*build)).is_ok_and(|p| p.is_empty())),
                 );

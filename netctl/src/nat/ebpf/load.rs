@@ -66,9 +66,6 @@ pub struct Constants {
 }
 
 impl Constants {
-    /// The sysctl that is one of them.
-    pub const SYSCTL: &str = "net.ipv4.ip_local_port_range";
-
     /// Those of the calling thread's network namespace.
     ///
     /// # Errors

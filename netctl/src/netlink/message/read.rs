@@ -131,6 +131,16 @@ impl<'a> Attribute<'a> {
         self.value.try_into().map_err(|_| self.wrong_size())
     }
 
+    /// An 8-bit number.
+    pub fn u8(&self) -> Result<u8, Malformed> {
+        self.array().map(|[byte]| byte)
+    }
+
+    /// A 16-bit number.
+    pub fn u16(&self) -> Result<u16, Malformed> {
+        self.array().map(u16::from_ne_bytes)
+    }
+
     /// A 32-bit number.
     pub fn u32(&self) -> Result<u32, Malformed> {
         self.array().map(u32::from_ne_bytes)

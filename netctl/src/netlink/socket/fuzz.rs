@@ -4,7 +4,9 @@
 use std::fmt::Debug;
 
 use super::{
-    super::{Malformed, addr, fdb, link, message::Message, message::messages, neigh, nsid, route},
+    super::{
+        Malformed, addr, fdb, link, message::Message, message::messages, neigh, nsid, route, snapshot::Kept,
+    },
     reply::{Acks, Dump},
 };
 
@@ -25,6 +27,9 @@ pub fn replies(input: &[u8]) {
     }
     dump(datagrams, route::parse);
     dump(datagrams, neigh::parse);
+    for kept in dump(datagrams, Kept::of) {
+        assert!(!kept.requests(|index| index).is_empty(), "it can be made again");
+    }
     dump(datagrams, fdb::parse);
     dump(datagrams, nsid::parse);
 }
@@ -103,7 +108,7 @@ mod tests {
         let to = |to: &str| routes.iter().find(|its| its.destination.to_string() == to).unwrap();
         assert_eq!(to("0.0.0.0/0").gateway, Some([10, 0, 0, 254].into()));
         assert_eq!(to("10.8.0.0/16").gateway, Some("fd00::1".parse().unwrap()));
-        assert!(to("10.7.0.0/16").multipath);
+        assert!(to("10.7.0.0/16").is_multipath());
         assert!(dump(of("routes-6"), route::parse).iter().any(|its| its.metric == Some(7)));
         let neighbours = dump(of("neighbours"), neigh::parse);
         assert_eq!(neighbours.iter().filter(|its| its.mac == Some([2, 0, 0, 0, 0, 7])).count(), 2);

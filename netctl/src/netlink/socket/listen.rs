@@ -104,7 +104,7 @@ mod tests {
 
     fn address(number: u32) -> addr::NewAddress {
         let address = format!("10.0.{}.{}/32", number / 250, number % 250).parse().unwrap();
-        addr::NewAddress { index: 1, address, broadcast: None, no_dad: false }
+        addr::NewAddress::of(1, address)
     }
 
     #[test]

@@ -45,7 +45,7 @@ fn addresses(numbers: Range<u32>) -> impl Iterator<Item = IpNet> {
 }
 
 fn add(address: IpNet) -> Request {
-    addr::add(&NewAddress { index: 1, address, broadcast: None, no_dad: false })
+    addr::add(&NewAddress::of(1, address))
 }
 
 fn delete(address: IpNet) -> Request {
@@ -131,7 +131,7 @@ fn churn(socket: &mut Socket, stop: &AtomicBool) {
     let index = 1000;
     let new = link::create_bridge(&NewLink { index: Some(index), ..NewLink::named(&passing) });
     let address = "10.9.0.1/24".parse().unwrap();
-    let address = addr::add(&NewAddress { index, address, broadcast: None, no_dad: false });
+    let address = addr::add(&NewAddress::of(index, address));
     while !stop.load(Ordering::Relaxed) {
         execute(socket, vec![new.clone(), address.clone(), link::delete(index)]);
     }

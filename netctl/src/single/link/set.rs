@@ -3,9 +3,8 @@
 use super::super::{Error, Session, name_of, owner_of};
 use crate::{
     model::{IfName, Place},
-    netlink::{addr, link::Link, route},
-    observe::{is_administered, is_set_by_hand},
-    op::{Op, RouteBy, Single},
+    netlink::link::Link,
+    op::{Change, LinkChange, Op},
 };
 
 /// What is to change; `None` stays.
@@ -44,7 +43,7 @@ pub fn set(
         super::super::open(&mut session.places, to)?;
     }
     let ops = there.steps(changes, session)?;
-    if let Some(op) = ops.iter().find(|op| there.is_breaking(op)) {
+    if let Some(op) = ops.iter().find(|op| is_breaking(op)) {
         session.refuse_owned(op, owner_of(&link))?;
     }
     if let Some(Some(master)) = &changes.master {
@@ -64,91 +63,66 @@ struct There<'a> {
 impl There<'_> {
     fn steps(&self, changes: &Changes, session: &mut Session<'_>) -> Result<Vec<Op>, Error> {
         let place = changes.netns.clone().unwrap_or_else(|| self.place.clone());
-        let interface = changes.name.clone().unwrap_or_else(|| self.interface.clone());
+        let name = changes.name.clone().unwrap_or_else(|| self.interface.clone());
         let moves = place != *self.place;
         let mut ops = Vec::new();
         // Moving takes it down by itself.
         let goes_down = changes.up == Some(false) && self.link.up && !moves;
-        let renames = interface != *self.interface;
-        let down = |interface: &IfName| {
-            let (place, interface) = (place.clone(), interface.clone());
-            Op::Single(Single::SetDown { place, interface })
-        };
+        let renames = name != *self.interface;
         // Before Linux 6.2 a link that is up keeps its name.
         if goes_down && renames {
-            ops.push(down(self.interface));
+            ops.push(Op::new(&place, LinkChange::SetDown { interface: self.interface.clone() }));
         }
         if moves || renames {
-            let op = self.under_its_new_name(
-                &place,
-                &interface,
-                moves.then(|| self.restore(session)).transpose()?,
-            );
-            session.refuse_taken(&op, &place, &interface)?;
+            let op = self.under_its_new_name(&place, &name);
+            session.refuse_taken(&op, &place, &name)?;
             ops.push(op);
         }
+        let interface = || name.clone();
         if let Some(mtu) = changes.mtu.filter(|&mtu| mtu != self.link.mtu) {
-            let (place, interface) = (place.clone(), interface.clone());
-            ops.push(Op::SetMtu { place, interface, mtu, before: self.link.mtu });
+            let before = self.link.mtu;
+            ops.push(Op::new(&place, LinkChange::SetMtu { interface: interface(), mtu, before }));
         }
         let before = if moves { None } else { self.master.clone() };
         if let Some(master) = changes.master.clone().filter(|master| *master != before) {
-            let (place, interface) = (place.clone(), interface.clone());
-            ops.push(Op::SetMaster { place, interface, master, before });
+            ops.push(Op::new(&place, LinkChange::SetMaster { interface: interface(), master, before }));
         }
         if goes_down && !renames {
-            ops.push(down(&interface));
+            ops.push(Op::new(&place, LinkChange::SetDown { interface: interface() }));
         }
         if changes.up == Some(true) && (moves || !self.link.up) {
-            ops.push(Op::SetUp { place, interface });
+            ops.push(Op::new(&place, LinkChange::SetUp { interface: interface() }));
         }
         Ok(ops)
     }
 
-    fn under_its_new_name(&self, to: &Place, name: &IfName, moved: Option<Vec<Op>>) -> Op {
-        let (place, interface) = (self.place.clone(), self.interface.clone());
-        let (to, name) = (to.clone(), name.clone());
-        Op::Single(match moved {
-            Some(restore) => Single::Move { place, interface, to, name, restore },
-            None => Single::Rename { place, interface, name },
-        })
+    fn under_its_new_name(&self, to: &Place, name: &IfName) -> Op {
+        let (interface, name) = (self.interface.clone(), name.clone());
+        if to == self.place {
+            return Op::new(self.place, LinkChange::Rename { interface, name });
+        }
+        Op::new(self.place, LinkChange::Move { interface, to: to.clone(), name })
     }
+}
 
-    /// What moving takes from it.
-    fn restore(&self, session: &mut Session<'_>) -> Result<Vec<Op>, Error> {
-        let words = || (self.place.clone(), self.interface.clone());
-        let mut ops = Vec::new();
-        if let Some(master) = self.master.clone() {
-            let (place, interface) = words();
-            ops.push(Op::SetMaster { place, interface, master: Some(master), before: None });
-        }
-        let addresses = addr::dump(session.places.socket(self.place)?)?;
-        let own = addresses.iter().filter(|its| its.index == self.link.index && is_administered(its));
-        ops.extend(own.map(|its| {
-            let (place, interface) = words();
-            Op::AddAddress { place, interface, address: its.address }
-        }));
-        if self.link.up {
-            let (place, interface) = words();
-            ops.push(Op::SetUp { place, interface });
-        }
-        let routes = route::dump(session.places.socket(self.place)?)?;
-        let by_it = routes.iter().filter(|its| its.oif == Some(self.link.index) && is_set_by_hand(its));
-        ops.extend(by_it.map(|its| {
-            let (place, interface) = words();
-            let (to, via, metric) = (its.destination, its.gateway, its.metric);
-            let route = RouteBy { place, to, via, interface: Some(interface), metric };
-            Op::Single(Single::AddRouteBy { route })
-        }));
-        Ok(ops)
-    }
-
-    /// Whether a topology that has made the link would no longer have it as it wants it.
-    fn is_breaking(&self, op: &Op) -> bool {
-        match op {
-            Op::Single(Single::SetDown { .. } | Single::Rename { .. } | Single::Move { .. }) => true,
-            Op::SetMaster { before, .. } => before.is_some(),
-            _ => false,
-        }
+/// Whether a topology that has made the link would no longer have it as it wants it.
+fn is_breaking(op: &Op) -> bool {
+    match &op.change {
+        Change::Link(change) => match change {
+            LinkChange::SetDown { .. } | LinkChange::Rename { .. } | LinkChange::Move { .. } => true,
+            LinkChange::SetMaster { before, .. } => before.is_some(),
+            LinkChange::CreateLink { .. }
+            | LinkChange::CreateCable { .. }
+            | LinkChange::DeleteLink { .. }
+            | LinkChange::MarkLink { .. }
+            | LinkChange::SetUp { .. }
+            | LinkChange::SetMtu { .. } => false,
+        },
+        Change::Namespace(_)
+        | Change::Address(_)
+        | Change::Route(_)
+        | Change::Sysctl(_)
+        | Change::Nat(_)
+        | Change::Filter(_) => false,
     }
 }

@@ -17,21 +17,21 @@ use crate::{
     firewall::{self, Chain},
     holder,
     model::{
-        Backend, Forward, Found, Gateway, IfName, Masquerade, Place, Route, Topology, TopologyName, Veth,
-        listens_on,
+        Backend, Forward, Found, Gateway, IfName, Masquerade, Place, Route, Side, Topology, TopologyName,
+        Veth, listens_on,
     },
     nat::{
         self,
         ebpf::{
-            Pins, Side,
+            Pins,
             load::Constants,
             maps::{Numbered, Tables},
         },
         pinned::pinned,
     },
     netlink::{addr, link, route},
-    observe::observe,
-    op::Op,
+    observe::{Known, observe},
+    op::{Change, NatChange, Op, SysctlChange},
     plan,
     single::{Error, Session, open},
     spec,
@@ -122,12 +122,12 @@ pub fn delete(
         RuleKind::Masquerade => {
             let is_meant = which.masquerade();
             let gone = scene.masquerades.extract_if(.., |its| is_meant(its));
-            gone.map(|its| Op::RemoveMasquerade { place: place.clone(), rule: its.rule }).collect()
+            gone.map(|its| Op::new(place, NatChange::RemoveMasquerade { rule: its.rule })).collect()
         }
         RuleKind::Forward => {
             let is_meant = which.forward()?;
             let gone = scene.forwards.extract_if(.., |its| is_meant(its));
-            gone.map(|its| Op::RemoveForward { place: place.clone(), rule: its.rule }).collect()
+            gone.map(|its| Op::new(place, NatChange::RemoveForward { rule: its.rule })).collect()
         }
     };
     if ops.is_empty() {
@@ -216,12 +216,14 @@ impl Scene {
     /// The topology whose file has what the operation takes away.
     fn owner_of(&self, op: &Op, session: &Session<'_>) -> Result<Option<TopologyName>, Error> {
         let Some(gateway) = self.wanted.as_ref() else { return Ok(None) };
-        let is_wanted = match op {
-            Op::RemoveMasquerade { rule, .. } => gateway.masquerades.iter().any(|its| its.is_same(rule)),
-            Op::RemoveForward { rule, .. } => {
+        let is_wanted = match &op.change {
+            Change::Nat(NatChange::RemoveMasquerade { rule }) => {
+                gateway.masquerades.iter().any(|its| its.is_same(rule))
+            }
+            Change::Nat(NatChange::RemoveForward { rule }) => {
                 session.directories.has_forward(&self.owner, &self.place, rule)?
             }
-            Op::DetachNat { interface, .. } => {
+            Change::Nat(NatChange::DetachNat { interface, .. }) => {
                 gateway.uplinks.contains(interface) || gateway.insides.contains(interface)
             }
             _ => false,
@@ -258,9 +260,11 @@ impl Scene {
         let ops = self.plan(&mut topology, session)?;
         // Programs at the insides come and go with the rules that need them.
         let has_hairpins = topology.gateways.iter().any(Gateway::lets_in);
-        let goes_with_rules =
-            |op: &Op| matches!(op, Op::DetachNat { side: Side::Inside, .. }) && !has_hairpins;
-        let detached = ops.iter().filter(|op| matches!(op, Op::DetachNat { .. }) && !goes_with_rules(op));
+        let loses_hook = |op: &&Op| match op.change {
+            Change::Nat(NatChange::DetachNat { side, .. }) => side != Side::Inside || has_hairpins,
+            _ => false,
+        };
+        let detached = ops.iter().filter(loses_hook);
         for op in detached {
             session.refuse_owned(op, self.owner_of(op, session)?)?;
         }
@@ -276,9 +280,9 @@ impl Scene {
         let ops = applied?;
         self.charge_host(&ops, session)?;
         nat::tell_addresses(&topology, &mut session.places, session.directories)?;
-        let added = |op: &Op| match op {
-            Op::AddMasquerade { rule, .. } => Some(rule.source.addr()),
-            Op::AddForward { rule, .. } => Some(rule.to),
+        let added = |op: &Op| match &op.change {
+            Change::Nat(NatChange::AddMasquerade { rule }) => Some(rule.source.addr()),
+            Change::Nat(NatChange::AddForward { rule }) => Some(rule.to),
             _ => None,
         };
         let added: Vec<IpAddr> = ops.iter().filter_map(added).collect();
@@ -319,12 +323,12 @@ impl Scene {
 
     /// What there is to do for that; a flow table that is there keeps its size.
     fn plan(&self, topology: &mut Topology, session: &mut Session<'_>) -> Result<Vec<Op>, Error> {
-        let also = match &self.place {
+        let namespaces = match &self.place {
             Place::Netns(name) => BTreeSet::from([name.clone()]),
             Place::Host => BTreeSet::new(),
         };
-        let netfilter = BTreeMap::new();
-        let mut observed = observe(topology, &also, &netfilter, &mut session.places, session.directories)?;
+        let known = Known { namespaces, ..Known::default() };
+        let mut observed = observe(topology, &known, &mut session.places, session.directories)?;
         observed.places.retain(|place, _| *place == self.place);
         let nat = observed.places.get(&self.place).and_then(|there| there.nat.as_ref());
         topology.max_flows = nat.and_then(|nat| nat.max_flows).unwrap_or(topology.max_flows);
@@ -370,8 +374,8 @@ impl Scene {
 }
 
 fn found_sysctl(op: &Op) -> Option<(&String, &String)> {
-    match op {
-        Op::SetSysctl { key, before: Some(before), .. } => Some((key, before)),
+    match &op.change {
+        Change::Sysctl(SysctlChange { key, before: Some(before), .. }) => Some((key, before)),
         _ => None,
     }
 }

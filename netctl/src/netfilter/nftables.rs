@@ -100,7 +100,7 @@ fn bracketed(address: IpAddr) -> String {
 }
 
 /// The chains in what `nft list table` says.
-pub(super) fn parse(topology: &TopologyName, listed: &str) -> Rules {
+pub(crate) fn parse(topology: &TopologyName, listed: &str) -> Rules {
     let table = super::name(topology);
     let mut chains: Vec<Chain> = Vec::new();
     // Braces that are open: 1 in the table, 2 in a chain, more in a rule that goes on in the next line.

@@ -3,18 +3,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{HostRoute, Observed, ObservedLink, ObservedNat, ObservedPlace};
+use super::{HostRoute, Observed, ObservedLink, ObservedNat, ObservedPlace, ObservedRoute};
 use crate::{
+    build::Build,
     model::{Backend, End, FullName, IfName, Place, Topology},
-    nat::{classic, ebpf::Build},
-    plan,
+    netfilter,
+    netlink::route::RTPROT_NETCTL,
 };
 
 /// What the kernel gives a link that has no other.
 const USUAL_MTU: u32 = 1500;
 
 impl Observed {
-    /// What [`observe`](super::observe) finds when `topology` is up, on a host that has nothing else.
+    /// What [`observe`](crate::observe::observe) finds when `topology` is up, on a host that has nothing else.
     #[must_use]
     pub fn settled(topology: &Topology) -> Self {
         let mut observed = Self::default();
@@ -79,6 +80,7 @@ impl Scene<'_> {
             peer_index: None,
             peer_netnsid: None,
             addresses: Vec::new(),
+            owned: BTreeSet::new(),
         }
     }
 
@@ -98,6 +100,7 @@ impl Scene<'_> {
         let links = &mut self.place(place).links;
         link.index = u32::try_from(links.len()).unwrap_or(u32::MAX).saturating_add(2);
         let index = link.index;
+        link.owned = link.addresses.iter().copied().collect();
         links.insert(name.clone(), link);
         if *place == Place::Host {
             let route = |to| HostRoute { to, via: None, interface: Some(name.clone()), advertised: false };
@@ -108,14 +111,15 @@ impl Scene<'_> {
 
     fn rest(&mut self) {
         for route in self.topology.routes.iter().filter(|route| route.plain().is_some()) {
-            self.place(&route.place).routes.push(route.clone());
+            let seen = ObservedRoute { route: route.canonical(), owned: true, protocol: RTPROT_NETCTL };
+            self.place(&route.place).routes.push(seen);
         }
         for (place, wanted) in &self.topology.sysctls {
             let sysctls: BTreeMap<_, _> =
                 wanted.iter().map(|(key, value)| (key.clone(), Some(value.clone()))).collect();
             self.place(place).sysctls = sysctls;
         }
-        for (place, rules) in classic::wanted(self.topology) {
+        for (place, rules) in netfilter::wanted(self.topology) {
             self.place(&place).rules = rules;
         }
         for gateway in self.topology.gateways.iter().filter(|gateway| gateway.backend == Backend::Ebpf) {
@@ -124,7 +128,7 @@ impl Scene<'_> {
                 is_loaded: true,
                 other: None,
                 is_half_changed: false,
-                attached: plan::sides(gateway),
+                attached: gateway.hooks(),
                 local: !gateway.forwards.is_empty(),
                 max_flows: Some(self.topology.max_flows),
                 timeouts: self.topology.timeouts.clone(),

@@ -133,7 +133,7 @@ fn endpoint(address: IpAddr, ports: Option<&str>) -> String {
 }
 
 /// The topology's chains, and the jumps to them, in what `iptables-save` says.
-pub(super) fn parse(topology: &TopologyName, saved: &str) -> Rules {
+pub(crate) fn parse(topology: &TopologyName, saved: &str) -> Rules {
     let own: Vec<String> = Hook::ALL.iter().map(|hook| hook.chain(topology)).collect();
     let mut table = "";
     let mut chains: BTreeMap<(&str, &str), Vec<String>> = BTreeMap::new();

@@ -6,11 +6,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::{Error, Observed, ObservedLink};
-use crate::{
-    model::{Cable, End, IfName, Place, Topology, TopologyName},
-    place::Places,
-};
+use super::{Observed, ObservedLink};
+use crate::model::{Cable, End, IfName, Place, Topology, TopologyName};
 
 impl Observed {
     /// Whether both ends of a cable of `owner`'s are there and each has the other's index.
@@ -68,15 +65,4 @@ impl Observed {
         };
         links.filter(is_left).collect()
     }
-}
-
-/// Whether the other end of a place's link is in `other`.
-pub(super) fn leads_to(
-    place: &Place,
-    link: &ObservedLink,
-    other: &Place,
-    places: &mut Places,
-) -> Result<bool, Error> {
-    let Some(number) = link.peer_netnsid else { return Ok(other == place) };
-    Ok(places.number_of(other, place)? == Some(number))
 }

@@ -1,0 +1,244 @@
+//! Against the kernel: what a link had, and what it has after all of it was lost and made again.
+
+use std::{
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use nix::errno::Errno;
+
+use super::*;
+use crate::{
+    netlink::{Refusal, link},
+    netns::tests::isolated,
+};
+
+/// Runs `ip` with these words; what it says.
+fn ip(words: &str) -> String {
+    let output = Command::new("ip").args(words.split_whitespace()).output().unwrap();
+    assert!(output.status.success(), "ip {words}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A link that is up and has a carrier, with a MAC address and an index of its own.
+fn make(name: &str, index: u32) {
+    let far = format!("far-{name}");
+    ip(&format!("link add {name} index {index} address 02:00:00:00:00:0{} type veth peer {far}", &name[2..]));
+    ip(&format!("link set {far} addrgenmode none up"));
+    ip(&format!("link set {name} up"));
+}
+
+/// Waits until `br0` has its link-local address and the kernel has done with duplicate address detection.
+fn settle() {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let addresses = || ip("-6 -o addr show");
+    let has_settled = |all: &str| all.contains("fe80::ff:fe00:0/") && !all.contains("tentative");
+    while !has_settled(&addresses()) {
+        assert!(Instant::now() < deadline, "addresses stay tentative");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// One object of `ip -j`, without what changes with the time and with the link's number.
+fn steady(mut object: serde_json::Value) -> String {
+    let fields = object.as_object_mut().unwrap();
+    fields.remove("ifindex");
+    for lifetime in ["valid_life_time", "preferred_life_time", "expires"] {
+        if let Some(seconds) = fields.get(lifetime).and_then(serde_json::Value::as_u64) {
+            let tens = if seconds == u64::from(u32::MAX) { seconds } else { seconds.div_ceil(10) };
+            fields.insert(lifetime.to_owned(), tens.into());
+        }
+    }
+    object.to_string()
+}
+
+/// All that the kernel has of addresses, routes and neighbours: one line an object.
+fn all() -> Vec<String> {
+    let mut lines = Vec::new();
+    for words in
+        ["-4 route show table all", "-6 route show table all", "neigh show nud all", "neigh show proxy"]
+    {
+        let text = ip(&format!("-d -j {words}"));
+        let objects: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap_or_default();
+        // Neighbours that are groups come and go.
+        let is_group = |its: &serde_json::Value| {
+            let to = its["dst"].as_str().unwrap_or_default();
+            ["ff02:", "224.0.0."].iter().any(|group| to.starts_with(group))
+        };
+        lines.extend(objects.into_iter().filter(|its| !is_group(its)).map(steady));
+    }
+    let links: Vec<serde_json::Value> = serde_json::from_str(&ip("-d -j addr show")).unwrap();
+    for link in links {
+        let addresses = link["addr_info"].as_array().unwrap().iter();
+        lines.extend(addresses.map(|its| format!("{} {}", link["ifname"], steady(its.clone()))));
+    }
+    lines
+}
+
+const ADDRESSES: &[&str] = &[
+    "10.0.0.1/24 brd 10.0.0.255 dev br0",
+    "10.0.0.9/24 dev br0 label br0:nine",
+    "10.0.1.1/24 dev br0 noprefixroute metric 77",
+    "10.0.2.1 peer 10.0.2.2/32 dev br0",
+    "10.0.3.1/24 dev br0 scope link valid_lft 3600 preferred_lft 1800",
+    "10.0.4.1/24 dev br0 valid_lft 3600 preferred_lft 0",
+    "10.1.0.1/24 dev br1",
+    "fd00::1/64 dev br0",
+    "fd00::9/64 dev br0 nodad",
+    "fd00:1::1/64 dev br0 noprefixroute metric 77",
+    "fd00:2::1 peer fd00:2::2/128 dev br0",
+    "fd00:3::1/64 dev br0 valid_lft 3600 preferred_lft 1800",
+    "fd00:4::1/64 dev br0 preferred_lft 0 home",
+    "fd00:5::1/64 dev br0 mngtmpaddr",
+    "fe80::99/64 dev br0",
+    "fd01::1/64 dev br1",
+];
+
+const ROUTES: &[&str] = &[
+    "10.10.0.0/16 via 10.0.0.2 proto 99 metric 5",
+    "10.10.0.0/16 via 10.0.0.3 proto static metric 6 mtu lock 1400 advmss 1300 initcwnd 20",
+    "10.11.0.0/16 dev br0 scope link src 10.0.0.9",
+    "10.12.0.0/16 via 10.11.0.2 dev br0 table 1000",
+    "10.13.0.0/16 via 203.0.113.1 dev br0 onlink",
+    "10.14.0.0/16 via inet6 fd00::2 dev br0",
+    "10.15.0.0/16 tos 0x10 via 10.0.0.2",
+    "10.16.0.0/16 nexthop via 10.0.0.2 dev br0 weight 3 nexthop via 10.1.0.2 dev br1",
+    "10.17.0.0/16 nexthop via 203.0.113.1 dev br0 onlink nexthop via inet6 fd00::2 dev br0",
+    "10.18.0.0/16 via 10.1.0.2 dev br1 src 10.0.0.1",
+    "10.19.0.0/24 dev br0 proto kernel scope link table 100",
+    "default via 10.0.0.254 proto dhcp src 10.0.0.1 metric 100",
+    "fd10::/64 via fd00::2 proto 99 metric 5",
+    "fd11::/64 dev br0 src fd00::1",
+    "fd12::/64 via fd00::2 dev br0 expires 600 proto ra",
+    "fd13::/64 from fd00:3::/64 via fd00::2 dev br0",
+    "fd14::/64 nexthop via fd00::2 dev br0 weight 2 nexthop via fd01::2 dev br1",
+    "fd17::/64 via fd01::2 dev br1 src fd00::1",
+    "fd15::/64 via 2001:db8::1 dev br0 onlink mtu 1300",
+    "fd16::/64 via fe80::2 dev br0 pref high table 1000",
+    "default via fe80::1 dev br0 metric 1024 hoplimit 64",
+];
+
+const NEIGHBOURS: &[&str] = &[
+    "10.0.0.7 lladdr 02:00:00:00:00:07 dev br0 nud permanent",
+    "fd00::7 lladdr 02:00:00:00:00:07 dev br0 nud permanent router",
+    "10.0.0.8 lladdr 02:00:00:00:00:08 dev br0 nud noarp",
+    "10.0.0.6 lladdr 02:00:00:00:00:06 dev br0 nud stale protocol 99",
+    "fd00::6 lladdr 02:00:00:00:00:06 dev br0 nud stale extern_learn",
+    "proxy 10.0.0.5 dev br0",
+    "proxy fd00::5 dev br0",
+];
+
+/// Fills the lab and keeps what `br0` has: its addresses, its neighbours and the routes by it.
+fn fill(socket: &mut Socket) -> Vec<Kept> {
+    ip("link set lo up");
+    make("br0", 5);
+    make("br1", 6);
+    ADDRESSES.iter().for_each(|words| drop(ip(&format!("addr add {words}"))));
+    settle();
+    for words in ROUTES {
+        let family = if words.contains(':') && !words.contains("inet6") { "-6" } else { "-4" };
+        ip(&format!("{family} route add {words}"));
+    }
+    ip("route append 10.11.0.0/16 via 10.0.0.2");
+    NEIGHBOURS.iter().for_each(|words| drop(ip(&format!("neigh add {words}"))));
+    let mut kept = addresses_of(socket, &[5].into()).unwrap();
+    kept.extend(neighbours_of(socket, &[5].into()).unwrap());
+    kept.extend(routes_by(socket, &[5].into(), |_| false).unwrap());
+    kept
+}
+
+fn restore(socket: &mut Socket, kept: &[Kept], now: u32) {
+    let index = |index| if index == 5 { now } else { index };
+    for its in kept {
+        let requests = its.requests(index);
+        assert!(!requests.is_empty());
+        for answer in socket.execute(requests).unwrap() {
+            let is_there = |refusal: &Refusal| refusal.errno == Errno::EEXIST && its.indices().len() > 1;
+            // A route with next hops by other links may have outlived it.
+            assert!(answer.as_ref().is_ok() || answer.as_ref().is_err_and(is_there), "{answer:?}: {its:?}");
+        }
+    }
+}
+
+fn assert_same(before: &[String], after: &[String]) {
+    let sorted = |lines: &[String]| {
+        let mut lines = lines.to_vec();
+        lines.sort();
+        lines
+    };
+    let missing: Vec<_> = before.iter().filter(|line| !after.contains(line)).collect();
+    let new: Vec<_> = after.iter().filter(|line| !before.contains(line)).collect();
+    assert!(missing.is_empty() && new.is_empty(), "missing: {missing:#?}\nnew: {new:#?}");
+    assert_eq!(sorted(before), sorted(after), "as many of each");
+    // Of addresses, and of routes to the same place, the first counts.
+    let in_order = |lines: &[String]| {
+        let counts = |line: &&String| line.starts_with("\"br0\"") || line.contains("10.11.0.0/16");
+        lines.iter().filter(counts).cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(in_order(before), in_order(after), "in the same order");
+}
+
+#[test]
+fn what_a_link_had_is_there_again_after_it_was_flushed() {
+    isolated(|| {
+        let mut socket = Socket::open().unwrap();
+        let kept = fill(&mut socket);
+        let before = all();
+        for words in [
+            "route flush dev br0 table all",
+            "-6 route flush dev br0 table 1000",
+            "neigh flush dev br0 nud all",
+            "addr flush dev br0 scope global",
+            "addr flush dev br0 scope link",
+        ] {
+            let _ = Command::new("ip").args(words.split_whitespace()).output().unwrap();
+        }
+        ip("link set br0 down");
+        ip("link set br0 up");
+        settle();
+        for words in ["neigh del proxy 10.0.0.5 dev br0", "neigh del proxy fd00::5 dev br0"] {
+            let _ = Command::new("ip").args(words.split_whitespace()).output().unwrap();
+        }
+        assert_ne!(before, all());
+        restore(&mut socket, &kept, 5);
+        settle();
+        assert_same(&before, &all());
+    });
+}
+
+#[test]
+fn what_a_link_had_is_there_again_on_one_of_another_index() {
+    isolated(|| {
+        let mut socket = Socket::open().unwrap();
+        let kept = fill(&mut socket);
+        let before = all();
+        assert_eq!(socket.execute(vec![link::delete(5)]).unwrap(), [Ok(())]);
+        make("br0", 50);
+        settle();
+        restore(&mut socket, &kept, 50);
+        settle();
+        assert_same(&before, &all());
+    });
+}
+
+#[test]
+fn what_comes_back_by_itself_is_not_kept() {
+    isolated(|| {
+        let mut socket = Socket::open().unwrap();
+        make("br0", 5);
+        settle();
+        let kept = |socket: &mut Socket| {
+            let all = [
+                addresses_of(socket, &[5].into()),
+                neighbours_of(socket, &[5].into()),
+                routes_by(socket, &[5].into(), |_| false),
+            ];
+            all.map(|its| its.unwrap().len())
+        };
+        assert_eq!(kept(&mut socket), [0, 0, 0]);
+        ip("addr add 10.0.0.1/24 brd 10.0.0.255 dev br0");
+        ip("addr add fd00::1/64 dev br0 nodad");
+        assert_eq!(kept(&mut socket), [2, 0, 0], "connected, local and broadcast routes");
+    });
+}

@@ -1,0 +1,41 @@
+//! Sysctls of the network.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::{Effect, Faces, Op, command};
+use crate::model::{At, Place};
+
+/// Sets a `net.*` sysctl.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "op", rename = "set-sysctl")]
+pub struct SysctlChange {
+    /// In dotted form.
+    pub key: String,
+    /// The value.
+    pub value: String,
+    /// The value before; `None` if the kernel has no such key.
+    pub before: Option<String>,
+}
+
+impl Faces for SysctlChange {
+    fn effect(&self) -> Option<Effect> {
+        Some(Effect::Modify)
+    }
+
+    fn describe(&self, place: &Place, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "set sysctl `{}` to `{}` {}", self.key, self.value, At(place))
+    }
+
+    fn commands(&self, place: &Place) -> Vec<String> {
+        let assignment = command::quote(&format!("{}={}", self.key, self.value));
+        vec![format!("{}sysctl -w {assignment}", command::inside(place))]
+    }
+
+    fn inverse(&self, place: &Place) -> Vec<Op> {
+        let Self { key, value, before } = self.clone();
+        let back = before.map(|before| Self { key, value: before, before: Some(value) });
+        back.map(|back| Op::new(place, back)).into_iter().collect()
+    }
+}
