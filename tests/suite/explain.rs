@@ -122,7 +122,9 @@ fn normalised(dump: Value) -> Value {
                     || key.ends_with("_timer")
                     || matches!(key, "id" | "no" | "designated_port")
             };
-            let kept = fields.into_iter().filter(|(key, _)| !differs(key));
+            // netctl's own number says who made it, and no command of the script does.
+            let is_origin = |key: &str, value: &Value| key == "protocol" && (value == "110" || value == "boot");
+            let kept = fields.into_iter().filter(|(key, value)| !differs(key) && !is_origin(key, value));
             Value::Object(kept.map(|(key, value)| (key, normalised(value))).collect())
         }
         other => other,
