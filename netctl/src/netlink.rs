@@ -2,7 +2,7 @@
 //! netlink families.
 //!
 //! [`message`] encodes and reads bytes, [`socket`] sends batches, matches acknowledgements and takes dumps; both know
-//! nothing of links. [`link`], [`addr`], [`route`] (with [`hop`]), [`neigh`], [`fdb`] and [`nsid`] each own one
+//! nothing of links. [`link`], [`addr`], [`route`] (with [`hop`]), [`rule`], [`neigh`], [`fdb`] and [`nsid`] each own one
 //! kernel object: their builders return a [`Request`] and do no I/O, their `dump` asks a [`Socket`]. [`snapshot`] keeps
 //! what a link has, to make it again. Nothing here knows of topologies, and nothing here enters a namespace: a socket
 //! stays in the one it was opened in, so it is opened inside [`Netns::run`](crate::netns::Netns::run) and used from
@@ -24,6 +24,7 @@ pub mod nsid;
 #[cfg(test)]
 mod recorded;
 pub mod route;
+pub mod rule;
 pub mod snapshot;
 pub mod socket;
 pub mod tc;
@@ -33,6 +34,7 @@ use std::fmt;
 use nix::errno::Errno;
 
 pub use self::{
+    family::Family,
     message::{Malformed, Request},
     socket::Socket,
 };

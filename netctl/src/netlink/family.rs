@@ -6,6 +6,32 @@ use neli::consts::{nl::NlmF, rtnl::Rtm};
 
 use super::{Error, Malformed, Request, Socket, message::Message};
 
+/// One of the two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Family {
+    /// IPv4.
+    Ipv4,
+    /// IPv6.
+    Ipv6,
+}
+
+impl Family {
+    pub(super) fn number(self) -> u8 {
+        match self {
+            Self::Ipv4 => IPV4,
+            Self::Ipv6 => IPV6,
+        }
+    }
+
+    pub(super) fn of_number(number: u8) -> Option<Self> {
+        match number {
+            IPV4 => Some(Self::Ipv4),
+            IPV6 => Some(Self::Ipv6),
+            _ => None,
+        }
+    }
+}
+
 const IPV4: u8 = libc::AF_INET as u8;
 const IPV6: u8 = libc::AF_INET6 as u8;
 

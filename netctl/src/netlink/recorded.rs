@@ -8,14 +8,16 @@ use std::{
     os::fd::AsFd as _,
 };
 
+use ipnet::IpNet;
 use neli::consts::rtnl::Rtn;
 
 use super::{
-    Request,
+    Family, Request,
     addr::{self, Lifetimes, NewAddress},
     link::{self, NewLink, Peer},
     neigh::{self, NewNeighbour},
     route::{self, NewRoute},
+    rule::{self, Action, Mark, NewRule},
 };
 use crate::netns::Netns;
 
@@ -50,6 +52,7 @@ fn parts(message: &[u8]) -> Parts {
     let kind = number(&message[4..]);
     let family_header = match kind {
         16 | 17 | 19 => 16, // RTM_NEWLINK, RTM_DELLINK, RTM_SETLINK: struct ifinfomsg
+        32 | 33 => 12,      // RTM_NEWRULE, RTM_DELRULE: struct fib_rule_hdr
         28 | 29 => 12,      // RTM_NEWNEIGH, RTM_DELNEIGH: struct ndmsg
         20 | 21 => 8,       // RTM_NEWADDR, RTM_DELADDR: struct ifaddrmsg
         24 | 25 => 12,      // RTM_NEWROUTE, RTM_DELROUTE: struct rtmsg
@@ -135,6 +138,20 @@ fn pairs(home: &Netns) -> Vec<(&'static str, Request, &'static [&'static str])> 
     let by_table = NewRoute { table: Some(100), ..route("10.5.0.0/16", Some("10.0.0.9"), None) };
     let theirs = NewRoute { table: Some(1000), metric: Some(5), protocol: Some(110), ..by_table };
     let on_link_gateway = NewRoute { on_link: true, ..route("10.6.0.0/16", Some("203.0.113.1"), Some(5)) };
+    let of_mark = NewRule {
+        priority: Some(1001),
+        to: Some("10.1.0.0/16".parse().unwrap()),
+        iif: Some(&br0),
+        oif: Some(&v0),
+        mark: Some(Mark { value: 1, mask: 0xff }),
+        protocol: Some(110),
+        ..NewRule::all(Family::Ipv4, Action::Table(1000))
+    };
+    let rule = |from: &str, priority, action| {
+        let from: IpNet = from.parse().unwrap();
+        let family = if from.addr().is_ipv4() { Family::Ipv4 } else { Family::Ipv6 };
+        NewRule { from: Some(from), priority: Some(priority), ..NewRule::all(family, action) }
+    };
     let neighbour = |address: [u8; 4], last| NewNeighbour {
         index: 5,
         address: address.into(),
@@ -265,6 +282,46 @@ fn pairs(home: &Netns) -> Vec<(&'static str, Request, &'static [&'static str])> 
             neigh::delete(5, [10, 0, 0, 7].into()),
             // The kernel reads no state here.
             &["header: 020000000500000080000000, ours 020000000500000000000000"],
+        ),
+        (
+            "ip rule add from 10.0.0.0/24 table 100 priority 1000",
+            rule::add(&rule("10.0.0.0/24", 1000, Action::Table(100))),
+            SAME,
+        ),
+        (
+            "ip rule add to 10.1.0.0/16 iif br0 oif v0 fwmark 0x1/0xff table 1000 priority 1001 protocol 110",
+            rule::add(&of_mark),
+            SAME,
+        ),
+        (
+            "ip rule add from 10.0.0.0/24 fwmark 0x10 blackhole priority 1002",
+            rule::add(&NewRule {
+                mark: Some(Mark { value: 0x10, mask: u32::MAX }),
+                ..rule("10.0.0.0/24", 1002, Action::Blackhole)
+            }),
+            // What the kernel takes for the mask where there is none.
+            &["/16: none, ours ffffffff"],
+        ),
+        (
+            "ip -6 rule add from fd00::/64 priority 1003 prohibit",
+            rule::add(&rule("fd00::/64", 1003, Action::Prohibit)),
+            SAME,
+        ),
+        (
+            "ip -6 rule add from fd00::/64 priority 1004 unreachable",
+            rule::add(&rule("fd00::/64", 1004, Action::Unreachable)),
+            SAME,
+        ),
+        (
+            "ip rule del from 10.0.0.0/24 table 100 priority 1000",
+            rule::delete(&rule("10.0.0.0/24", 1000, Action::Table(100))),
+            // We say that it is to ask a table, as of the others what they are to do.
+            &["header: 020018006400000000000000, ours 020018006400000100000000"],
+        ),
+        (
+            "ip -6 rule del from fd00::/64 priority 1003 prohibit",
+            rule::delete(&rule("fd00::/64", 1003, Action::Prohibit)),
+            SAME,
         ),
         ("ip route del 10.9.0.0/16", route::delete(&on_link), SAME),
         ("ip route del default via 10.0.0.254", route::delete(&default), SAME),

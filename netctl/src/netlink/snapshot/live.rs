@@ -161,22 +161,42 @@ fn restore(socket: &mut Socket, kept: &[Kept], now: u32) {
     }
 }
 
-fn assert_same(before: &[String], after: &[String]) {
+/// What there is once it no longer changes: the kernel sets an IPv6 address's routes a moment after the address.
+fn steadily() -> Vec<String> {
+    settle();
+    let mut lines = all();
+    loop {
+        thread::sleep(Duration::from_millis(200));
+        let again = all();
+        if lines == again {
+            return lines;
+        }
+        lines = again;
+    }
+}
+
+/// Waits until all is as before.
+fn assert_same(before: &[String]) {
     let sorted = |lines: &[String]| {
         let mut lines = lines.to_vec();
         lines.sort();
         lines
     };
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let mut after = steadily();
+    while sorted(before) != sorted(&after) && Instant::now() < deadline {
+        after = steadily();
+    }
     let missing: Vec<_> = before.iter().filter(|line| !after.contains(line)).collect();
     let new: Vec<_> = after.iter().filter(|line| !before.contains(line)).collect();
     assert!(missing.is_empty() && new.is_empty(), "missing: {missing:#?}\nnew: {new:#?}");
-    assert_eq!(sorted(before), sorted(after), "as many of each");
+    assert_eq!(sorted(before), sorted(&after), "as many of each");
     // Of addresses, and of routes to the same place, the first counts.
     let in_order = |lines: &[String]| {
         let counts = |line: &&String| line.starts_with("\"br0\"") || line.contains("10.11.0.0/16");
         lines.iter().filter(counts).cloned().collect::<Vec<_>>()
     };
-    assert_eq!(in_order(before), in_order(after), "in the same order");
+    assert_eq!(in_order(before), in_order(&after), "in the same order");
 }
 
 #[test]
@@ -184,7 +204,7 @@ fn what_a_link_had_is_there_again_after_it_was_flushed() {
     isolated(|| {
         let mut socket = Socket::open().unwrap();
         let kept = fill(&mut socket);
-        let before = all();
+        let before = steadily();
         for words in [
             "route flush dev br0 table all",
             "-6 route flush dev br0 table 1000",
@@ -202,8 +222,7 @@ fn what_a_link_had_is_there_again_after_it_was_flushed() {
         }
         assert_ne!(before, all());
         restore(&mut socket, &kept, 5);
-        settle();
-        assert_same(&before, &all());
+        assert_same(&before);
     });
 }
 
@@ -212,13 +231,12 @@ fn what_a_link_had_is_there_again_on_one_of_another_index() {
     isolated(|| {
         let mut socket = Socket::open().unwrap();
         let kept = fill(&mut socket);
-        let before = all();
+        let before = steadily();
         assert_eq!(socket.execute(vec![link::delete(5)]).unwrap(), [Ok(())]);
         make("br0", 50);
         settle();
         restore(&mut socket, &kept, 50);
-        settle();
-        assert_same(&before, &all());
+        assert_same(&before);
     });
 }
 

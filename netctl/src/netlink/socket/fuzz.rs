@@ -5,7 +5,8 @@ use std::fmt::Debug;
 
 use super::{
     super::{
-        Malformed, addr, fdb, link, message::Message, message::messages, neigh, nsid, route, snapshot::Kept,
+        Malformed, addr, fdb, link, message::Message, message::messages, neigh, nsid, route, rule,
+        snapshot::Kept,
     },
     reply::{Acks, Dump},
 };
@@ -26,6 +27,7 @@ pub fn replies(input: &[u8]) {
         assert_ne!(address.peer, Some(address.address.addr()));
     }
     dump(datagrams, route::parse);
+    dump(datagrams, rule::parse);
     dump(datagrams, neigh::parse);
     for kept in dump(datagrams, Kept::of) {
         assert!(!kept.requests(|index| index).is_empty(), "it can be made again");
