@@ -1,6 +1,7 @@
-//! Links: bridges, veth pairs, their masters, names and marks.
+//! Links: bridges, veth pairs, dummies, VLANs, their masters, names and marks.
 //!
-//! One function builds one message. Follows net/core/rtnetlink.c, drivers/net/veth.c and include/uapi/linux/if_link.h.
+//! One function builds one message. Follows net/core/rtnetlink.c, drivers/net/veth.c, net/8021q/vlan_netlink.c and
+//! include/uapi/linux/if_link.h.
 
 use std::{
     collections::BTreeSet,
@@ -9,13 +10,13 @@ use std::{
 
 use neli::consts::{
     nl::NlmF,
-    rtnl::{Iff, Ifla, IflaInfo, Rtm},
+    rtnl::{Iff, Ifla, IflaInfo, IflaVlan, Rtm},
 };
 use nix::errno::Errno;
 
 use super::{
     Error, Malformed, Request, Socket,
-    message::{Message, attributes},
+    message::{Attribute, Message, attributes},
 };
 use crate::model::IfName;
 
@@ -138,6 +139,31 @@ pub fn create_veth(link: &NewLink<'_>, peer: &Peer<'_>) -> Request {
     request
 }
 
+/// `ip link add NAME [index N] [mtu N] [address MAC] [up] type dummy`: a link that leads nowhere, for addresses that shall
+/// always be there.
+#[must_use]
+pub fn create_dummy(link: &NewLink<'_>) -> Request {
+    let mut request = link.request();
+    request.nested(Ifla::Linkinfo, |info| info.attribute(IflaInfo::Kind, b"dummy"));
+    request
+}
+
+/// `ip link add link PARENT name NAME [index N] [mtu N] [address MAC] [up] type vlan id ID`: what of the link below, of
+/// that index, has the tag 802.1Q of that number, 1 to 4094.
+///
+/// Its MAC address is that of the link below unless it says otherwise. While that one is down this cannot be up,
+/// nor be born so (`ENETDOWN`, `vlan_dev_open`).
+#[must_use]
+pub fn create_vlan(link: &NewLink<'_>, parent: u32, id: u16) -> Request {
+    let mut request = link.request();
+    request.u32(Ifla::Link, parent);
+    request.nested(Ifla::Linkinfo, |info| {
+        info.attribute(IflaInfo::Kind, b"vlan");
+        info.nested(IflaInfo::Data, |data| data.attribute(IflaVlan::Id, &id.to_ne_bytes()));
+    });
+    request
+}
+
 /// `ip link delete LINK`
 #[must_use]
 pub fn delete<'a>(link: impl Into<LinkRef<'a>>) -> Request {
@@ -206,6 +232,14 @@ pub fn set_mtu<'a>(link: impl Into<LinkRef<'a>>, mtu: u32) -> Request {
     request
 }
 
+/// `ip link set LINK txqueuelen LENGTH`, in packets
+#[must_use]
+pub fn set_tx_queue_length<'a>(link: impl Into<LinkRef<'a>>, length: u32) -> Request {
+    let mut request = set(link);
+    request.u32(Ifla::Txqlen, length);
+    request
+}
+
 /// `ip link set LINK address MAC`
 #[must_use]
 pub fn set_address<'a>(link: impl Into<LinkRef<'a>>, address: [u8; 6]) -> Request {
@@ -241,6 +275,15 @@ pub fn move_as(index: u32, namespace: BorrowedFd<'_>, name: &IfName) -> Request 
     request
 }
 
+/// A VLAN's tag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Vlan {
+    /// Its number.
+    pub id: u16,
+    /// Its Ethernet type: 0x8100 of 802.1Q, 0x88a8 of 802.1ad.
+    pub protocol: u16,
+}
+
 /// A link as the kernel describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
@@ -268,6 +311,10 @@ pub struct Link {
     pub peer_index: Option<u32>,
     /// This namespace's number for the one that `peer_index` is in; `None` if it is this one (`IFLA_LINK_NETNSID`).
     pub peer_netnsid: Option<i32>,
+    /// How many packets may wait to be sent (`txqueuelen`).
+    pub tx_queue_length: u32,
+    /// Of a VLAN, its tag; the link below is `peer_index`.
+    pub vlan: Option<Vlan>,
 }
 
 impl Link {
@@ -320,6 +367,8 @@ pub fn parse(message: &Message<'_>) -> Result<Option<Link>, Malformed> {
         group: 0,
         peer_index: None,
         peer_netnsid: None,
+        tx_queue_length: 0,
+        vlan: None,
     };
     for attribute in attributes(rest) {
         let attribute = attribute?;
@@ -332,18 +381,39 @@ pub fn parse(message: &Message<'_>) -> Result<Option<Link>, Malformed> {
             Ifla::Group => link.group = attribute.u32()?,
             Ifla::Link => link.peer_index = Some(attribute.u32()?),
             Ifla::LinkNetnsid => link.peer_netnsid = Some(attribute.i32()?),
+            Ifla::Txqlen => link.tx_queue_length = attribute.u32()?,
             Ifla::Linkinfo => {
+                let mut data = None;
                 for info in attribute.nested() {
                     let info = info?;
-                    if info.kind == u16::from(IflaInfo::Kind) {
-                        link.kind = Some(info.text());
+                    match IflaInfo::from(info.kind) {
+                        IflaInfo::Kind => link.kind = Some(info.text()),
+                        IflaInfo::Data => data = Some(info),
+                        _ => {}
                     }
+                }
+                if let Some(data) = data.filter(|_| link.kind.as_deref() == Some("vlan")) {
+                    link.vlan = vlan(&data)?;
                 }
             }
             _ => {}
         }
     }
     Ok(Some(link))
+}
+
+/// Reads the `IFLA_INFO_DATA` of a VLAN.
+fn vlan(data: &Attribute<'_>) -> Result<Option<Vlan>, Malformed> {
+    let (mut id, mut protocol) = (None, libc::ETH_P_8021Q as u16);
+    for attribute in data.nested() {
+        let attribute = attribute?;
+        match IflaVlan::from(attribute.kind) {
+            IflaVlan::Id => id = Some(attribute.u16()?),
+            IflaVlan::Protocol => protocol = u16::from_be_bytes(attribute.array()?),
+            _ => {}
+        }
+    }
+    Ok(id.map(|id| Vlan { id, protocol }))
 }
 
 /// `struct ifinfomsg`: family and type unspecified, then index, flags and the flags to change.
@@ -470,6 +540,57 @@ mod tests {
     }
 
     #[test]
+    fn a_new_vlan_is_above_its_parent_and_has_its_number() {
+        let request = create_vlan(&NewLink { index: Some(88), ..NewLink::named(&ifname("br0.7")) }, 5, 7);
+        #[rustfmt::skip]
+        let golden = [
+            header(76, 16, NEW).as_slice(),
+            &[0, 0, 0, 0, 88, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+            &[10, 0, 3, 0], b"br0.7\0\0\0", // IFLA_IFNAME
+            &[8, 0, 5, 0, 5, 0, 0, 0], // IFLA_LINK
+            &[24, 0, 18, 0x80], // IFLA_LINKINFO
+            &[8, 0, 1, 0], b"vlan", // IFLA_INFO_KIND
+            &[12, 0, 2, 0x80], // IFLA_INFO_DATA
+            &[6, 0, 1, 0, 7, 0, 0, 0], // IFLA_VLAN_ID
+        ]
+        .concat();
+        assert_eq!(request.bytes(), golden);
+    }
+
+    #[test]
+    fn a_new_dummy_is_iproute2s_but_for_the_nest_marked_as_one() {
+        #[rustfmt::skip]
+        let golden = [
+            header(56, 16, NEW).as_slice(),
+            &[0; 16],
+            &[7, 0, 3, 0], b"d0\0\0", // IFLA_IFNAME
+            &[16, 0, 18, 0x80], // IFLA_LINKINFO
+            &[9, 0, 1, 0], b"dummy\0\0\0", // IFLA_INFO_KIND
+        ]
+        .concat();
+        assert_eq!(create_dummy(&NewLink::named(&ifname("d0"))).bytes(), golden);
+    }
+
+    #[test]
+    fn a_vlans_tag_is_read_and_another_kinds_data_is_not() {
+        let of = |kind: &[u8], protocol: Option<[u8; 2]>| {
+            let mut request = Request::new(Rtm::Newlink, NlmF::MULTI, &[0; 16]);
+            request.nested(Ifla::Linkinfo, |info| {
+                info.attribute(IflaInfo::Kind, kind);
+                info.nested(IflaInfo::Data, |data| {
+                    data.attribute(IflaVlan::Id, &7_u16.to_ne_bytes());
+                    protocol.iter().for_each(|protocol| data.attribute(IflaVlan::Protocol, protocol));
+                });
+            });
+            let message = messages(request.bytes()).next().unwrap().unwrap();
+            parse(&message).unwrap().unwrap().vlan
+        };
+        assert_eq!(of(b"vlan", None), Some(Vlan { id: 7, protocol: 0x8100 }));
+        assert_eq!(of(b"vlan", Some([0x88, 0xa8])), Some(Vlan { id: 7, protocol: 0x88a8 }));
+        assert_eq!(of(b"bridge", None), None);
+    }
+
+    #[test]
     fn changes_are_iproute2s() {
         let netns = Netns::current().unwrap();
         let fd = netns.as_fd().as_raw_fd().to_ne_bytes();
@@ -483,6 +604,7 @@ mod tests {
             (set_master(5, None), 19, index(0, 0), vec![8, 0, 10, 0, 0, 0, 0, 0]),
             (rename(5, &w0), 19, index(0, 0), b"\x07\0\x03\0w0\0\0".to_vec()),
             (set_mtu(5, 1400), 19, index(0, 0), vec![8, 0, 4, 0, 0x78, 5, 0, 0]),
+            (set_tx_queue_length(5, 500), 19, index(0, 0), vec![8, 0, 13, 0, 0xf4, 1, 0, 0]),
             (set_alias(5, "mark"), 19, index(0, 0), b"\x08\0\x14\0mark".to_vec()),
             (move_to(5, netns.as_fd()), 19, index(0, 0), [&[8, 0, 28, 0][..], &fd].concat()),
             (set_up(&w0), 19, [[0; 8], [1, 0, 0, 0, 1, 0, 0, 0]].concat(), b"\x07\0\x03\0w0\0\0".to_vec()),
@@ -514,7 +636,8 @@ mod tests {
             let message = messages(request.bytes()).next().unwrap().unwrap();
             prop_assert_eq!(parse(&message).unwrap().unwrap(), Link {
                 index, name: name.to_string(), kind: Some("bridge".into()), alias: None, mtu, address: Some(address),
-                up, lower_up: false, master, group: 0, peer_index: None, peer_netnsid: None,
+                up, lower_up: false, master, group: 0, peer_index: None, peer_netnsid: None, tx_queue_length: 0,
+                vlan: None,
             });
         }
     }
@@ -523,13 +646,14 @@ mod tests {
         #[test]
         fn what_is_written_is_what_is_parsed(
             name in "[ -~]{1,15}", kind in prop::option::of("[a-z]{1,9}"), alias in prop::option::of("[ -~]{1,255}"),
-            index: u32, mtu: u32, flags: u32, address: Option<[u8; 6]>, master: Option<u32>,
+            index: u32, mtu: u32, flags: u32, tx_queue_length: u32, address: Option<[u8; 6]>, master: Option<u32>,
             peer: Option<(u32, Option<i32>)>,
         ) {
             let flags = Iff::from_bits_retain(flags);
             let mut request = Request::new(Rtm::Newlink, NlmF::MULTI, &ifinfomsg(index, flags, Iff::empty()));
             request.name(Ifla::Ifname, &name);
             request.u32(Ifla::Mtu, mtu);
+            request.u32(Ifla::Txqlen, tx_queue_length);
             let (peer_index, peer_netnsid) = (peer.map(|(index, _)| index), peer.and_then(|(_, id)| id));
             for (attribute, value) in [(Ifla::Master, master), (Ifla::Link, peer_index)] {
                 value.into_iter().for_each(|value| request.u32(attribute, value));
@@ -541,7 +665,7 @@ mod tests {
             let message = messages(request.bytes()).next().unwrap().unwrap();
             prop_assert_eq!(parse(&message).unwrap().unwrap(), Link {
                 index, name, kind, alias, mtu, address, master, group: 0, peer_index, peer_netnsid,
-                up: flags.contains(Iff::UP), lower_up: flags.contains(Iff::LOWERUP),
+                up: flags.contains(Iff::UP), lower_up: flags.contains(Iff::LOWERUP), tx_queue_length, vlan: None,
             });
         }
     }
@@ -602,6 +726,8 @@ mod tests {
                 group: 0,
                 peer_index: Some(9),
                 peer_netnsid: near.peer_netnsid,
+                tx_queue_length: 1000,
+                vlan: None,
             };
             assert_eq!(near, expected);
             assert!(near.peer_netnsid.is_some());
@@ -633,6 +759,7 @@ mod tests {
                 vec![
                     set_master(&near, Some(master)),
                     set_mtu(&near, 1280),
+                    set_tx_queue_length(&near, 500),
                     set_address(&near, [2, 0, 0, 0, 0, 5]),
                     rename(before.index, &ifname("w0")),
                     set_up(&ifname("w0")),
@@ -644,6 +771,7 @@ mod tests {
             let expected = Link {
                 name: "w0".into(),
                 mtu: 1280,
+                tx_queue_length: 500,
                 address: Some([2, 0, 0, 0, 0, 5]),
                 up: true,
                 master: Some(master),

@@ -76,7 +76,7 @@ fn walk(of_link: bool, above: &str, mut bytes: &[u8], parts: &mut Parts) {
         let value = &bytes[4..length];
         let nest_after = match path.as_str() {
             "/18" | "/18/2" if of_link => Some(0),
-            "/18/2/1" if of_link => Some(16),
+            "/18/2/1" if of_link && value.len() > 16 => Some(16), // a VLAN's IFLA_VLAN_ID is shorter
             _ => None,
         };
         let text = match nest_after {
@@ -119,7 +119,8 @@ const SAME: &[&str] = &[];
 fn pairs(home: &Netns) -> Vec<(&'static str, Request, &'static [&'static str])> {
     let name = |name: &str| name.parse().unwrap();
     let (v0, p0, v1, p1, v2, p2) = (name("v0"), name("p0"), name("v1"), name("p1"), name("v2"), name("p2"));
-    let (w0, br0) = (name("w0"), name("br0"));
+    let (w0, br0, d0) = (name("w0"), name("br0"), name("d0"));
+    let (vlan, other_vlan) = (name("br0.7"), name("br0.8"));
     let peer = |name| Peer { name, index: None, mtu: None, address: None, netns: home.as_fd() };
     let near = NewLink {
         index: Some(77),
@@ -180,6 +181,22 @@ fn pairs(home: &Netns) -> Vec<(&'static str, Request, &'static [&'static str])> 
             &[NEST, DATA_NEST],
         ),
         ("ip link add br0 type bridge", link::create_bridge(&NewLink::named(&br0)), &[NEST]),
+        ("ip link add d0 type dummy", link::create_dummy(&NewLink::named(&d0)), &[NEST]),
+        (
+            "ip link add link br0 name br0.7 type vlan id 7",
+            link::create_vlan(&NewLink::named(&vlan), 5, 7),
+            &[NEST, DATA_NEST],
+        ),
+        (
+            "ip link add link br0 name br0.8 index 88 mtu 1400 type vlan id 8",
+            link::create_vlan(
+                &NewLink { index: Some(88), mtu: Some(1400), ..NewLink::named(&other_vlan) },
+                5,
+                8,
+            ),
+            &[NEST, DATA_NEST],
+        ),
+        ("ip link set v0 txqueuelen 500", link::set_tx_queue_length(3, 500), SETS),
         ("ip link set v0 up", link::set_up(3), SETS),
         ("ip link set v0 down", link::set_down(3), SETS),
         ("ip link set br0 up", link::set_up(5), SETS),
