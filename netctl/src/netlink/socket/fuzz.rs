@@ -69,7 +69,10 @@ fn dump<T: Debug + PartialEq>(
 mod tests {
     use std::{collections::BTreeMap, fs, net::IpAddr};
 
+    use neli::consts::rtnl::{RtScope, Rtn};
+
     use super::*;
+    use crate::netlink::rule::{Action, Mark};
 
     /// The target's seeds by name.
     fn seeds() -> BTreeMap<String, Vec<u8>> {
@@ -115,6 +118,44 @@ mod tests {
         let neighbours = dump(of("neighbours"), neigh::parse);
         assert_eq!(neighbours.iter().filter(|its| its.mac == Some([2, 0, 0, 0, 0, 7])).count(), 2);
         assert!(dump(of("bridge-entries"), fdb::parse).iter().any(|its| its.mac == [2, 0, 0, 0, 0, 8]));
+    }
+
+    #[test]
+    fn all_that_recorded_replies_say_of_an_object_is_read() {
+        let seeds = seeds();
+        let of = |name: &str| [&seeds[name][1..], &[]];
+        let rules = dump(of("rules-4"), rule::parse);
+        let at = |priority| rules.iter().find(|its| its.priority == priority).unwrap();
+        assert!(at(1001).is_netctls() && at(1001).mark == Some(Mark { value: 1, mask: 0xff }));
+        assert_eq!((at(1001).iif.as_deref(), at(1001).action), (Some("w0"), Action::Table(1000)));
+        assert_eq!((at(1002).from.unwrap().prefix_len(), at(1002).action), (24, Action::Blackhole));
+        assert_eq!((at(1003).suppress_prefix_length, at(1003).is_narrower), (Some(0), false));
+        assert!(at(1004).is_narrower);
+        let rules = dump(of("rules-6"), rule::parse);
+        assert!(rules.iter().any(|its| its.action == Action::Prohibit && its.priority == 1001));
+
+        let routes =
+            [dump(of("rich-routes-4"), route::parse), dump(of("rich-routes-6"), route::parse)].concat();
+        let to = |to: &str| routes.iter().find(|its| its.destination.to_string() == to).unwrap();
+        assert!(to("10.10.0.0/16").is_netctls() && to("10.10.0.0/16").metric == Some(6));
+        assert_eq!((to("10.12.0.0/16").table, to("10.12.0.0/16").kind), (1000, Rtn::Prohibit));
+        let hops: Vec<_> = to("10.11.0.0/16").hops.iter().map(|hop| (hop.weight, hop.flags & 4)).collect();
+        assert_eq!(hops, [(3, 4), (1, 0)]);
+        assert!(to("fd12::/64").is_advertised() && to("fd12::/64").expires.is_some_and(|its| its <= 600));
+        assert_eq!(to("fd13::/64").from, Some("fd00:3::/64".parse().unwrap()));
+        assert_eq!(to("fd14::/64").hops.len(), 2);
+
+        let addresses =
+            [dump(of("rich-addresses-4"), addr::parse), dump(of("rich-addresses-6"), addr::parse)].concat();
+        let its = |own: &str| addresses.iter().find(|its| its.address.addr().to_string() == own).unwrap();
+        let lasting = its("10.0.0.9");
+        assert_eq!(lasting.label.as_deref(), Some("w0:nine"));
+        assert!(lasting.lifetimes.preferred < lasting.lifetimes.valid && lasting.is_second_choice());
+        assert_eq!((its("10.0.1.1").priority, its("10.0.1.1").scope), (Some(77), RtScope::Link));
+        assert_eq!((its("10.0.0.1").lifetimes.valid, its("fd00:2::1").priority), (None, Some(77)));
+        let neighbours = dump(of("rich-neighbours"), neigh::parse);
+        let set: Vec<_> = neighbours.iter().filter(|its| its.is_set_by_hand()).collect();
+        assert_eq!(set.iter().map(|its| its.protocol).collect::<Vec<_>>(), [Some(99), None]);
     }
 
     #[test]
