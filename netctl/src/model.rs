@@ -6,6 +6,7 @@ pub(crate) mod backend;
 mod behaviour;
 mod check;
 mod circle;
+mod claims;
 mod endpoint;
 mod error;
 mod forward;
@@ -22,13 +23,16 @@ pub mod name;
 mod naming;
 pub(crate) mod networks;
 mod place;
+mod placed;
 mod plug;
 mod problem;
 mod route;
+mod rule;
 mod side;
 mod timeout;
 #[cfg(test)]
 mod trial;
+mod vlan;
 mod words;
 
 use std::{
@@ -49,7 +53,7 @@ pub use self::{
     behaviour::{Filtering, Mapping},
     error::{Error, FileError},
     found::{Found, Refused, listens_on},
-    links::Veth,
+    links::{Seen, Veth},
     name::{FullName, IfName, NameError, NetnsName, TopologyName},
     problem::Problem,
     side::Side,

@@ -12,6 +12,7 @@ mod json;
 mod nearest;
 mod path;
 mod schema;
+mod table;
 mod tables;
 
 use serde::Deserialize as _;
@@ -24,7 +25,10 @@ pub use self::{
     nearest::nearest,
     path::{KeyPath, Step},
     schema::schema,
-    tables::{Bridge, Cable, End, Forward, Masquerade, Namespace, Nat, Port, Route, Spec, Timeouts},
+    table::Table,
+    tables::{
+        Bridge, Cable, End, Forward, Link, Masquerade, Namespace, Nat, Port, Route, Rule, Spec, Timeouts,
+    },
 };
 
 /// The built-in topology: what `up` builds when there is no file.

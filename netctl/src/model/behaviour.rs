@@ -47,7 +47,11 @@ pub(super) trait Word: Copy + 'static {
 
 /// What the text of a key stands for, the default one where it is left out.
 pub(super) fn word<T: Word + Default>(text: Option<&str>, path: &KeyPath) -> Result<T, Error> {
-    let Some(text) = text else { return Ok(T::default()) };
+    text.map_or(Ok(T::default()), |text| required(text, path))
+}
+
+/// What the text of a key that is there stands for.
+pub(super) fn required<T: Word>(text: &str, path: &KeyPath) -> Result<T, Error> {
     let words = || T::ALL.iter().map(|value| value.as_str()).collect();
     T::of(text)
         .ok_or_else(|| Error::new(path.clone(), Problem::Word { text: text.to_owned(), words: words() }))

@@ -1,12 +1,13 @@
 //! From the file as written to the topology as meant: the order in which things are looked at.
 
 use super::{
-    Problem, Topology, TopologyName, address,
+    Problem, Topology, TopologyName, circle, claims,
     error::{Error, FileError},
     forwarding, gateway, ipv6,
     links::Links,
     place::Places,
-    route, timeout,
+    route::Routes,
+    rule, timeout,
 };
 use crate::spec::{Spec, key_path};
 
@@ -21,8 +22,10 @@ impl Topology {
         };
         let places = Places::declare(&spec.namespaces)?;
         let links = Links::lay(spec, &places)?;
-        address::check(&links)?;
-        let routes = route::resolve(spec, &places, &links)?;
+        claims::check(&links)?;
+        let (routes, first) = Routes::resolve(spec, &places, &links)?;
+        let rules = rule::resolve(&spec.rules, &places, &links)?;
+        circle::check(&routes, first, &rules, &links)?;
         let gateways = gateway::resolve(&spec.nat, &places, &links, &routes)?;
         let timeouts = timeout::resolve(&spec.nat.timeouts)?;
         let max_flows = gateway::max_flows(spec.nat.max_flows)?;
@@ -33,9 +36,9 @@ impl Topology {
             namespaces: places.into_namespaces(),
             bridges: links.bridges,
             cables: links.cables,
-            links: Vec::new(),
+            links: links.alone,
             routes: routes.all,
-            rules: Vec::new(),
+            rules,
             sysctls,
             gateways,
             timeouts,

@@ -5,19 +5,22 @@
 //! routes that would close a circle are no mistake: what they catch may be there one day, in a namespace to which
 //! somebody adds a link, and routers with default routes through each other are how many a network works.
 
+use std::collections::BTreeSet;
+
 use ipnet::IpNet;
 
-use super::{Place, Problem, error::Error, links::Links, route::Routes};
+use super::{Place, Problem, Rule, error::Error, links::Links, route::Routes};
 use crate::spec::key_path;
 
 /// A packet that has gone so far without coming back is let go: its TTL ends here at the latest.
 const HOPS: usize = 64;
 
 /// Follows the file's routes, which are those from index `first` on.
-pub(super) fn check(routes: &Routes, first: usize, links: &Links) -> Result<(), Error> {
-    let way = Way { routes, links };
+pub(super) fn check(routes: &Routes, first: usize, rules: &[Rule], links: &Links) -> Result<(), Error> {
+    let choosy = rules.iter().map(|rule| &rule.place).collect();
+    let way = Way { routes, links, choosy };
     let given = routes.all.iter().skip(first).enumerate();
-    for (number, route) in given.filter(|(_, route)| route.to.prefix_len() > 0) {
+    for (number, route) in given.filter(|(_, route)| route.to.prefix_len() > 0 && route.table.is_none()) {
         if let Some(places) = way.circle(&route.place, route.to) {
             let problem = Problem::Circle { to: route.to, places: places.into_iter().cloned().collect() };
             return Err(Error::new(key_path!["routes", number], problem));
@@ -29,6 +32,8 @@ pub(super) fn check(routes: &Routes, first: usize, links: &Links) -> Result<(), 
 struct Way<'a> {
     routes: &'a Routes,
     links: &'a Links,
+    /// Places with policy rules, which may send any packet another way.
+    choosy: BTreeSet<&'a Place>,
 }
 
 impl<'a> Way<'a> {
@@ -42,12 +47,12 @@ impl<'a> Way<'a> {
                 passed.push(here);
                 return Some(passed);
             }
-            if *here == Place::Host || self.lets_out(here, to) {
+            if *here == Place::Host || self.choosy.contains(here) || self.lets_out(here, to) {
                 return None;
             }
             passed.push(here);
             let &next = self.routes.of(here)?.get(&to)?;
-            here = self.links.neighbour(here, self.routes.all[next].via?)?;
+            here = self.routes.all[next].next_place(self.links)?;
         }
         None
     }

@@ -8,8 +8,8 @@ use std::{
 use ipnet::IpNet;
 
 use super::{
-    Forward, Place, Problem, Protocol, address, endpoint, error::Error, gateway::Rule, links::Links,
-    place::Places, route::Routes,
+    Forward, Place, Problem, Protocol, address, endpoint, error::Error, links::Links, place::Places,
+    placed::Placed, route::Routes,
 };
 use crate::spec::{self, KeyPath, key_path};
 
@@ -19,14 +19,14 @@ pub(super) fn resolve(
     places: &Places,
     links: &Links,
     routes: &Routes,
-) -> Result<Vec<Rule<Forward>>, Error> {
-    let mut rules: Vec<Rule<Forward>> = Vec::new();
+) -> Result<Vec<Placed<Forward>>, Error> {
+    let mut rules: Vec<Placed<Forward>> = Vec::new();
     let mut listeners = Listeners::default();
     for (index, spec) in specs.iter().enumerate() {
         let path = key_path!["nat", "forward", index];
         let place = places.resolve(&spec.namespace, &path.key("namespace"))?;
         for rule in checked(spec, &place, &path, links, routes)? {
-            let rule = Rule { place: place.clone(), rule, path: path.clone() };
+            let rule = Placed { place: place.clone(), rule, path: path.clone() };
             if let Some((earlier, port)) = listeners.add(&rule.place, &rule.rule, rules.len()) {
                 let (protocol, one, other) = (rule.rule.protocol, rules[earlier].path.clone(), path.clone());
                 let problem = Problem::OverlappingForwards { protocol, port, one, other };

@@ -26,8 +26,7 @@ pub(super) fn sysctls(
     routes: &Routes,
     gateways: &[Gateway],
 ) -> Result<Sysctls, Error> {
-    let routers: BTreeSet<&Place> =
-        routes.all.iter().filter_map(|hop| links.neighbour(&hop.place, hop.via?)).collect();
+    let routers: BTreeSet<&Place> = routes.all.iter().filter_map(|route| route.next_place(links)).collect();
     let translators: BTreeSet<&Place> = gateways.iter().map(|gateway| &gateway.place).collect();
     let mut all = Sysctls::new();
     let timeouts = timeout::given(&spec.nat.timeouts)?;

@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use ipnet::IpNet;
 use netctl_ebpf::config::MAX_FLOWS;
 
 use super::{
     Backend, Error, Forward, Gateway, IfName, Masquerade, Place, Problem, Protocol, Route, Topology,
     TopologyName, forward, forwarding,
     gateway::{self, Rules},
-    links::{Links, Veth},
+    links::{Links, Seen},
     masquerade,
     route::Routes,
 };
@@ -66,19 +65,12 @@ pub struct Found {
 }
 
 impl Found {
-    /// A place with these layer-3 interfaces and their addresses, what it reaches by an interface without a next hop, its
-    /// ends of cables to other places, and its other routes.
+    /// A place with these links and the routes that it has beside what it is connected to.
     ///
     /// # Errors
     /// If one of the interfaces is the loopback.
-    pub fn new(
-        place: &Place,
-        interfaces: &BTreeMap<IfName, Vec<IpNet>>,
-        connected: &[(IpNet, IfName)],
-        veths: Vec<Veth>,
-        routes: impl IntoIterator<Item = Route>,
-    ) -> Result<Self, Refused> {
-        let links = Links::found(place, interfaces, connected, veths)?;
+    pub fn new(place: &Place, seen: Seen, routes: impl IntoIterator<Item = Route>) -> Result<Self, Refused> {
+        let links = Links::found(place, seen)?;
         let mut known = Routes::default();
         routes.into_iter().for_each(|route| known.push(route));
         Ok(Self { place: place.clone(), links, routes: known })
@@ -183,8 +175,11 @@ mod tests {
             ("br0".parse().unwrap(), addresses(&["10.0.0.1/24"])),
             ("wan0".parse().unwrap(), addresses(&["203.0.113.1/24"])),
         ]);
-        let to = ("172.16.0.0/16".parse().unwrap(), "br0".parse().unwrap());
-        Found::new(&Place::Host, &interfaces, &[to], Vec::new(), []).unwrap()
+        let connected = vec![("172.16.0.0/16".parse().unwrap(), "br0".parse().unwrap())];
+        let ports = BTreeMap::from([("eth1".parse().unwrap(), "br0".parse().unwrap())]);
+        let bare = ["tun0".parse().unwrap()].into();
+        let seen = Seen { interfaces, ports, bare, connected, veths: Vec::new() };
+        Found::new(&Place::Host, seen, []).unwrap()
     }
 
     fn masquerade(source: &str) -> spec::Masquerade {
@@ -227,6 +222,23 @@ mod tests {
         ] {
             let refused = found.forwards(&forward(listen, to), &[]).unwrap_err();
             assert!(refused.to_string().contains(problem), "{refused}");
+        }
+    }
+
+    #[test]
+    fn an_interface_that_is_there_and_no_uplink_is_refused_with_the_reason() {
+        for (out, problem, hint) in [
+            ("eth1", "`eth1` is a port of bridge `br0` (`--out`)", "use `br0`"),
+            (
+                "tun0",
+                "`tun0` carries no Ethernet frames (`--out`)",
+                "`backend = \"nftables\"` in `[nat]` of a file translates at any interface",
+            ),
+            ("wan1", "`host` has no interface `wan1` to go out of (`--out`)", "did you mean `wan0`?"),
+        ] {
+            let rule = spec::Masquerade { out: Some(out.to_owned()), ..masquerade("10.0.0.0/24") };
+            let refused = found().masquerade(&rule, &[]).unwrap_err();
+            assert_eq!((&*refused.to_string(), &*refused.hint().unwrap()), (problem, hint));
         }
     }
 

@@ -15,13 +15,6 @@ use super::{
 };
 use crate::spec::{KeyPath, Nat, key_path};
 
-/// A rule of the file on its way to its gateway.
-pub(super) struct Rule<T> {
-    pub(super) place: Place,
-    pub(super) rule: T,
-    pub(super) path: KeyPath,
-}
-
 /// The gateways, in the order in which the masquerade rules, then the forward rules of the file first name them.
 pub(super) fn resolve(
     nat: &Nat,

@@ -8,20 +8,21 @@ use std::{
 use ipnet::IpNet;
 
 use super::{
-    Bridge, Cable, End, FullName, IfName, Place, Problem,
+    Bridge, Cable, End, FullName, IfName, Link, Place, Problem,
     address::{self, is_link_local},
     error::Error,
     naming::{InterfaceNames, interface_name},
-    networks::Networks,
+    networks::{Networks, overlap},
     place::Places,
 };
-use crate::spec::{self, KeyPath, Spec, key_path};
+use crate::spec::{self, KeyPath, Spec, key_path, nearest};
 
 /// What the file's links come to: for the model, and flat, as routing sees them.
 #[derive(Default)]
 pub(super) struct Links {
     pub(super) bridges: Vec<Bridge>,
     pub(super) cables: Vec<Cable>,
+    pub(super) alone: Vec<Link>,
     /// Every interface of the file.
     pub(super) interfaces: Vec<Interface>,
     /// The bridges' ports, in the order of the file.
@@ -32,6 +33,8 @@ pub(super) struct Links {
     by_name: BTreeMap<(Place, IfName), usize>,
     by_place: BTreeMap<Place, Seat>,
     by_address: BTreeMap<(usize, IpAddr), usize>,
+    /// Those that carry no Ethernet frames, where links are found.
+    bare: BTreeSet<IfName>,
     /// Whether they were found instead of laid: then the host has no others.
     found: bool,
 }
@@ -56,6 +59,10 @@ pub(super) struct Interface {
     pub(super) path: KeyPath,
     /// Its name in the file.
     pub(super) named: KeyPath,
+    /// Bytes.
+    pub(super) mtu: u32,
+    /// The bridge that it is a port of.
+    pub(super) master: Option<IfName>,
     /// Interfaces with one number hear each other's broadcasts. `None` for a bridge's port, which has no part in
     /// layer 3.
     pub(super) segment: Option<usize>,
@@ -75,6 +82,9 @@ pub(super) struct Port {
     pub(super) default_route: Option<bool>,
 }
 
+/// The kernel's default for Ethernet (`ETH_DATA_LEN`).
+pub(super) const USUAL_MTU: u32 = 1500;
+
 /// An end of a cable whose other end is in another place.
 #[derive(Debug, Clone)]
 pub struct Veth {
@@ -84,8 +94,23 @@ pub struct Veth {
     pub through: IfName,
 }
 
+/// The links of one place as somebody finds them.
+#[derive(Debug, Clone, Default)]
+pub struct Seen {
+    /// Its layer-3 interfaces that carry Ethernet frames, with their addresses.
+    pub interfaces: BTreeMap<IfName, Vec<IpNet>>,
+    /// The ports of its bridges, with their bridge.
+    pub ports: BTreeMap<IfName, IfName>,
+    /// Its other layer-3 interfaces, but for the loopback.
+    pub bare: BTreeSet<IfName>,
+    /// What it reaches by an interface without a next hop.
+    pub connected: Vec<(IpNet, IfName)>,
+    /// Its ends of cables to other places.
+    pub veths: Vec<Veth>,
+}
+
 impl Links {
-    /// Lays the file's bridges, then its cables.
+    /// Lays the file's bridges, then its cables, then what is on top of them.
     pub(super) fn lay(spec: &Spec, places: &Places) -> Result<Self, Error> {
         let mut links = Self::default();
         let mut names = InterfaceNames::given(spec, places);
@@ -99,6 +124,7 @@ impl Links {
             let b = links.lay_end(&cable.b, &path.key("b"), segment, places)?;
             links.cables.push(Cable { a, b });
         }
+        links.lay_alone(&spec.links, places, &mut names)?;
         let apart = links.cables.iter().filter(|cable| cable.a.place != cable.b.place);
         let veth = |end: &End| Veth {
             name: end.interface.clone(),
@@ -109,26 +135,26 @@ impl Links {
         Ok(links)
     }
 
-    /// The links of a place as they are: its layer-3 interfaces with their addresses, what it reaches by one without a
-    /// next hop, and its ends of cables to other places.
-    pub(super) fn found(
-        place: &Place,
-        interfaces: &BTreeMap<IfName, Vec<IpNet>>,
-        connected: &[(IpNet, IfName)],
-        veths: Vec<Veth>,
-    ) -> Result<Self, Error> {
-        let veths = veths.into_iter().map(|veth| (place.clone(), veth)).collect();
-        let mut links = Self { found: true, veths, ..Self::default() };
-        for (segment, (name, addresses)) in interfaces.iter().enumerate() {
-            let (interface, addresses) = (name.clone(), addresses.clone());
-            let (place, full_name, mtu, master) = (place.clone(), None, None, None);
-            let end = End { place, interface, full_name, addresses, mtu, master };
+    /// The links of a place as they are.
+    pub(super) fn found(place: &Place, seen: Seen) -> Result<Self, Error> {
+        let veths = seen.veths.into_iter().map(|veth| (place.clone(), veth)).collect();
+        let mut links = Self { found: true, veths, bare: seen.bare, ..Self::default() };
+        let end = |interface: IfName, addresses: Vec<IpNet>, master: Option<IfName>| {
+            let (place, full_name, mtu) = (place.clone(), None, None);
+            End { place, interface, full_name, addresses, mtu, master }
+        };
+        for (segment, (name, addresses)) in seen.interfaces.into_iter().enumerate() {
+            let end = end(name, addresses, None);
             links.add(Interface::of(&end, KeyPath::default(), "interface", Some(segment)))?;
         }
-        for (to, name) in connected {
-            let index = links.by_name.get(&(place.clone(), name.clone())).copied();
+        for (name, master) in seen.ports {
+            let end = end(name, Vec::new(), Some(master));
+            links.add(Interface::of(&end, KeyPath::default(), "interface", None))?;
+        }
+        for (to, name) in seen.connected {
+            let index = links.by_name.get(&(place.clone(), name)).copied();
             if let (Some(index), Some(seat)) = (index, links.by_place.get_mut(place)) {
-                seat.connected.insert(*to, index);
+                seat.connected.insert(to, index);
             }
         }
         Ok(links)
@@ -150,12 +176,40 @@ impl Links {
         self.veths.iter().filter(move |(its, _)| its == place).map(|(_, veth)| veth)
     }
 
+    /// The interface of a place, perhaps a port, that has this name, or had it before it was shortened.
+    pub(super) fn any(&self, place: &Place, name: &str) -> Option<&Interface> {
+        let kernel = name.parse().ok().and_then(|name: IfName| self.by_name.get(&(place.clone(), name)));
+        let is = |link: &&Interface| {
+            link.place == *place && link.full_name.as_ref().is_some_and(|full| full.as_str() == name)
+        };
+        kernel.map(|&index| &self.interfaces[index]).or_else(|| self.interfaces.iter().find(is))
+    }
+
+    /// The name of a layer-3 interface of a place, for what the file calls `name`; the host may have others than the
+    /// file's. `purpose` is what it is wanted for.
+    pub(super) fn layer3(&self, place: &Place, name: &str, purpose: &'static str) -> Result<IfName, Problem> {
+        if let Some(link) = self.named(place, name) {
+            return Ok(link.name.clone());
+        }
+        let parsed: IfName = name.parse().map_err(Problem::Name)?;
+        if let Some(master) = self.any(place, name).and_then(|port| port.master.as_ref()) {
+            let bridge = self.any(place, master.as_str()).map_or(master.as_str(), Interface::called);
+            return Err(Problem::BridgePort { port: name.to_owned(), bridge: bridge.to_owned() });
+        }
+        if self.bare.contains(&parsed) {
+            return Err(Problem::NoEthernet { name: parsed });
+        }
+        if self.are_not_all(place) {
+            return Ok(parsed);
+        }
+        let nearest = nearest(name, self.of(place).map(|link| link.name.as_str())).map(str::to_owned);
+        let (place, name) = (place.clone(), name.to_owned());
+        Err(Problem::UnknownInterface { place, name, purpose, nearest })
+    }
+
     /// The layer-3 interface of a place that has this name, or had it before it was shortened.
     pub(super) fn named(&self, place: &Place, name: &str) -> Option<&Interface> {
-        let is = |link: &&Interface| link.full_name.as_ref().is_some_and(|full| full.as_str() == name);
-        let kernel = name.parse().ok().and_then(|name: IfName| self.by_name.get(&(place.clone(), name)));
-        let kernel = kernel.map(|&index| &self.interfaces[index]).filter(|link| link.segment.is_some());
-        kernel.or_else(|| self.of(place).find(is))
+        self.any(place, name).filter(|link| link.segment.is_some())
     }
 
     /// Whether an interface of the place has the address.
@@ -174,9 +228,13 @@ impl Links {
         Some(&self.interfaces[index])
     }
 
-    /// The place whose address `via` is, seen from a neighbour.
-    pub(super) fn neighbour(&self, place: &Place, via: IpAddr) -> Option<&Place> {
-        let segment = self.towards(place, via)?.segment?;
+    /// The place whose address `via` is, seen from a neighbour, who may say at which of its interfaces.
+    pub(super) fn neighbour(&self, place: &Place, via: IpAddr, dev: Option<&IfName>) -> Option<&Place> {
+        let link = match dev {
+            Some(dev) => self.named(place, dev.as_str()),
+            None => self.towards(place, via),
+        };
+        let segment = link?.segment?;
         self.by_address.get(&(segment, via)).map(|&index| &self.interfaces[index].place)
     }
 
@@ -236,22 +294,38 @@ impl Interface {
             addresses: end.addresses.clone(),
             named: path.key(name_key),
             path,
+            mtu: end.mtu.unwrap_or(USUAL_MTU),
+            master: end.master.clone(),
             segment,
             plugged: false,
             allotted: false,
         }
     }
 
+    /// As the file calls it.
+    pub(super) fn called(&self) -> &str {
+        self.full_name.as_ref().map_or(self.name.as_str(), FullName::as_str)
+    }
+
     /// As messages call it.
     pub(super) fn described(&self) -> String {
-        let name = self.full_name.as_ref().map_or(self.name.as_str(), FullName::as_str);
-        format!("`{name}` of `{}`", self.place)
+        format!("`{}` of `{}`", self.called(), self.place)
     }
 
     /// The subnet, other than of link-local addresses, by which the interface reaches `address`.
     pub(super) fn subnet_of(&self, address: IpAddr) -> Option<&IpNet> {
         let subnets = self.addresses.iter().filter(|net| !is_link_local(net.addr()));
         subnets.filter(|net| net.contains(&address)).max_by_key(|net| net.prefix_len())
+    }
+
+    /// Whether part of `network` lives behind it.
+    pub(super) fn overlaps(&self, network: &IpNet) -> bool {
+        self.addresses.iter().any(|net| overlap(net, network))
+    }
+
+    /// Whether all of `network` lives behind it.
+    pub(super) fn contains(&self, network: &IpNet) -> bool {
+        self.addresses.iter().any(|net| net.contains(network))
     }
 }
 

@@ -6,23 +6,23 @@ use ipnet::IpNet;
 
 use super::{
     IfName, Mapping, Masquerade, Place, Problem,
+    address::{parse_ip, parse_network},
     behaviour::word,
     endpoint,
     error::Error,
-    gateway::Rule,
     links::Links,
     place::Places,
-    route::{parse_ip, parse_network},
+    placed::Placed,
 };
-use crate::spec::{self, KeyPath, key_path, nearest};
+use crate::spec::{self, KeyPath, key_path};
 
 /// The file's masquerade rules, each with its place.
 pub(super) fn resolve(
     specs: &[spec::Masquerade],
     places: &Places,
     links: &Links,
-) -> Result<Vec<Rule<Masquerade>>, Error> {
-    let mut rules: Vec<Rule<Masquerade>> = Vec::new();
+) -> Result<Vec<Placed<Masquerade>>, Error> {
+    let mut rules: Vec<Placed<Masquerade>> = Vec::new();
     let mut leaving = BTreeMap::new();
     for (index, spec) in specs.iter().enumerate() {
         let path = key_path!["nat", "masquerade", index];
@@ -35,7 +35,7 @@ pub(super) fn resolve(
                 return Err(Error::new(path, Problem::DuplicateMasquerade { source_net, out, other }));
             }
         }
-        rules.push(Rule { place, rule, path });
+        rules.push(Placed { place, rule, path });
     }
     Ok(rules)
 }
@@ -92,29 +92,13 @@ fn uplinks(
         return Ok(out);
     };
     let path = path.key("out");
-    let out = parse_out(name, place, &path, links)?;
+    let refuse = |problem| Error::new(path.clone(), problem);
+    let out = links.layer3(place, name, " to go out of").map_err(refuse)?;
     if links.named(place, name).is_some_and(|link| link.contains(source)) {
         let (out, source_net) = (name.to_owned(), *source);
         return Err(Error::new(path, Problem::OutIsInside { out, source_net }));
     }
     Ok(vec![out])
-}
-
-/// A layer-3 interface of the place; the host may have others than the file's.
-fn parse_out(name: &str, place: &Place, path: &KeyPath, links: &Links) -> Result<IfName, Error> {
-    if let Some(link) = links.named(place, name) {
-        return Ok(link.name.clone());
-    }
-    let out: IfName = name.parse().map_err(|error| Error::new(path.clone(), Problem::Name(error)))?;
-    if links.are_not_all(place) {
-        return Ok(out);
-    }
-    let problem = Problem::UnknownOut {
-        place: place.clone(),
-        out: name.to_owned(),
-        nearest: nearest(name, links.of(place).map(|link| link.name.as_str())).map(str::to_owned),
-    };
-    Err(Error::new(path.clone(), problem))
 }
 
 /// An address that the uplinks have, so that replies find their way; the host may have others than the file's.
@@ -216,8 +200,8 @@ mod tests {
             ),
             (
                 &rule("out = 'veth-red-br'"),
-                "17: `router` has no interface `veth-red-br` to go out of (`nat.masquerade[0].out`)",
-                "",
+                "17: `veth-red-br` is a port of bridge `br0` (`nat.masquerade[0].out`)",
+                "use `br0`",
             ),
             (
                 &rule("out = 'br0'"),

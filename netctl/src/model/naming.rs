@@ -1,7 +1,7 @@
 //! The names of interfaces: those of the file, checked, and those that it leaves out.
 //!
-//! A name that the file gives to an interface fits the kernel or is refused. One that netctl makes, and that of a
-//! bridge, may be longer: then the kernel gets a shortened one, and the link's alias has it in full.
+//! A name that the file gives to an end of a cable fits the kernel or is refused. One that netctl makes, and that of
+//! another link, may be longer: then the kernel gets a shortened one, and the link's alias has it in full.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -52,15 +52,18 @@ impl InterfaceNames {
                 port.port.iter().for_each(|name| take(bridge.namespace.as_deref(), name));
             }
         }
+        for link in &spec.links {
+            take(link.namespace.as_deref(), &link.interface);
+        }
         for end in spec.cables.iter().flat_map(|cable| [&cable.a, &cable.b]) {
             take(Some(&end.namespace), &end.interface);
         }
         Self { taken, next: BTreeMap::new() }
     }
 
-    /// The name of a bridge: its key in the file.
-    pub(super) fn name_bridge(&mut self, key: &str, place: &Place, path: &KeyPath) -> Result<Named, Error> {
-        let full = key.parse().map_err(|error| Error::new(path.clone(), Problem::Name(error)))?;
+    /// The name of a bridge or of a link alone: what the file calls it at `path`.
+    pub(super) fn name_link(&mut self, called: &str, place: &Place, path: &KeyPath) -> Result<Named, Error> {
+        let full = called.parse().map_err(|error| Error::new(path.clone(), Problem::Name(error)))?;
         self.fit(full, place, path)
     }
 
@@ -231,7 +234,7 @@ mod tests {
             let mut names = InterfaceNames { taken: BTreeSet::new(), next: BTreeMap::new() };
             let mut seen = BTreeSet::new();
             for full in fulls {
-                let named = names.name_bridge(&full, &Place::Host, &key_path![]).unwrap();
+                let named = names.name_link(&full, &Place::Host, &key_path![]).unwrap();
                 prop_assert!(named.name.as_str().len() <= LIMIT);
                 prop_assert_eq!(named.full.map(String::from), Some(full));
                 prop_assert!(seen.insert(named.name));
@@ -242,7 +245,7 @@ mod tests {
     #[test]
     fn equal_hashes_still_make_two_names() {
         let mut names = InterfaceNames { taken: BTreeSet::new(), next: BTreeMap::new() };
-        let mut name = || names.name_bridge("the-office-network", &Place::Host, &key_path![]).unwrap().name;
+        let mut name = || names.name_link("the-office-network", &Place::Host, &key_path![]).unwrap().name;
         assert_ne!(name(), name());
     }
 

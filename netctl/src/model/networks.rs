@@ -28,6 +28,12 @@ impl<T> Networks<T> {
         self.by_network.entry(net.trunc()).or_insert(value);
     }
 
+    /// As [`Networks::insert`], but this value is the one that is kept.
+    pub(crate) fn replace(&mut self, net: IpNet, value: T) {
+        self.lengths.insert((net.addr().is_ipv4(), net.prefix_len()));
+        self.by_network.insert(net.trunc(), value);
+    }
+
     pub(crate) fn get(&self, network: &IpNet) -> Option<&T> {
         self.by_network.get(network)
     }

@@ -5,10 +5,11 @@ use std::{collections::BTreeMap, net::IpAddr};
 use ipnet::IpNet;
 
 use super::{
-    Bridge, Cable, End, Place, Problem, address,
+    Bridge, Cable, End, Place, Problem,
+    address::{self, is_link_local},
     allot::{Allotment, Exhausted},
     error::Error,
-    links::{Interface, Links, Port, check_mtu},
+    links::{Interface, Links, Port, USUAL_MTU, check_mtu},
     naming::InterfaceNames,
     place::Places,
 };
@@ -52,7 +53,7 @@ impl Links {
         };
         let addresses = address::parse_all(&spec.addresses, &path)?;
         let mtu = check_mtu(spec.mtu, &addresses, &path)?;
-        let named = names.name_bridge(key, &place, &path)?;
+        let named = names.name_link(key, &place, &path)?;
         let bridge = Bridge { place, name: named.name, full_name: named.full, addresses, mtu };
         self.add(Interface {
             place: bridge.place.clone(),
@@ -61,6 +62,8 @@ impl Links {
             addresses: bridge.addresses.clone(),
             named: path.clone(),
             path: path.clone(),
+            mtu: bridge.mtu.unwrap_or(USUAL_MTU),
+            master: None,
             segment: Some(self.bridges.len()),
             plugged: false,
             allotted: false,
@@ -144,7 +147,7 @@ impl<'a> Plug<'a> {
         }
         let addresses = texts.map(|texts| address::parse_all(texts, &path)).transpose()?;
         if let Some(addresses) = &addresses {
-            address::check_inside(addresses, bridge, &path)?;
+            check_inside(addresses, bridge, &path)?;
         }
         Ok(Self { spec, path, places: plugged, addresses })
     }
@@ -191,6 +194,21 @@ fn check_plugs(plugs: &[Plug<'_>], bridge: &Bridge) -> Result<(), Error> {
         if plugged.len() > MOST_PORTS {
             let problem = Problem::PortLimit { bridge: bridge.called().to_owned(), ports, most: MOST_PORTS };
             return Err(Error::new(plug.path.clone(), problem));
+        }
+    }
+    Ok(())
+}
+
+/// A port's addresses belong to the subnets of its bridge, for each family that the bridge has.
+fn check_inside(addresses: &[IpNet], bridge: &Bridge, port: &KeyPath) -> Result<(), Error> {
+    for (index, address) in addresses.iter().map(IpNet::addr).enumerate() {
+        let family = bridge.addresses.iter().filter(|net| net.addr().is_ipv4() == address.is_ipv4());
+        let subnets: Vec<IpNet> = family.map(IpNet::trunc).collect();
+        let inside = subnets.is_empty() || subnets.iter().any(|subnet| subnet.contains(&address));
+        if !inside && !is_link_local(address) {
+            let bridge = bridge.called().to_owned();
+            let path = port.key("addresses").index(index);
+            return Err(Error::new(path, Problem::OutsideBridge { address, bridge, subnets }));
         }
     }
     Ok(())

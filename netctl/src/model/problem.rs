@@ -47,6 +47,25 @@ pub enum Problem {
     #[error("this turns IPv6 off at {}, and {of_ipv6} needs it", place_or_link(.place, .link))]
     Ipv6Off { place: Place, link: Option<String>, of_ipv6: String },
 
+    #[error("`{place}` has no interface `{name}`{purpose}")]
+    UnknownInterface { place: Place, name: String, purpose: &'static str, nearest: Option<String> },
+    #[error("`{port}` is a port of bridge `{bridge}`")]
+    BridgePort { port: String, bridge: String },
+    #[error("`{name}` carries no Ethernet frames")]
+    NoEthernet { name: IfName },
+    #[error("a {key} of {given} is not between {least} and {most}")]
+    Range { key: &'static str, given: i64, least: i64, most: i64 },
+    #[error("a VLAN is one of another interface")]
+    NoParent,
+    #[error("only a VLAN has `{key}`")]
+    OnlyVlan { key: &'static str },
+    #[error("`{interface}` is a VLAN of itself: {}", chain(.links))]
+    ParentCircle { interface: String, links: Vec<String> },
+    #[error("`{parent}` of `{place}` has VLAN {id} already: `{other}`")]
+    VlanTaken { parent: String, place: Place, id: u16, other: KeyPath },
+    #[error("an mtu of {mtu} does not fit through `{parent}`, which has {most}")]
+    BeyondParent { mtu: u32, parent: String, most: u32 },
+
     // Addresses.
     #[error("`{text}` is not an address with a prefix length")]
     Address { text: String },
@@ -82,6 +101,20 @@ pub enum Problem {
     Unreachable { via: IpAddr, place: Place, subnets: Vec<IpNet> },
     #[error("next hop {via} is an address of `{place}` itself")]
     OwnNextHop { via: IpAddr, place: Place },
+    #[error("next hop {via} is link-local, so it takes the interface that it is at")]
+    LinkLocalNextHop { via: IpAddr },
+    #[error("next hop {via} is at `{there}`, not at `{dev}`")]
+    NextHopElsewhere { via: IpAddr, there: String, dev: String },
+    #[error("this route leads nowhere")]
+    NoNextHop,
+    #[error("a route of type `{kind}` sends nothing on, so it has no `{key}`")]
+    LeadsNowhere { kind: &'static str, key: &'static str },
+    #[error("`onlink` without `{key}`")]
+    OnlinkNeeds { key: &'static str },
+    #[error("`default` could be IPv4 or IPv6 here")]
+    DefaultFamily,
+    #[error("table 255 is the kernel's, for the addresses of the place itself")]
+    LocalTable,
     #[error("`{place}` has a route to {to} already: `{other}`")]
     DuplicateRoute { place: Place, to: IpNet, other: KeyPath },
     #[error("`{place}` is connected to {to}, so it has a route to it already")]
@@ -93,9 +126,21 @@ pub enum Problem {
     #[error("`{place}` gets two {} default routes: from bridges `{one}` and `{other}`", family(.via))]
     TwoDefaultRoutes { place: Place, via: IpAddr, one: String, other: String },
 
+    // Policy rules.
+    #[error("a policy rule has either `table` or `type`")]
+    RuleAction,
+    #[error("`{text}` is not a routing table")]
+    Table { text: String },
+    #[error("this could be about IPv4 or IPv6")]
+    RuleFamily,
+    #[error("`{text}` is not a mark")]
+    Mark { text: String },
+    #[error("mark {mark:#x} has bits that its mask {mask:#x} leaves out")]
+    MarkBeyondMask { mark: u32, mask: u32 },
+    #[error("`{place}` has a policy rule of priority {priority} about the same packets: `{other}`")]
+    DuplicateRule { place: Place, priority: u32, other: KeyPath },
+
     // Address translation.
-    #[error("`{place}` has no interface `{out}` to go out of")]
-    UnknownOut { place: Place, out: String, nearest: Option<String> },
     #[error("`{out}` is the interface that {source_net} lives behind")]
     OutIsInside { out: String, source_net: IpNet },
     #[error("`{place}` has no interface to go out of")]
@@ -143,6 +188,11 @@ pub enum Problem {
 fn list<T: fmt::Display>(items: &[T]) -> String {
     let items: Vec<String> = items.iter().map(T::to_string).collect();
     items.join(", ")
+}
+
+fn chain(links: &[String]) -> String {
+    let links: Vec<String> = links.iter().map(|link| format!("`{link}`")).collect();
+    links.join(" on ")
 }
 
 fn circle(places: &[Place]) -> String {
@@ -213,11 +263,35 @@ impl Problem {
             Self::Unreachable { subnets, .. } if !subnets.is_empty() => {
                 format!("it is connected to {}", list(subnets))
             }
+            Self::LinkLocalNextHop { .. } => "set `dev` to that interface".to_owned(),
+            Self::NextHopElsewhere { there, .. } => format!("leave `dev` out, or set it to `{there}`"),
+            Self::NoNextHop => {
+                "set `via` to the next hop, `dev` where it is a neighbour itself, or `type = \"blackhole\"`"
+                    .to_owned()
+            }
+            Self::LeadsNowhere { key, .. } => format!("leave `type` or `{key}` out"),
+            Self::OnlinkNeeds { .. } => {
+                "`via` is the next hop, and `dev` the interface that it is on the link of".to_owned()
+            }
+            Self::DefaultFamily => "write `0.0.0.0/0` or `::/0`".to_owned(),
+            Self::RuleAction => "set `table` to the one that decides, or `type = \"blackhole\"`".to_owned(),
+            Self::Table { .. } => {
+                "write its number, from 1 to 4294967295, or \"main\", \"default\" or \"local\"".to_owned()
+            }
+            Self::RuleFamily => "add `family = \"ipv4\"` or `family = \"ipv6\"`".to_owned(),
+            Self::Mark { .. } => "write it as `0x1`, or with a mask as `0x1/0xff`".to_owned(),
             Self::NoDefaultRoute { .. } => {
                 "leave `default-route` out, or give bridge and port addresses of one subnet".to_owned()
             }
             Self::TwoDefaultRoutes { .. } => "set `default-route = false` on one of the ports".to_owned(),
-            Self::UnknownOut { nearest, .. } => return meant(nearest),
+            Self::UnknownInterface { nearest, .. } => return meant(nearest),
+            Self::BridgePort { bridge, .. } => format!("use `{bridge}`"),
+            Self::NoEthernet { .. } => {
+                "`backend = \"nftables\"` in `[nat]` of a file translates at any interface".to_owned()
+            }
+            Self::NoParent => "set `parent` to that interface, and `id` to the VLAN's number".to_owned(),
+            Self::OnlyVlan { key } => format!("leave `{key}` out, or set `kind = \"vlan\"`"),
+            Self::BeyondParent { .. } => "give the parent a larger one, or leave it out".to_owned(),
             Self::OutIsInside { .. } => "`out` is the interface on the other side".to_owned(),
             Self::HostOut => "set `out` to the interface that leads outside".to_owned(),
             Self::HostUplink => "add a `[[nat.masquerade]]` whose `out` is that interface".to_owned(),

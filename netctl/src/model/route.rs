@@ -8,39 +8,64 @@ use std::{
 use ipnet::IpNet;
 
 use super::{
-    IfName, Place, Problem, Route, circle,
+    IfName, Place, Problem, Route, RouteKind,
+    address::{is_link_local, is_unicast, parse_ip, parse_network},
+    behaviour::{Word, word},
     error::Error,
-    links::{Links, Port},
+    links::{Interface, Links, Port},
     networks::Networks,
     place::Places,
 };
 use crate::spec::{self, KeyPath, Spec, key_path};
 
+/// `RT_TABLE_LOCAL`, where the kernel keeps the place's own addresses.
+pub(super) const LOCAL_TABLE: u32 = 255;
+/// `RT_TABLE_MAIN`.
+pub(super) const MAIN_TABLE: u32 = 254;
+/// `IP6_RT_PRIO_USER`, the metric that an IPv6 route gets which has none.
+const USUAL_IPV6_METRIC: u32 = 1024;
+
 /// The routes, in order and by where they are set and lead.
 #[derive(Default)]
 pub(super) struct Routes {
     pub(super) all: Vec<Route>,
-    /// As indexes of `all`.
-    by_place: BTreeMap<Place, Networks<usize>>,
+    /// The best of the main table, as indexes of `all`.
+    main: BTreeMap<Place, Networks<usize>>,
+    /// Those of other tables, which policy rules may ask.
+    others: BTreeMap<Place, Networks<usize>>,
 }
 
 impl Routes {
-    /// The routes of a place.
-    pub(super) fn of(&self, place: &Place) -> Option<&Networks<usize>> {
-        self.by_place.get(place)
+    /// All routes: first those of the bridges, then the file's, each in the order of the file. The number of the former,
+    /// too.
+    pub(super) fn resolve(spec: &Spec, places: &Places, links: &Links) -> Result<(Self, usize), Error> {
+        let mut routes = Self::default();
+        let given = given(&spec.routes, places, links)?;
+        brought(links, &given)?.into_iter().for_each(|route| routes.push(route));
+        let first = routes.all.len();
+        given.into_iter().for_each(|route| routes.push(route));
+        Ok((routes, first))
     }
 
-    fn find(&self, place: &Place, to: &IpNet) -> Option<usize> {
-        self.of(place)?.get(to).copied()
+    /// The routes of a place's main table, the best to each network.
+    pub(super) fn of(&self, place: &Place) -> Option<&Networks<usize>> {
+        self.main.get(place)
     }
 
     pub(super) fn push(&mut self, route: Route) {
-        self.by_place.entry(route.place.clone()).or_default().insert(route.to, self.all.len());
+        let tables = if route.table.is_none() { &mut self.main } else { &mut self.others };
+        let networks = tables.entry(route.place.clone()).or_default();
+        let is_better = |&other: &usize| route.metric() < self.all[other].metric();
+        if networks.get(&route.to).is_some_and(is_better) {
+            networks.replace(route.to, self.all.len());
+        } else {
+            networks.insert(route.to, self.all.len());
+        }
         self.all.push(route);
     }
 
-    /// The interface by which `place` sends to `to`: the one that is connected to it, else the one that leads to the
-    /// next hop of the most specific route. `None` also where the host alone knows.
+    /// The interface by which `place` sends to `to`: the one that is connected to it, else the one that the most
+    /// specific route leads out of, of the main table before others. `None` also where the host alone knows.
     pub(super) fn interface_towards<'a>(
         &self,
         to: IpAddr,
@@ -48,68 +73,142 @@ impl Routes {
         links: &'a Links,
     ) -> Option<&'a IfName> {
         let connected = |address| links.towards(place, address).map(|link| &link.name);
-        connected(to).or_else(|| {
-            let (_, &best) = self.of(place)?.longest(to)?;
-            connected(self.all[best].via?)
-        })
+        let way = |tables: &BTreeMap<Place, Networks<usize>>| {
+            let (_, &best) = tables.get(place)?.longest(to)?;
+            let route = &self.all[best];
+            match &route.dev {
+                Some(dev) => links.named(place, dev.as_str()).map(|link| &link.name),
+                None => connected(route.via?),
+            }
+        };
+        connected(to).or_else(|| way(&self.main)).or_else(|| way(&self.others))
     }
 }
 
-/// All routes: first those of the bridges, then the file's, each in the order of the file.
-pub(super) fn resolve(spec: &Spec, places: &Places, links: &Links) -> Result<Routes, Error> {
-    let given = given(&spec.routes, places, links)?;
-    let mut routes = Routes::default();
-    for route in brought(links, &given)? {
-        routes.push(route);
+impl Route {
+    /// The metric that the kernel gives it.
+    fn metric(&self) -> u32 {
+        self.metric.unwrap_or(if self.to.addr().is_ipv4() { 0 } else { USUAL_IPV6_METRIC })
     }
-    let first = routes.all.len();
-    for route in given.all {
-        routes.push(route);
+
+    /// Whether it is of the main table and has the kernel's own metric.
+    fn is_usual(&self) -> bool {
+        self.table.is_none() && self.metric.is_none()
     }
-    circle::check(&routes, first, links)?;
-    Ok(routes)
+
+    /// The place that is its next hop.
+    pub(super) fn next_place<'a>(&self, links: &'a Links) -> Option<&'a Place> {
+        links.neighbour(&self.place, self.via?, self.dev.as_ref())
+    }
+}
+
+impl Word for RouteKind {
+    const ALL: &'static [Self] = &[Self::Unicast, Self::Blackhole, Self::Unreachable, Self::Prohibit];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Unicast => "unicast",
+            Self::Blackhole => "blackhole",
+            Self::Unreachable => "unreachable",
+            Self::Prohibit => "prohibit",
+        }
+    }
 }
 
 /// The file's routes.
-fn given(specs: &[spec::Route], places: &Places, links: &Links) -> Result<Routes, Error> {
-    let mut routes = Routes::default();
+fn given(specs: &[spec::Route], places: &Places, links: &Links) -> Result<Vec<Route>, Error> {
+    let mut routes: Vec<Route> = Vec::new();
+    let mut known: BTreeMap<(Place, IpNet, Option<u32>, u32), usize> = BTreeMap::new();
+    // What a place reaches without a next hop by routes that come before the others.
+    let mut near: BTreeMap<Place, Networks<IfName>> = BTreeMap::new();
     for (index, spec) in specs.iter().enumerate() {
         let path = key_path!["routes", index];
         let place = places.resolve(&spec.namespace, &path.key("namespace"))?;
-        let route = parse(spec, place, &path)?;
-        check_next_hop(&route, links).map_err(|problem| Error::new(path.key("via"), problem))?;
-        check_new(&route, &routes, links).map_err(|problem| Error::new(path.key("to"), problem))?;
+        let route = parse(spec, place, &path, links)?;
+        check_next_hop(&route, near.get(&route.place), links)
+            .map_err(|problem| Error::new(path.key("via"), problem))?;
+        let refuse = |problem| Error::new(path.key("to"), problem);
+        let key = (route.place.clone(), route.to, route.table, route.metric());
+        if let Some(other) = known.insert(key, index) {
+            let (place, to, other) = (route.place.clone(), route.to, key_path!["routes", other]);
+            return Err(refuse(Problem::DuplicateRoute { place, to, other }));
+        }
+        check_unconnected(&route, links).map_err(refuse)?;
+        if let (None, Some(dev), None) = (route.via, &route.dev, route.table) {
+            near.entry(route.place.clone()).or_default().insert(route.to, dev.clone());
+        }
         routes.push(route);
     }
     Ok(routes)
 }
 
-fn parse(spec: &spec::Route, place: Place, path: &KeyPath) -> Result<Route, Error> {
-    let via: IpAddr = parse_ip(&spec.via, &path.key("via"))?;
-    let to = match spec.to.as_str() {
-        "default" => default_of(via),
-        to => parse_network(to, &path.key("to"))?,
+fn parse(spec: &spec::Route, place: Place, path: &KeyPath, links: &Links) -> Result<Route, Error> {
+    let refuse = |key: &str, problem| Error::new(path.key(key), problem);
+    let kind: RouteKind = word(spec.kind.as_deref(), &path.key("type"))?;
+    check_keys(spec, kind, path)?;
+    let via = spec.via.as_ref().map(|via| parse_ip(via, &path.key("via"))).transpose()?;
+    let to = match (spec.to.as_str(), via) {
+        ("default", Some(via)) => default_of(via),
+        ("default", None) => return Err(refuse("to", Problem::DefaultFamily)),
+        (to, _) => parse_network(to, &path.key("to"))?,
     };
-    if to.addr().is_ipv4() != via.is_ipv4() {
+    // Only IPv4 has routes whose next hop is of the other family (`RTA_VIA`, RFC 8950).
+    if let Some(via) = via.filter(|via| via.is_ipv4() && to.addr().is_ipv6()) {
         let (one, other) = (to.to_string(), via.to_string());
-        return Err(Error::new(path.key("via"), Problem::Families { one, other }));
+        return Err(refuse("via", Problem::Families { one, other }));
     }
-    Ok(Route::through(place, to, via))
+    let dev = spec.dev.as_ref().map(|dev| links.layer3(&place, dev, ""));
+    let dev = dev.transpose().map_err(|problem| refuse("dev", problem))?;
+    let metric = number("metric", spec.metric, 0, u32::MAX, path)?;
+    let table = number("table", spec.table, 1, u32::MAX, path)?.filter(|&table| table != MAIN_TABLE);
+    if table == Some(LOCAL_TABLE) {
+        return Err(refuse("table", Problem::LocalTable));
+    }
+    let mut route = Route { place, to, kind, via, dev, onlink: spec.onlink, metric: None, table };
+    // To the kernel, a metric of 0 is none.
+    route.metric = metric.filter(|&metric| metric != 0 && metric != route.metric());
+    Ok(route)
 }
 
-/// Reads an address without a prefix length.
-pub(super) fn parse_ip(text: &str, path: &KeyPath) -> Result<IpAddr, Error> {
-    text.parse().map_err(|_| Error::new(path.clone(), Problem::Ip { text: text.to_owned() }))
+/// A route leads somewhere, or says what becomes of packets instead.
+fn check_keys(spec: &spec::Route, kind: RouteKind, path: &KeyPath) -> Result<(), Error> {
+    if !kind.is_unicast() {
+        let given = [("via", spec.via.is_some()), ("dev", spec.dev.is_some()), ("onlink", spec.onlink)];
+        return match given.into_iter().find(|(_, is_given)| *is_given) {
+            Some((key, _)) => {
+                Err(Error::new(path.key(key), Problem::LeadsNowhere { kind: kind.as_str(), key }))
+            }
+            None => Ok(()),
+        };
+    }
+    if spec.via.is_none() && spec.dev.is_none() {
+        return Err(Error::new(path.clone(), Problem::NoNextHop));
+    }
+    if spec.onlink {
+        let missing = [("via", spec.via.is_none()), ("dev", spec.dev.is_none())];
+        if let Some((key, _)) = missing.into_iter().find(|(_, is_missing)| *is_missing) {
+            return Err(Error::new(path.key("onlink"), Problem::OnlinkNeeds { key }));
+        }
+    }
+    Ok(())
 }
 
-/// Reads a network, whose host bits are zero.
-pub(super) fn parse_network(text: &str, path: &KeyPath) -> Result<IpNet, Error> {
-    let given: IpNet =
-        text.parse().map_err(|_| Error::new(path.clone(), Problem::Network { text: text.to_owned() }))?;
-    if given != given.trunc() {
-        return Err(Error::new(path.clone(), Problem::HostBits { given }));
+/// A number of the file between two others.
+pub(super) fn number(
+    key: &'static str,
+    given: Option<i64>,
+    least: u32,
+    most: u32,
+    path: &KeyPath,
+) -> Result<Option<u32>, Error> {
+    let Some(given) = given else { return Ok(None) };
+    match u32::try_from(given) {
+        Ok(number) if (least..=most).contains(&number) => Ok(Some(number)),
+        _ => {
+            let (least, most) = (least.into(), most.into());
+            Err(Error::new(path.key(key), Problem::Range { key, given, least, most }))
+        }
     }
-    Ok(given)
 }
 
 /// The default route's destination, in the family of `via`.
@@ -122,28 +221,51 @@ fn default_of(via: IpAddr) -> IpNet {
 }
 
 /// A next hop is a neighbour. The host may have neighbours that the file does not know of.
-fn check_next_hop(Route { place, via, .. }: &Route, links: &Links) -> Result<(), Problem> {
-    let Some(via) = *via else { return Ok(()) };
+fn check_next_hop(route: &Route, near: Option<&Networks<IfName>>, links: &Links) -> Result<(), Problem> {
+    let (Route { place, dev, .. }, Some(via)) = (route, route.via) else { return Ok(()) };
+    if !is_unicast(via) {
+        return Err(Problem::Unspecified { address: via, verb: "have as the next hop" });
+    }
+    let at = dev.as_ref().and_then(|dev| links.named(place, dev.as_str()));
+    if is_link_local(via) {
+        if dev.is_none() {
+            return Err(Problem::LinkLocalNextHop { via });
+        }
+        let is_own = at.is_some_and(|at| at.addresses.iter().any(|net| net.addr() == via));
+        return if is_own { Err(Problem::OwnNextHop { via, place: place.clone() }) } else { Ok(()) };
+    }
     if links.owns(place, via) {
         return Err(Problem::OwnNextHop { via, place: place.clone() });
     }
-    if *place == Place::Host || links.towards(place, via).is_some() {
-        return Ok(());
+    let direct = links.towards(place, via).map(|link| &link.name);
+    let direct = direct.or_else(|| near.and_then(|near| near.longest(via)).map(|(_, name)| name));
+    match (direct, dev) {
+        // IPv6 takes no next hop on the link that is known to be on another (`ip6_route_check_nh_onlink`).
+        (Some(there), Some(dev)) if there != dev && !(route.onlink && via.is_ipv4()) => {
+            let (there, dev) = (there.to_string(), dev.to_string());
+            Err(Problem::NextHopElsewhere { via, there, dev })
+        }
+        (Some(_), _) => Ok(()),
+        (None, _) if route.onlink => Ok(()),
+        // Of a link of the file, the file knows all subnets.
+        (None, Some(_)) if at.is_none() && links.are_not_all(place) => Ok(()),
+        (None, None) if links.are_not_all(place) => Ok(()),
+        (None, _) => {
+            let of: Vec<&Interface> = at.map_or_else(|| links.of(place).collect(), |at| vec![at]);
+            let subnets: BTreeSet<IpNet> =
+                of.into_iter().flat_map(|link| &link.addresses).map(IpNet::trunc).collect();
+            let is_alike = |subnet: &IpNet| subnet.addr().is_ipv4() == via.is_ipv4();
+            let subnets = subnets.into_iter().filter(is_alike).collect();
+            Err(Problem::Unreachable { via, place: place.clone(), subnets })
+        }
     }
-    let subnets: BTreeSet<IpNet> =
-        links.of(place).flat_map(|link| &link.addresses).map(IpNet::trunc).collect();
-    let subnets = subnets.into_iter().filter(|subnet| subnet.addr().is_ipv4() == via.is_ipv4()).collect();
-    Err(Problem::Unreachable { via, place: place.clone(), subnets })
 }
 
-/// The kernel takes one route to a network, and makes its own to each network that a place is connected to.
-fn check_new(route: &Route, earlier: &Routes, links: &Links) -> Result<(), Problem> {
+/// The kernel makes its own route to each network that a place is connected to.
+fn check_unconnected(route: &Route, links: &Links) -> Result<(), Problem> {
     let (place, to) = (route.place.clone(), route.to);
-    if let Some(index) = earlier.find(&place, &to) {
-        let other = key_path!["routes", index];
-        return Err(Problem::DuplicateRoute { place, to, other });
-    }
-    if links.connected(&place).is_some_and(|subnets| subnets.get(&to).is_some()) {
+    let connected = links.connected(&place).is_some_and(|subnets| subnets.get(&to).is_some());
+    if connected && route.is_usual() {
         return Err(Problem::ConnectedRoute { place, to });
     }
     Ok(())
@@ -151,9 +273,12 @@ fn check_new(route: &Route, earlier: &Routes, links: &Links) -> Result<(), Probl
 
 /// The default routes that ports bring to their namespaces. A default route of the file wins over them; the host,
 /// which has its own, gets one only where the file says `default-route = true`.
-fn brought(links: &Links, given: &Routes) -> Result<Vec<Route>, Error> {
+fn brought(links: &Links, given: &[Route]) -> Result<Vec<Route>, Error> {
     let mut routes = Vec::new();
     let mut from: BTreeMap<(&Place, IpNet), usize> = BTreeMap::new();
+    let wins = |place: &Place, to: &IpNet| {
+        given.iter().any(|route| route.place == *place && route.to == *to && route.is_usual())
+    };
     for port in &links.ports {
         let place = &links.interfaces[port.end].place;
         if !port.default_route.unwrap_or(*place != Place::Host) {
@@ -161,7 +286,7 @@ fn brought(links: &Links, given: &Routes) -> Result<Vec<Route>, Error> {
         }
         for via in gateways(port, links)? {
             let route = Route::through(place.clone(), default_of(via), via);
-            if given.find(place, &route.to).is_some() {
+            if wins(place, &route.to) {
                 continue;
             }
             if let Some(one) = from.insert((place, route.to), port.bridge) {
@@ -297,8 +422,8 @@ mod tests {
                 "",
             ),
             (
-                &route("red", "192.168.1.0/24", "fd15::5"),
-                "17: 192.168.1.0/24 and fd15::5 are of different address families (`routes[0].via`)",
+                &route("red", "2001:db8:1::/48", "10.0.0.5"),
+                "17: 2001:db8:1::/48 and 10.0.0.5 are of different address families (`routes[0].via`)",
                 "",
             ),
             (
@@ -323,5 +448,206 @@ mod tests {
     #[test]
     fn the_host_may_have_neighbours_that_the_file_does_not_know() {
         office(&route("host", "10.9.0.0/16", "172.30.0.1"));
+    }
+
+    /// A route of `red`, whose keys begin on line 16 of the office.
+    fn of_red(keys: &str) -> String {
+        format!("[[routes]]\nnamespace = 'red'\n{keys}\n")
+    }
+
+    #[test]
+    fn a_route_has_what_the_kernel_takes() {
+        for (keys, there) in [
+            ("to = '10.9.0.0/16'\ndev = 'eth0'", "10.9.0.0/16 dev eth0"),
+            ("to = 'default'\nvia = 'fe80::1'\ndev = 'eth0'", "default via fe80::1 dev eth0"),
+            ("to = '0.0.0.0/0'\nvia = 'fe80::1'\ndev = 'eth0'", "default via inet6 fe80::1 dev eth0"),
+            ("to = '10.9.0.0/16'\nvia = 'fd15::5'", "10.9.0.0/16 via inet6 fd15::5"),
+            (
+                "to = '10.9.0.0/16'\nvia = '192.0.2.1'\ndev = 'eth0'\nonlink = true",
+                "10.9.0.0/16 via 192.0.2.1 dev eth0 onlink",
+            ),
+            ("to = '10.9.0.0/16'\ntype = 'blackhole'", "blackhole 10.9.0.0/16"),
+            ("to = '::/0'\ntype = 'unreachable'", "unreachable default"),
+            ("to = '10.0.0.9/32'\ntype = 'prohibit'", "prohibit 10.0.0.9/32"),
+            (
+                "to = '10.9.0.0/16'\nvia = '10.0.0.5'\ntable = 7\nmetric = 5",
+                "10.9.0.0/16 via 10.0.0.5 table 7 metric 5",
+            ),
+            // What the kernel would do without being told is left out.
+            ("to = '10.9.0.0/16'\nvia = '10.0.0.5'\ntable = 254\nmetric = 0", "10.9.0.0/16 via 10.0.0.5"),
+            ("to = 'fd09::/16'\nvia = 'fd15::5'\nmetric = 1024\ntype = 'unicast'", "fd09::/16 via fd15::5"),
+            ("to = 'fd09::/16'\nvia = 'fd15::5'\nmetric = 0", "fd09::/16 via fd15::5"),
+            // Beside the kernel's own route.
+            ("to = '10.0.0.0/24'\nvia = '10.0.0.2'\nmetric = 5", "10.0.0.0/24 via 10.0.0.2 metric 5"),
+        ] {
+            let routes = office(&of_red(keys)).routes;
+            assert_eq!(routes.last().unwrap().to_string(), there);
+        }
+    }
+
+    #[test]
+    fn a_next_hop_may_be_reached_by_a_route_that_comes_before() {
+        let device = of_red("to = '192.0.2.1/32'\ndev = 'eth0'");
+        let through = of_red("to = '10.9.0.0/16'\nvia = '192.0.2.1'");
+        office(&format!("{device}{through}"));
+        assert_office_refused(&[(
+            &format!("{through}{device}"),
+            "17: next hop 192.0.2.1 is in no subnet that `red` is connected to (`routes[0].via`)",
+            "it is connected to 10.0.0.0/24",
+        )]);
+    }
+
+    #[test]
+    fn two_routes_to_one_network_differ_in_table_or_metric() {
+        let one = "to = '10.9.0.0/16'\nvia = '10.0.0.5'";
+        let other = "to = '10.9.0.0/16'\nvia = '10.0.0.2'";
+        for more in ["metric = 5", "table = 7"] {
+            office(&(of_red(one) + &of_red(&format!("{other}\n{more}"))));
+            let twice = of_red(&format!("{one}\n{more}")) + &of_red(&format!("{other}\n{more}"));
+            assert_office_refused(&[(
+                &twice,
+                "21: `red` has a route to 10.9.0.0/16 already: `routes[0]` (`routes[1].to`)",
+                "",
+            )]);
+        }
+    }
+
+    #[test]
+    fn a_default_route_with_a_metric_or_of_another_table_comes_beside_the_ports() {
+        let red = |more: &str| {
+            let topology = office(&(route("red", "default", "10.0.0.2") + more));
+            let routes = topology.routes.into_iter();
+            let red = routes.filter(|route| route.place.to_string() == "red" && route.to.addr().is_ipv4());
+            red.map(|route| route.to_string()).collect::<Vec<_>>()
+        };
+        for more in ["metric = 5", "table = 7"] {
+            assert_eq!(
+                red(more),
+                ["default via 10.0.0.5", &format!("default via 10.0.0.2 {}", more.replace(" =", ""))]
+            );
+        }
+        assert_eq!(red("metric = 0"), ["default via 10.0.0.2"]);
+    }
+
+    #[test]
+    fn a_route_that_contradicts_itself_is_refused() {
+        let nowhere =
+            "set `via` to the next hop, `dev` where it is a neighbour itself, or `type = \"blackhole\"`";
+        let onlink = "`via` is the next hop, and `dev` the interface that it is on the link of";
+        for (keys, message, hint) in [
+            ("to = '10.9.0.0/16'", "14: this route leads nowhere (`routes[0]`)", nowhere),
+            (
+                "to = '10.9.0.0/16'\nvia = '10.0.0.5'\ntype = 'blackhole'",
+                "17: a route of type `blackhole` sends nothing on, so it has no `via` (`routes[0].via`)",
+                "leave `type` or `via` out",
+            ),
+            (
+                "to = '10.9.0.0/16'\ndev = 'eth0'\ntype = 'prohibit'",
+                "17: a route of type `prohibit` sends nothing on, so it has no `dev` (`routes[0].dev`)",
+                "leave `type` or `dev` out",
+            ),
+            (
+                "to = '10.9.0.0/16'\ntype = 'local'",
+                "17: `local` is not one of the words here (`routes[0].type`)",
+                "write `unicast` or `blackhole` or `unreachable` or `prohibit`",
+            ),
+            (
+                "to = '10.9.0.0/16'\ndev = 'eth0'\nonlink = true",
+                "18: `onlink` without `via` (`routes[0].onlink`)",
+                onlink,
+            ),
+            (
+                "to = '10.9.0.0/16'\nvia = '192.0.2.1'\nonlink = true",
+                "18: `onlink` without `dev` (`routes[0].onlink`)",
+                onlink,
+            ),
+            (
+                "to = 'default'\ndev = 'eth0'",
+                "16: `default` could be IPv4 or IPv6 here (`routes[0].to`)",
+                "write `0.0.0.0/0` or `::/0`",
+            ),
+            (
+                "to = 'default'\nvia = 'fe80::1'",
+                "17: next hop fe80::1 is link-local, so it takes the interface that it is at (`routes[0].via`)",
+                "set `dev` to that interface",
+            ),
+            (
+                "to = 'default'\nvia = 'ff02::1'\ndev = 'eth0'",
+                "17: ff02::1 is not an address that one can have as the next hop (`routes[0].via`)",
+                "",
+            ),
+            (
+                "to = '10.9.0.0/16'\nvia = '10.0.0.1'\ndev = 'eth0'\nonlink = true",
+                "17: next hop 10.0.0.1 is an address of `red` itself (`routes[0].via`)",
+                "",
+            ),
+            (
+                "to = '10.9.0.0/16'\nvia = '192.0.2.1'\ndev = 'eth0'",
+                "17: next hop 192.0.2.1 is in no subnet that `red` is connected to (`routes[0].via`)",
+                "it is connected to 10.0.0.0/24",
+            ),
+            (
+                "to = '10.9.0.0/16'\ndev = 'eth1'",
+                "17: `red` has no interface `eth1` (`routes[0].dev`)",
+                "did you mean `eth0`?",
+            ),
+            (
+                "to = '10.9.0.0/16'\nvia = '10.0.0.5'\nmetric = -1",
+                "18: a metric of -1 is not between 0 and 4294967295 (`routes[0].metric`)",
+                "",
+            ),
+            (
+                "to = '10.9.0.0/16'\nvia = '10.0.0.5'\ntable = 0",
+                "18: a table of 0 is not between 1 and 4294967295 (`routes[0].table`)",
+                "",
+            ),
+            (
+                "to = '10.9.0.0/16'\nvia = '10.0.0.5'\ntable = 255",
+                "18: table 255 is the kernel's, for the addresses of the place itself (`routes[0].table`)",
+                "",
+            ),
+        ] {
+            assert_office_refused(&[(&of_red(keys), message, hint)]);
+        }
+        let of_router = |keys: &str| of_red(keys).replace("'red'", "'router'");
+        assert_office_refused(&[
+            (
+                &of_router("to = '10.9.0.0/16'\ndev = 'veth-red-br'"),
+                "17: `veth-red-br` is a port of bridge `br0` (`routes[0].dev`)",
+                "use `br0`",
+            ),
+            (
+                &of_router("to = '10.9.0.0/16'\nvia = '10.0.0.1'\ndev = 'wan0'"),
+                "17: next hop 10.0.0.1 is at `br0`, not at `wan0` (`routes[0].via`)",
+                "leave `dev` out, or set it to `br0`",
+            ),
+        ]);
+    }
+
+    #[test]
+    fn the_host_may_have_interfaces_that_the_file_does_not_know() {
+        let of_host = |keys: &str| of_red(keys).replace("'red'", "'host'");
+        office(&of_host("to = '10.9.0.0/16'\ndev = 'enp1s0'"));
+        office(&of_host("to = '10.9.0.0/16'\nvia = '172.30.0.1'\ndev = 'enp1s0'"));
+        office(&of_host("to = 'default'\nvia = 'fe80::1'\ndev = 'enp1s0'"));
+        // Of the file's own, all subnets are known.
+        let bridge = "[bridges.lan]\naddresses = ['10.7.0.1/24']\n";
+        let through = of_host("to = '10.9.0.0/16'\nvia = '172.30.0.1'\ndev = 'lan'");
+        assert_office_refused(&[(
+            &format!("{bridge}{through}"),
+            "19: next hop 172.30.0.1 is in no subnet that `host` is connected to (`routes[0].via`)",
+            "it is connected to 10.7.0.0/24",
+        )]);
+    }
+
+    #[test]
+    fn what_is_next_hop_at_an_interface_forwards() {
+        let text = "[namespaces.a]\n[namespaces.b]\n[[cables]]\n\
+                    a = { namespace = 'a', interface = 'x', addresses = ['fe80::1/64'] }\n\
+                    b = { namespace = 'b', interface = 'y', addresses = ['fe80::2/64'] }\n\
+                    [[routes]]\nnamespace = 'a'\nto = '0.0.0.0/0'\nvia = 'fe80::2'\ndev = 'x'";
+        let topology = topology(text);
+        let b = topology.namespaces[1].name.clone();
+        assert!(topology.forwards(&crate::model::Place::Netns(b), true));
     }
 }

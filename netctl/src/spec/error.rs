@@ -164,7 +164,7 @@ mod tests {
             (
                 "\ncolour = 1",
                 "2: unknown key `colour`",
-                "`$schema`, `name`, `namespaces`, `bridges`, `cables`, `routes`, `nat`",
+                "`$schema`, `name`, `namespaces`, `bridges`, `cables`, `links`, `routes`, `rules`, `nat`",
             ),
             (
                 "[namespaces.worker]\ncopies = 3",
@@ -188,7 +188,7 @@ mod tests {
     fn a_missing_key_is_named_with_the_table_it_is_missing_in() {
         let cases = [
             ("\n[[cables]]\na = { namespace = 'a' }", "3: missing key `interface` in `cables[0].a`"),
-            ("[[routes]]\nnamespace = 'a'\nto = 'default'", "1: missing key `via` in `routes[0]`"),
+            ("[[routes]]\nnamespace = 'a'\nvia = 'c'", "1: missing key `to` in `routes[0]`"),
             (
                 "[[routes]]\nnamespace = 'a'\nto = 'b'\nvia = 'c'\n[[routes]]\n",
                 "5: missing key `namespace` in `routes[1]`",

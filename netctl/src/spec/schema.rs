@@ -51,7 +51,9 @@ mod tests {
     };
 
     use super::*;
-    use crate::spec::{Bridge, Cable, End, Forward, Masquerade, Namespace, Nat, Port, Route, Timeouts};
+    use crate::spec::{
+        Bridge, Cable, End, Forward, Link, Masquerade, Namespace, Nat, Port, Route, Rule, Timeouts,
+    };
 
     /// Notes which keys a type asks for.
     struct Probe<'a>(&'a mut BTreeSet<&'static str>);
@@ -94,7 +96,9 @@ mod tests {
             ("Port", keys_of::<Port>()),
             ("Cable", keys_of::<Cable>()),
             ("End", keys_of::<End>()),
+            ("Link", keys_of::<Link>()),
             ("Route", keys_of::<Route>()),
+            ("Rule", keys_of::<Rule>()),
             ("Nat", keys_of::<Nat>()),
             ("Timeouts", keys_of::<Timeouts>()),
             ("Masquerade", keys_of::<Masquerade>()),
@@ -149,7 +153,9 @@ mod tests {
             ("Port", "## `[bridges.NAME.ports]`"),
             ("Cable", "## `[[cables]]`"),
             ("End", "## `[[cables]]`"),
+            ("Link", "## `[[links]]`"),
             ("Route", "## `[[routes]]`"),
+            ("Rule", "## `[[rules]]`"),
             ("Nat", "## `[nat]`"),
             ("Timeouts", "## `[nat.timeouts]`"),
             ("Masquerade", "## `[[nat.masquerade]]`"),

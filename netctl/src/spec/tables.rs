@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Duration, de::named};
+use super::{Duration, Table, de::named};
 
-/// A topology: namespaces, the bridges and cables between them, routes and address translation.
+/// A topology: namespaces, the bridges, cables and other links between them, routes and address translation.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a table")]
 pub struct Spec {
@@ -27,9 +27,15 @@ pub struct Spec {
     /// Cables (veth pairs) between two places.
     #[serde(default)]
     pub cables: Vec<Cable>,
+    /// Other links: dummies and VLANs.
+    #[serde(default)]
+    pub links: Vec<Link>,
     /// Routes beside the default routes that ports bring.
     #[serde(default)]
     pub routes: Vec<Route>,
+    /// Policy rules: which routing table decides about which packets.
+    #[serde(default)]
+    pub rules: Vec<Rule>,
     /// Address translation.
     #[serde(default)]
     pub nat: Nat,
@@ -113,6 +119,30 @@ pub struct End {
     pub mtu: Option<i64>,
 }
 
+/// A link that is neither a bridge nor a cable.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub struct Link {
+    /// Where it lives; `host` when left out.
+    pub namespace: Option<String>,
+    /// Its interface name; shortened if it has more than 15 bytes.
+    pub interface: String,
+    /// What it is: `dummy` swallows what is sent by it, `vlan` is one VLAN of another interface.
+    #[schemars(extend("enum" = ["dummy", "vlan"]))]
+    pub kind: String,
+    /// Of a VLAN, the interface of the same namespace whose packets have its tag.
+    pub parent: Option<String>,
+    /// Of a VLAN, its number.
+    #[schemars(range(min = 1, max = 4094))]
+    pub id: Option<i64>,
+    /// Its addresses, ADDRESS/PREFIX.
+    #[serde(default)]
+    pub addresses: Vec<String>,
+    /// Bytes; when left out, the kernel's 1500 or a VLAN's parent's.
+    #[schemars(range(min = 68, max = 65535))]
+    pub mtu: Option<i64>,
+}
+
 /// A route.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a table")]
@@ -121,8 +151,55 @@ pub struct Route {
     pub namespace: String,
     /// A network, or `default`.
     pub to: String,
-    /// The next hop's address.
-    pub via: String,
+    /// What becomes of packets to it; `unicast`, sent on, when left out.
+    #[serde(rename = "type")]
+    #[schemars(extend("enum" = ["unicast", "blackhole", "unreachable", "prohibit"]))]
+    pub kind: Option<String>,
+    /// The next hop's address. May be left out beside `dev`, for what is a neighbour there itself.
+    pub via: Option<String>,
+    /// The interface that it leads out of; that of the next hop's subnet when left out. Needed for a link-local next
+    /// hop.
+    pub dev: Option<String>,
+    /// Whether the next hop is a neighbour at `dev` though it is in no subnet there.
+    #[serde(default)]
+    pub onlink: bool,
+    /// Of routes to one destination, the lowest wins; 0 when left out, with IPv6 1024.
+    #[schemars(range(min = 0, max = 4_294_967_295u32))]
+    pub metric: Option<i64>,
+    /// The number of the routing table, which a policy rule asks; the main one when left out.
+    #[schemars(range(min = 1, max = 4_294_967_295u32))]
+    pub table: Option<i64>,
+}
+
+/// A policy rule, as `ip rule add` makes it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub struct Rule {
+    /// Where it is set; may be `host`.
+    pub namespace: String,
+    /// Rules are asked from the lowest on.
+    #[schemars(range(min = 1, max = 32765))]
+    pub priority: i64,
+    /// The network that packets are from; any when left out.
+    pub from: Option<String>,
+    /// The network that they are for; any when left out.
+    pub to: Option<String>,
+    /// The interface that they come in by; `lo` for those of this place itself.
+    pub iif: Option<String>,
+    /// The interface that their socket is bound to.
+    pub oif: Option<String>,
+    /// Their mark: MARK, or MARK/MASK.
+    #[schemars(regex(pattern = r"^(0x[0-9a-fA-F]+|\d+)(/(0x[0-9a-fA-F]+|\d+))?$"))]
+    pub fwmark: Option<String>,
+    /// Whose packets; the family of `from` and `to` when left out.
+    #[schemars(extend("enum" = ["ipv4", "ipv6"]))]
+    pub family: Option<String>,
+    /// The routing table that decides, by its number or as `main`, `default` or `local`.
+    pub table: Option<Table>,
+    /// In place of `table`: drops the packets.
+    #[serde(rename = "type")]
+    #[schemars(extend("enum" = ["blackhole", "unreachable", "prohibit"]))]
+    pub kind: Option<String>,
 }
 
 /// Address translation.

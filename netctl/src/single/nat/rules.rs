@@ -17,7 +17,8 @@ use crate::{
     firewall::{self, Chain},
     holder,
     model::{
-        Backend, Forward, Found, Gateway, IfName, Masquerade, Place, Route, Side, Topology, TopologyName,
+        Backend, Forward, Found, Gateway, IfName, Masquerade, Place, Route, Seen, Side, Topology,
+        TopologyName,
         Veth, listens_on,
     },
     nat::{
@@ -414,13 +415,14 @@ fn owner(session: &Session<'_>, place: &Place) -> Result<TopologyName, Error> {
 fn find(session: &mut Session<'_>, place: &Place, links: &[link::Link]) -> Result<Found, Error> {
     let socket = session.places.socket(place)?;
     let (addresses, routes) = (addr::dump(socket)?, route::dump(socket)?);
-    let is_port = |link: &link::Link| {
-        let master = links.iter().find(|other| Some(other.index) == link.master);
-        master.is_some_and(|master| master.kind.as_deref() != Some("vrf"))
-    };
-    let usable = links.iter().filter(|link| link.name != "lo" && link.address.is_some() && !is_port(link));
+    let name = |link: &link::Link| link.name.parse::<IfName>().ok();
+    let master = |link: &link::Link| links.iter().find(|other| Some(other.index) == link.master);
+    let bridge = |link: &link::Link| master(link).filter(|master| master.kind.as_deref() != Some("vrf"));
+    let layer3 = links.iter().filter(|link| link.name != "lo" && bridge(link).is_none());
+    let (usable, bare): (Vec<_>, Vec<_>) = layer3.partition(|link| link.address.is_some());
+    let ports = links.iter().filter_map(|link| Some((name(link)?, name(bridge(link)?)?))).collect();
     let named: BTreeMap<u32, IfName> =
-        usable.filter_map(|link| Some((link.index, link.name.parse().ok()?))).collect();
+        usable.into_iter().filter_map(|link| Some((link.index, name(link)?))).collect();
     let mut interfaces: BTreeMap<IfName, Vec<IpNet>> =
         named.values().map(|name| (name.clone(), Vec::new())).collect();
     for address in addresses {
@@ -434,18 +436,16 @@ fn find(session: &mut Session<'_>, place: &Place, links: &[link::Link]) -> Resul
         .collect();
     let through =
         main().filter_map(|route| Some(Route::through(place.clone(), route.destination, route.gateway?)));
-    let name = |link: &link::Link| link.name.parse::<IfName>().ok();
-    let master =
-        |link: &link::Link| links.iter().find(|other| Some(other.index) == link.master).and_then(name);
     let is_apart = |link: &&link::Link| link.kind.as_deref() == Some("veth") && link.peer_netnsid.is_some();
     let veth = |link: &link::Link| {
         let itself = name(link)?;
-        Some(Veth { through: master(link).unwrap_or_else(|| itself.clone()), name: itself })
+        Some(Veth { through: master(link).and_then(name).unwrap_or_else(|| itself.clone()), name: itself })
     };
     let veths = links.iter().filter(is_apart).filter_map(veth).collect();
     let refused = |refused| {
         let (kind, place) = (RuleKind::Masquerade, place.clone());
         Error::Rule { kind, place, refused: Box::new(refused) }
     };
-    Found::new(place, &interfaces, &connected, veths, through).map_err(refused)
+    let bare = bare.into_iter().filter_map(name).collect();
+    Found::new(place, Seen { interfaces, ports, bare, connected, veths }, through).map_err(refused)
 }
