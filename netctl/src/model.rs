@@ -10,13 +10,14 @@ mod claims;
 mod endpoint;
 mod error;
 mod forward;
-pub(crate) mod forwarding;
+mod forwarding;
 mod found;
 mod gateway;
 #[cfg(test)]
 mod golden;
 pub(crate) mod hash;
 mod ipv6;
+pub(crate) mod keys;
 mod links;
 mod masquerade;
 pub mod name;
@@ -155,7 +156,7 @@ impl Topology {
     /// Whether it has a place forward packets of IPv4, or of IPv6.
     #[must_use]
     pub fn forwards(&self, place: &Place, ipv4: bool) -> bool {
-        let key = if ipv4 { forwarding::IPV4 } else { forwarding::IPV6 };
+        let key = if ipv4 { keys::IPV4 } else { keys::IPV6 };
         self.sysctls.get(place).and_then(|sysctls| sysctls.get(key)).is_some_and(|value| value != "0")
     }
 }

@@ -21,14 +21,16 @@ fn parse(text: &str) -> Result<IpNet, Problem> {
     if !is_unicast(address.addr()) {
         return Err(Problem::NotUnicast { address: address.addr() });
     }
-    // Subnets of two addresses or one (RFC 3021) have neither a network nor a broadcast address.
-    if let IpNet::V4(net) = address
-        && net.prefix_len() < 31
-    {
-        if net.addr() == net.network() {
+    if address.prefix_len() == 0 {
+        return Err(Problem::NoSubnetAtAll { address });
+    }
+    // Subnets of two addresses or one (RFC 3021, RFC 6164) have neither a network nor a broadcast address. The first of an
+    // IPv6 subnet is that of any router (RFC 4291, 2.6.1).
+    if address.max_prefix_len() - address.prefix_len() > 1 {
+        if address.addr() == address.network() {
             return Err(Problem::NetworkAddress { address });
         }
-        if net.addr() == net.broadcast() {
+        if address.addr().is_ipv4() && address.addr() == address.broadcast() {
             return Err(Problem::BroadcastAddress { address });
         }
     }
@@ -37,8 +39,13 @@ fn parse(text: &str) -> Result<IpNet, Problem> {
 
 /// Whether this can be the address of one interface of one machine.
 pub(super) fn is_unicast(address: IpAddr) -> bool {
-    let broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
-    !(address.is_unspecified() || address.is_multicast() || address.is_loopback() || broadcast)
+    let is_odd = match address {
+        // "This network" (RFC 1122, 3.2.1.3).
+        IpAddr::V4(v4) => v4.is_broadcast() || v4.octets()[0] == 0,
+        // An IPv4 address in IPv6's form, which is on no wire (RFC 4291, 2.5.5.2).
+        IpAddr::V6(v6) => v6.to_ipv4_mapped().is_some(),
+    };
+    !(address.is_unspecified() || address.is_multicast() || address.is_loopback() || is_odd)
 }
 
 /// Whether this is an IPv6 link-local address, which means something else on each link.
@@ -86,6 +93,26 @@ mod tests {
             ("224.0.0.1/24", "224.0.0.1 cannot be the address of an interface", ""),
             ("ff02::1/64", "ff02::1 cannot be the address of an interface", ""),
             ("::/64", ":: cannot be the address of an interface", ""),
+            ("0.1.2.3/24", "0.1.2.3 cannot be the address of an interface", ""),
+            ("127.0.0.1/8", "127.0.0.1 cannot be the address of an interface", ""),
+            ("::1/128", "::1 cannot be the address of an interface", ""),
+            ("255.255.255.255/32", "255.255.255.255 cannot be the address of an interface", ""),
+            (
+                "::ffff:10.0.0.1/96",
+                "::ffff:10.0.0.1 cannot be the address of an interface",
+                "it is an IPv4 address in the form of IPv6: write `10.0.0.1`",
+            ),
+            (
+                "10.0.0.1/0",
+                "10.0.0.1/0 has everyone in its subnet",
+                "write its subnet's prefix length, as in `10.0.0.1/24`",
+            ),
+            (
+                "fd15::1/0",
+                "fd15::1/0 has everyone in its subnet",
+                "write its subnet's prefix length, as in `fd15::1/64`",
+            ),
+            ("fd15::/64", "fd15:: is the address of the network fd15::/64 itself", ""),
         ];
         for (address, message, hint) in cases {
             let text = format!("[bridges.b]\naddresses = [\n'172.16.0.1/24',\n'{address}' ]");
@@ -96,5 +123,8 @@ mod tests {
     #[test]
     fn short_subnets_use_every_address() {
         topology("[bridges.b]\naddresses = ['10.0.0.0/31', '10.0.0.4/32', 'fd15::/127', 'fd15::2/128']");
+        topology(
+            "[bridges.b]\naddresses = ['10.1.0.1/31', '10.0.0.255/32', 'fd15::ffff/112', '240.0.0.1/24']",
+        );
     }
 }

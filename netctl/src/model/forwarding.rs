@@ -3,14 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Gateway, Place, Problem, backend, error::Error, links::Links, place::Places, route::Routes, timeout,
+    Gateway, Place, Problem, backend,
+    error::Error,
+    keys::{self, IPV4, IPV6},
+    links::Links,
+    place::Places,
+    route::Routes,
+    timeout,
 };
 use crate::spec::{KeyPath, Namespace, Spec, key_path};
-
-/// Whether a place forwards IPv4.
-pub(crate) const IPV4: &str = "net.ipv4.ip_forward";
-/// Whether a place forwards IPv6.
-pub(crate) const IPV6: &str = "net.ipv6.conf.all.forwarding";
 
 type Sysctls = BTreeMap<Place, BTreeMap<String, String>>;
 
@@ -27,7 +28,8 @@ pub(super) fn sysctls(
     gateways: &[Gateway],
 ) -> Result<Sysctls, Error> {
     let routers: BTreeSet<&Place> = routes.all.iter().filter_map(|route| route.next_place(links)).collect();
-    let translators: BTreeSet<&Place> = gateways.iter().map(|gateway| &gateway.place).collect();
+    let translators: BTreeMap<&Place, &Gateway> =
+        gateways.iter().map(|gateway| (&gateway.place, gateway)).collect();
     let mut all = Sysctls::new();
     let timeouts = timeout::given(&spec.nat.timeouts)?;
     for gateway in gateways {
@@ -36,13 +38,13 @@ pub(super) fn sysctls(
     for (name, namespace) in &spec.namespaces {
         let path = key_path!["namespaces", name.as_str()];
         for place in places.all(name, &path)? {
-            let translates = translators.contains(&place);
-            if translates && namespace.forwarding == Some(false) {
+            let needs =
+                Needs { translator: translators.get(&place).copied(), routes: routers.contains(&place) };
+            if needs.translator.is_some() && namespace.forwarding == Some(false) {
                 let path = path.key("forwarding");
                 return Err(Error::new(path, Problem::ForwardingOff { place }));
             }
-            let needs = (translates || routers.contains(&place)).then_some(true);
-            let sysctls = of_namespace(namespace, namespace.forwarding.or(needs), &path)?;
+            let sysctls = of_namespace(namespace, needs, &place, &path, links)?;
             if !sysctls.is_empty() {
                 all.entry(place).or_default().extend(sysctls);
             }
@@ -58,19 +60,52 @@ pub(super) fn sysctls(
 /// begins with the host's IPv4 settings (`devinet_init_net` in net/ipv4/devinet.c).
 fn of_namespace(
     namespace: &Namespace,
-    forwarding: Option<bool>,
+    needs: Needs<'_>,
+    place: &Place,
     path: &KeyPath,
+    links: &Links,
 ) -> Result<BTreeMap<String, String>, Error> {
     let mut sysctls = BTreeMap::new();
-    if let Some(on) = forwarding {
+    if let Some(on) = namespace.forwarding.or(needs.any().then_some(true)) {
         let value = if on { "1" } else { "0" };
         sysctls.extend([IPV4, IPV6].map(|key| (key.to_owned(), value.to_owned())));
     }
+    let mut written: BTreeMap<String, &String> = BTreeMap::new();
     for (key, value) in &namespace.sysctls {
-        check_key(key, &path.key("sysctls"))?;
-        sysctls.insert(key.clone(), value.clone());
+        let refuse = |problem| Error::new(path.key("sysctls").key(key), problem);
+        keys::check(key).map_err(refuse)?;
+        let name = keys::canonical(key, place, links);
+        if let Some(other) = written.insert(name.clone(), key)
+            && namespace.sysctls.get(other) != Some(value)
+        {
+            let (other, value) = (other.clone(), namespace.sysctls.get(other).cloned().unwrap_or_default());
+            return Err(refuse(Problem::SysctlTwice { other, value }));
+        }
+        if name == IPV4 || name == IPV6 {
+            let on = value != "0";
+            if let Some(forwarding) = namespace.forwarding.filter(|&forwarding| forwarding != on) {
+                return Err(refuse(Problem::ForwardingContradicted { forwarding, value: value.clone() }));
+            }
+            if !on && needs.translator.is_some_and(|gateway| of_host(gateway).contains_key(&name)) {
+                return Err(refuse(Problem::ForwardingOff { place: place.clone() }));
+            }
+        }
+        sysctls.insert(name, value.clone());
     }
     Ok(sysctls)
+}
+
+/// What a namespace forwards for.
+#[derive(Clone, Copy)]
+struct Needs<'a> {
+    translator: Option<&'a Gateway>,
+    routes: bool,
+}
+
+impl Needs<'_> {
+    fn any(self) -> bool {
+        self.routes || self.translator.is_some()
+    }
 }
 
 /// The sysctls that a gateway needs wherever it is found.
@@ -86,21 +121,6 @@ fn of_host(gateway: &Gateway) -> BTreeMap<String, String> {
     let targets = gateway.forwards.iter().map(|rule| rule.to);
     let keys = sources.chain(targets).map(|address| if address.is_ipv4() { IPV4 } else { IPV6 });
     keys.map(|key| (key.to_owned(), "1".to_owned())).collect()
-}
-
-/// A sysctl of `net.`, and one that stays there when it becomes a path below `/proc/sys`, where `.` and `/` change
-/// places.
-fn check_key(key: &str, path: &KeyPath) -> Result<(), Error> {
-    let sound = |part: &str| {
-        !part.is_empty()
-            && !part.chars().all(|c| c == '/')
-            && !part.contains(|c: char| c.is_whitespace() || c.is_control())
-    };
-    let mut parts = key.split('.');
-    if parts.next() == Some("net") && key != "net" && parts.all(sound) {
-        return Ok(());
-    }
-    Err(Error::new(path.key(key), Problem::Sysctl { key: key.to_owned() }))
 }
 
 #[cfg(test)]
@@ -149,7 +169,7 @@ mod tests {
             "[namespaces.a]\nforwarding = false\n[bridges.b]\nnamespace = 'a'\n[[nat.masquerade]]\nnamespace = 'a'\n\
              source = '10.0.0.0/24'",
             "2: `a` translates addresses, which needs forwarding (`namespaces.a.forwarding`)",
-            "leave `forwarding` out, or its [[nat.*]] rules",
+            "leave this out, or its [[nat.*]] rules",
         )]);
     }
 
@@ -163,25 +183,43 @@ mod tests {
     }
 
     #[test]
-    fn the_files_sysctls_come_after_and_are_of_the_network() {
-        let text = "[namespaces.a]\nforwarding = true\n\
-                    sysctls = { 'net.ipv4.ip_forward' = '0', 'net.ipv4.conf.eth0/1.x' = '2' }";
+    fn the_files_sysctls_come_after() {
+        // It is a next hop, and still the file has the last word.
+        let text = "[namespaces.a]\nsysctls = { 'net.ipv4.conf.all.forwarding' = '0', 'net.ipv4.conf.eth0/1.x' = '2' }\n\
+                    [namespaces.b]\n[bridges.br]\nnamespace = 'a'\naddresses = ['10.0.0.1/24']\n\
+                    ports.b.addresses = ['10.0.0.2/24']";
         assert_eq!(of(&topology(text).sysctls, "a"), ["net.ipv4.conf.eth0/1.x=2", OFF[0], ON[1]]);
-        let hint = "write it in dotted form, as in `net.ipv4.conf.all.rp_filter`";
-        for key in [
-            "kernel.hostname",
-            "net",
-            "net.",
-            "net./.x",
-            "net.//.//.kernel.x",
-            "network.x",
-            "net/ipv4/x",
-            "net.a b",
-        ] {
-            let message =
-                format!("2: `{key}` is not the name of a network sysctl (`namespaces.a.sysctls.\"{key}\"`)");
-            let message = if key == "net" { message.replace("\"net\"", "net") } else { message };
-            assert_refused(&[(&format!("[namespaces.a.sysctls]\n'{key}' = '1'"), &message, hint)]);
+    }
+
+    #[test]
+    fn forwarding_is_not_on_and_off() {
+        let with = |forwarding: bool, key: &str, value: &str| {
+            format!("[namespaces.a]\nforwarding = {forwarding}\nsysctls = {{ '{key}' = '{value}' }}")
+        };
+        for key in [IPV4, "net.ipv4.conf.all.forwarding", IPV6] {
+            for (forwarding, value) in [(true, "0"), (false, "1")] {
+                assert_refused(&[(
+                    &with(forwarding, key, value),
+                    &format!(
+                        "3: \"{value}\" contradicts `forwarding = {forwarding}` (`namespaces.a.sysctls.\"{key}\"`)"
+                    ),
+                    "leave one of them out",
+                )]);
+            }
+            topology(&with(true, key, "1"));
         }
+        let gateway = |key: &str| {
+            format!(
+                "[namespaces.a]\nsysctls = {{ '{key}' = '0' }}\n[bridges.b]\nnamespace = 'a'\n\
+                 [[nat.masquerade]]\nnamespace = 'a'\nsource = '10.0.0.0/24'"
+            )
+        };
+        assert_refused(&[(
+            &gateway("net.ipv4.conf.all.forwarding"),
+            "2: `a` translates addresses, which needs forwarding \
+             (`namespaces.a.sysctls.\"net.ipv4.conf.all.forwarding\"`)",
+            "leave this out, or its [[nat.*]] rules",
+        )]);
+        topology(&gateway(IPV6));
     }
 }

@@ -1,6 +1,6 @@
 //! A file that turns IPv6 off where it needs it: the kernel would take the addresses away again, or translate nothing.
 
-use super::{Gateway, IfName, Place, Problem, error::Error, links::Links, place::Places};
+use super::{Gateway, IfName, Place, Problem, error::Error, keys, links::Links, place::Places};
 use crate::spec::{Spec, key_path};
 
 /// Refuses `net.ipv6.conf.*.disable_ipv6` beside addresses and rules of IPv6.
@@ -22,21 +22,24 @@ pub(super) fn check(spec: &Spec, places: &Places, links: &Links, gateways: &[Gat
 
 /// The interface that a sysctl turns IPv6 off at, or `None` in it for all of them.
 fn turned_off(key: &str) -> Option<Option<String>> {
-    let interface = key.strip_prefix("net.ipv6.conf.")?.strip_suffix(".disable_ipv6")?;
-    match interface {
+    let ("net.ipv6.conf.", interface, "disable_ipv6") = keys::of_interface(key)? else { return None };
+    match interface.as_str() {
         "all" => Some(None),
         // What later interfaces get; those of the file are there by then.
         "default" => None,
-        interface => Some(Some(interface.replace('/', "."))),
+        _ => Some(Some(interface)),
     }
 }
 
 /// What is of IPv6 at a place, or at one link of it.
 fn in_need(place: &Place, link: Option<&str>, links: &Links, gateways: &[Gateway]) -> Option<String> {
+    let link = link.map(|link| links.any(place, link).map_or(link, |its| its.name.as_str()));
     let is_it = |name: &IfName| link.is_none_or(|link| name.as_str() == link);
     let bridges = links.bridges.iter().map(|bridge| (&bridge.place, &bridge.name, &bridge.addresses));
     let ends = links.cables.iter().flat_map(|cable| [&cable.a, &cable.b]);
-    let mut all = bridges.chain(ends.map(|end| (&end.place, &end.interface, &end.addresses)));
+    let ends = ends.map(|end| (&end.place, &end.interface, &end.addresses));
+    let alone = links.alone.iter().map(|link| (&link.place, &link.interface, &link.addresses));
+    let mut all = bridges.chain(ends).chain(alone);
     let address = all.find_map(|(its_place, name, addresses)| {
         let address = addresses.iter().find(|address| address.addr().is_ipv6())?;
         (its_place == place && is_it(name)).then(|| format!("{address} of `{name}`"))

@@ -38,14 +38,14 @@ pub enum NameError {
 
 /// Checks what all names have in common: 1 to `limit` bytes, no `/`, white space or control characters, and neither
 /// `.` nor `..`.
-fn check(name: &str, limit: usize, forbidden: &[char]) -> Result<(), NameError> {
+fn check(name: &str, limit: usize, is_forbidden: fn(char) -> bool) -> Result<(), NameError> {
     if name.is_empty() {
         return Err(NameError::Empty);
     }
     if name.len() > limit {
         return Err(NameError::TooLong { name: name.to_owned(), length: name.len(), limit });
     }
-    let bad = |c: char| c == '/' || c.is_whitespace() || c.is_control() || forbidden.contains(&c);
+    let bad = |c: char| c == '/' || c.is_whitespace() || c.is_control() || is_forbidden(c);
     if let Some(character) = name.chars().find(|&c| bad(c)) {
         return Err(NameError::Character { name: name.to_owned(), character });
     }
@@ -53,6 +53,12 @@ fn check(name: &str, limit: usize, forbidden: &[char]) -> Result<(), NameError> 
         return Err(NameError::Reserved { name: name.to_owned() });
     }
     Ok(())
+}
+
+/// What an interface's name may not have beside: `:` was an alias's, the kernel puts a number in the place of `%d`
+/// (`__dev_alloc_name` in net/core/dev.c), and takes the byte 0xa0 in any character for a space (lib/ctype.c).
+fn is_no_interface(c: char) -> bool {
+    matches!(c, ':' | '%') || c.encode_utf8(&mut [0; 4]).bytes().any(|byte| byte == 0xa0)
 }
 
 macro_rules! name_type {
@@ -105,25 +111,25 @@ macro_rules! name_type {
 }
 
 name_type! {
-    /// A network interface's name: 1 to 15 bytes, no `/`, `:` or white space (`dev_valid_name` in net/core/dev.c).
-    IfName, limit: 15, forbidden: &[':'], reserved: ["all", "default"]
+    /// A network interface's name: 1 to 15 bytes, no `/`, `:`, `%` or white space (`dev_valid_name` in net/core/dev.c).
+    IfName, limit: 15, forbidden: is_no_interface, reserved: ["all", "default"]
 }
 
 name_type! {
     /// An interface's name in full, where the kernel has a shortened one: a bridge's key in the file, or
     /// `veth-NAMESPACE-br` of the longest namespace.
-    FullName, limit: 263, forbidden: &[':'], reserved: ["all", "default"]
+    FullName, limit: 263, forbidden: is_no_interface, reserved: ["all", "default"]
 }
 
 name_type! {
     /// A network namespace's name: one component of a path below `/run/netns`, and never `host`.
-    NetnsName, limit: 255, forbidden: &[], reserved: ["host"]
+    NetnsName, limit: 255, forbidden: |_| false, reserved: ["host"]
 }
 
 name_type! {
     /// A topology's name: one component of a path; no `.`, which bpffs refuses (`bpf_lookup` in kernel/bpf/inode.c),
     /// and short enough to fit an owner's mark into `IFLA_IFALIAS`.
-    TopologyName, limit: 200, forbidden: &['.'], reserved: [BY_HAND]
+    TopologyName, limit: 200, forbidden: |c| c == '.', reserved: [BY_HAND]
 }
 
 /// The name that no topology has.
@@ -146,15 +152,59 @@ impl TopologyName {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        netlink::{
+            link::{self, NewLink},
+            socket::Socket,
+        },
+        netns::tests::isolated,
+    };
 
     #[test]
     fn interface_names_follow_the_kernels_rules() {
         for good in ["a", "eth0", "wan0.100", "veth-red-br", "fifteen-bytes-x"] {
             assert_eq!(good.parse::<IfName>().unwrap().as_str(), good);
         }
-        for bad in ["", ".", "..", "a/b", "a b", "a:1", "tab\t", "all", "sixteen-bytes-xx"] {
+        for bad in [
+            "",
+            ".",
+            "..",
+            "a/b",
+            "a b",
+            "a:1",
+            "tab\t",
+            "all",
+            "sixteen-bytes-xx",
+            "br%d",
+            "%",
+            "voil\u{e0}",
+        ] {
             assert!(bad.parse::<IfName>().is_err(), "{bad:?} was accepted");
         }
+    }
+
+    #[test]
+    fn the_kernel_takes_every_name_as_it_is() {
+        // All of two bytes and less, and of the longer ones some with each byte that there is.
+        let longer = (0x800..0x11_0000).filter(|c| c % 0x40 == 0x20 || c % 0x1010 == 0x85).step_by(97);
+        let characters = (1..0x800).chain(longer).filter_map(char::from_u32);
+        let names: Vec<IfName> = characters
+            .flat_map(|c| [format!("{c}"), format!("a{c}d")])
+            .filter_map(|name| name.parse().ok())
+            .collect();
+        assert!(names.len() > 3500, "{}", names.len());
+        isolated(|| {
+            let mut socket = Socket::open().unwrap();
+            let create = names.iter().map(|name| link::create_bridge(&NewLink::named(name))).collect();
+            for (name, done) in names.iter().zip(socket.execute(create).unwrap()) {
+                assert!(done.is_ok(), "{name:?}: {done:?}");
+            }
+            let there: std::collections::BTreeSet<String> =
+                link::dump(&mut socket).unwrap().into_iter().map(|link| link.name).collect();
+            for name in &names {
+                assert!(there.contains(name.as_str()), "{name:?} is called otherwise");
+            }
+        });
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{FullName, IfName, Place, Problem, error::Error, hash::fnv1a, place::Places};
+use super::{Bridge, FullName, IfName, Place, Problem, error::Error, hash::fnv1a, place::Places};
 use crate::spec::{self, KeyPath, Spec, key_path};
 
 /// The most bytes of a name that the kernel takes: `IFNAMSIZ` without the closing NUL.
@@ -32,6 +32,8 @@ pub(super) fn interface_name(name: &str, path: &KeyPath) -> Result<IfName, Error
 pub(super) struct InterfaceNames {
     /// What is given or handed out.
     taken: BTreeSet<(Place, String)>,
+    /// The names of ports handed out, in full.
+    ports: BTreeSet<(Place, String)>,
     /// The number of the next `eth` to try.
     next: BTreeMap<Place, u32>,
 }
@@ -58,7 +60,7 @@ impl InterfaceNames {
         for end in spec.cables.iter().flat_map(|cable| [&cable.a, &cable.b]) {
             take(Some(&end.namespace), &end.interface);
         }
-        Self { taken, next: BTreeMap::new() }
+        Self { taken, ports: BTreeSet::new(), next: BTreeMap::new() }
     }
 
     /// The name of a bridge or of a link alone: what the file calls it at `path`.
@@ -67,21 +69,30 @@ impl InterfaceNames {
         self.fit(full, place, path)
     }
 
-    /// The name of the bridge's end of a port: `veth-NAMESPACE-br` unless the file has one.
+    /// The name of the bridge's end of a port, unless the file has one: `veth-NAMESPACE-br`, or `veth-NAMESPACE-BRIDGE`
+    /// for a namespace that is plugged into another bridge of the same place already.
     pub(super) fn name_port(
         &mut self,
         namespace: &Place,
         port: &spec::Port,
-        place: &Place,
+        bridge: &Bridge,
         path: &KeyPath,
     ) -> Result<Named, Error> {
         if let Some(name) = &port.port {
             return interface_name(name, &path.key("port")).map(Named::from);
         }
-        let full = format!("veth-{namespace}-br")
+        let mut attempt = 0;
+        let name = loop {
+            let name = (bridge.place.clone(), port_name(namespace, bridge, attempt));
+            if !self.taken.contains(&name) && self.ports.insert(name.clone()) {
+                break name.1;
+            }
+            attempt += 1;
+        };
+        let full = name
             .parse()
             .map_err(|error| Error::new(path.clone(), Problem::DefaultName { key: "port", error }))?;
-        self.fit(full, place, path)
+        self.fit(full, &bridge.place, path)
     }
 
     /// The name of a namespace's end of a port: `eth0`, `eth1`, …, in the order of the file's bridges, unless the file
@@ -122,6 +133,15 @@ impl InterfaceNames {
             }
             attempt += 1;
         }
+    }
+}
+
+/// The name of a port, `attempt` of which before it were another's.
+fn port_name(namespace: &Place, bridge: &Bridge, attempt: u32) -> String {
+    match attempt {
+        0 => format!("veth-{namespace}-br"),
+        1 => format!("veth-{namespace}-{}", bridge.called()),
+        attempt => format!("veth-{namespace}-{}-{attempt}", bridge.called()),
     }
 }
 
@@ -218,6 +238,32 @@ mod tests {
     }
 
     #[test]
+    fn each_port_of_a_namespace_has_a_name_of_its_own() {
+        let text = "[namespaces.worker]\ncount = 2\n[namespaces.red]\n\
+                    [bridges.br0]\nports = { worker = { addresses = [] }, red = { addresses = [] } }\n\
+                    [bridges.br1]\nports = { worker = { addresses = [] }, red = { addresses = [] } }\n\
+                    [bridges.br]\nports = { red = { addresses = [] } }\n\
+                    [[cables]]\na = { namespace = 'host', interface = 'veth-red-br' }\n\
+                    b = { namespace = 'red', interface = 'x' }";
+        let names = |text: &str| -> Vec<String> {
+            let cables = topology(text).cables.into_iter().map(|cable| cable.a);
+            cables.map(|a| a.full_name.map_or(a.interface.to_string(), |full| full.to_string())).collect()
+        };
+        let workers = |bridge: &str| [0, 1].map(|number| format!("veth-worker-{number}-{bridge}"));
+        let expected = [
+            &workers("br")[..],
+            &["veth-red-br0".into()],
+            &workers("br1"),
+            &["veth-red-br1".into(), "veth-red-br-2".into(), "veth-red-br".into()],
+        ];
+        assert_eq!(names(text), expected.concat());
+        // A bridge of another place has other names.
+        let apart =
+            text.replace("[bridges.br1]\n", "[namespaces.apart]\n[bridges.br1]\nnamespace = 'apart'\n");
+        assert_eq!(names(&apart)[3..5], workers("br"));
+    }
+
+    #[test]
     fn a_shortened_name_gives_way_to_the_files_own() {
         let given = shortened("veth-warehouse-br", 0);
         let topology = topology(&format!(
@@ -231,7 +277,7 @@ mod tests {
         fn shortened_names_are_names_and_nobody_elses(
             fulls in proptest::collection::btree_set("[a-c\u{e9}]{1,2}[-a-z0-9.\u{20ac}]{16,60}", 1..60),
         ) {
-            let mut names = InterfaceNames { taken: BTreeSet::new(), next: BTreeMap::new() };
+            let mut names = InterfaceNames { taken: BTreeSet::new(), ports: BTreeSet::new(), next: BTreeMap::new() };
             let mut seen = BTreeSet::new();
             for full in fulls {
                 let named = names.name_link(&full, &Place::Host, &key_path![]).unwrap();
@@ -244,7 +290,8 @@ mod tests {
 
     #[test]
     fn equal_hashes_still_make_two_names() {
-        let mut names = InterfaceNames { taken: BTreeSet::new(), next: BTreeMap::new() };
+        let mut names =
+            InterfaceNames { taken: BTreeSet::new(), ports: BTreeSet::new(), next: BTreeMap::new() };
         let mut name = || names.name_link("the-office-network", &Place::Host, &key_path![]).unwrap().name;
         assert_ne!(name(), name());
     }
@@ -255,6 +302,11 @@ mod tests {
             (
                 "[bridges.'a/b']",
                 "1: `a/b` contains '/', which is not allowed in a name (`bridges.\"a/b\"`)",
+                "",
+            ),
+            (
+                "[bridges.'br%d']",
+                "1: `br%d` contains '%', which is not allowed in a name (`bridges.\"br%d\"`)",
                 "",
             ),
             ("[bridges.lo]", "1: `lo` is the loopback interface of every namespace (`bridges.lo`)", ""),

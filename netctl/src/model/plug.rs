@@ -99,7 +99,7 @@ impl Links {
         let (path, addresses) = (&plug.path, site.addresses_of(plug, place)?);
         let mtu_path = if plug.spec.mtu.is_some() { path } else { &site.path };
         let mtu = check_mtu(plug.spec.mtu.or(site.spec.mtu), &addresses, mtu_path)?;
-        let named = names.name_port(place, plug.spec, &site.bridge.place, path)?;
+        let named = names.name_port(place, plug.spec, &site.bridge, path)?;
         let a = End {
             place: site.bridge.place.clone(),
             interface: named.name,

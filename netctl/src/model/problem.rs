@@ -42,6 +42,10 @@ pub enum Problem {
     Mtu { mtu: i64, least: i64 },
     #[error("`{key}` is not the name of a network sysctl")]
     Sysctl { key: String },
+    #[error("this is `{other}` under another name, which is {value:?}")]
+    SysctlTwice { other: String, value: String },
+    #[error("{value:?} contradicts `forwarding = {forwarding}`")]
+    ForwardingContradicted { forwarding: bool, value: String },
     #[error("`{place}` translates addresses, which needs forwarding")]
     ForwardingOff { place: Place },
     #[error("this turns IPv6 off at {}, and {of_ipv6} needs it", place_or_link(.place, .link))]
@@ -71,6 +75,8 @@ pub enum Problem {
     Address { text: String },
     #[error("{address} cannot be the address of an interface")]
     NotUnicast { address: IpAddr },
+    #[error("{address} has everyone in its subnet")]
+    NoSubnetAtAll { address: IpNet },
     #[error("{} is the address of the network {} itself", .address.addr(), .address.trunc())]
     NetworkAddress { address: IpNet },
     #[error("{} is the broadcast address of {}", .address.addr(), .address.trunc())]
@@ -247,14 +253,25 @@ impl Problem {
             Self::InterfaceTaken { .. } => "give one of them another name".to_owned(),
             Self::Mtu { mtu, least: 1280 } if *mtu >= 68 => "IPv6 needs an mtu of at least 1280".to_owned(),
             Self::Sysctl { .. } => "write it in dotted form, as in `net.ipv4.conf.all.rp_filter`".to_owned(),
+            Self::SysctlTwice { .. } | Self::ForwardingContradicted { .. } => {
+                "leave one of them out".to_owned()
+            }
             Self::Ipv6Off { .. } => "leave the sysctl out, or what is of IPv6 there".to_owned(),
-            Self::ForwardingOff { .. } => "leave `forwarding` out, or its [[nat.*]] rules".to_owned(),
+            Self::ForwardingOff { .. } => "leave this out, or its [[nat.*]] rules".to_owned(),
             Self::Address { text } => match text.parse::<IpAddr>() {
                 Ok(address) => {
                     format!("add its subnet's prefix length, as in `{address}/{}`", usual_prefix(address))
                 }
                 Err(_) => return None,
             },
+            Self::NotUnicast { address: IpAddr::V6(address) } => {
+                let ipv4 = address.to_ipv4_mapped()?;
+                format!("it is an IPv4 address in the form of IPv6: write `{ipv4}`")
+            }
+            Self::NoSubnetAtAll { address } => {
+                let (address, length) = (address.addr(), usual_prefix(address.addr()));
+                format!("write its subnet's prefix length, as in `{address}/{length}`")
+            }
             Self::Network { text } => match text.parse::<IpAddr>() {
                 Ok(address) => format!("write `{}`", IpNet::from(address)),
                 Err(_) => "write it as `192.168.1.0/24`".to_owned(),

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{Error, place::View};
 use crate::{
-    model::{CONNTRACK_LIBERAL, IfName, Place, Topology, forwarding},
+    model::{CONNTRACK_LIBERAL, IfName, Place, Topology, keys},
     netns::Netns,
     sysctl::{self, Key, SysctlError, reverse_path},
 };
@@ -26,7 +26,7 @@ pub struct ShownSysctl {
 /// conntrack takes it that shortcuts pass it by.
 pub(super) fn look(place: &Place, view: View<'_>, netns: &Netns) -> Result<Vec<ShownSysctl>, Error> {
     let mut wanted: BTreeMap<String, Option<String>> =
-        [forwarding::IPV4, forwarding::IPV6].map(|key| (key.to_owned(), None)).into();
+        [keys::IPV4, keys::IPV6].map(|key| (key.to_owned(), None)).into();
     if let Some(topology) = view.topology {
         let set = topology.sysctls.get(place).into_iter().flatten();
         wanted.extend(set.map(|(key, value)| (key.clone(), Some(value.clone()))));
