@@ -2,6 +2,7 @@
 
 mod addr;
 mod cells;
+mod check;
 mod completions;
 mod doctor;
 mod down;
@@ -75,6 +76,9 @@ enum Verb {
     Up(up::Args),
     /// Show what `up` would change now; exit 3 if anything
     Plan(plan::Args),
+    /// Say whether a topology file is right, by the file alone: no root, no kernel; exit 2 if it is not
+    #[command(after_help = check::EXAMPLES)]
+    Check(check::Args),
     /// Remove what `up` made and nothing else
     Down(down::Args),
     /// List the topologies that are up
@@ -138,6 +142,7 @@ impl Verb {
         Some(match self {
             Self::Up(_) => "up",
             Self::Plan(_) => "plan",
+            Self::Check(_) => "check",
             Self::Down(_) => "down",
             Self::Ls => "ls",
             Self::Graph(_) => "graph",
@@ -212,12 +217,14 @@ fn run(cli: &Cli, printer: &mut Printer) -> Result<Exit, Failure> {
     if let (Some(_), Some(verb)) = (place, cli.verb.without_namespace()) {
         return Err(words::Error::NoNamespace(verb).into());
     }
-    if let Err(error) = netctl::single::nat::sweep(&directories) {
+    let is_here = !matches!(cli.verb, Verb::Check(_));
+    if is_here && let Err(error) = netctl::single::nat::sweep(&directories) {
         tracing::debug!("what vanished gateways have left stays: {error}");
     }
     match &cli.verb {
         Verb::Up(args) => up::run(args, &directories, printer),
         Verb::Plan(args) => plan::run(args, &directories, printer),
+        Verb::Check(args) => check::run(args, printer),
         Verb::Down(args) => down::run(args, &directories, printer),
         Verb::Ls => ls::run(&directories, printer),
         Verb::Show(args) => show::run(args, place, &directories, printer),

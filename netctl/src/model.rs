@@ -33,6 +33,7 @@ mod side;
 mod timeout;
 #[cfg(test)]
 mod trial;
+mod unchecked;
 mod vlan;
 mod words;
 

@@ -184,5 +184,23 @@ fn row_103_an_uplink_without_ethernet_frames_is_refused_by_name() {
     );
     let refused = lab.netctl(["up", file.to_str().unwrap()]).fails(1);
     assert!(refused.stderr().contains("`tun0` carries no Ethernet frames"), "{}", refused.stderr());
+    let rule = ["nat", "masquerade", "add", "--source", "10.0.0.0/24", "--out", "tun0"];
+    let refused = lab.netctl(rule).fails(1);
+    assert!(refused.stderr().contains("`tun0` carries no Ethernet frames (`--out`)"), "{}", refused.stderr());
     lab.assert_unchanged_since(&before);
+}
+
+#[test]
+fn a_port_is_no_uplink_and_its_bridge_is() {
+    let lab = Lab::new();
+    for words in ["link add br0 type bridge", "link add eth0 type dummy", "link set eth0 master br0"] {
+        lab.host().run("ip", words.split(' ')).success();
+    }
+    let rule = |out| ["nat", "masquerade", "add", "--source", "10.0.0.0/24", "--out", out];
+    let refused = lab.netctl(rule("eth0")).fails(1);
+    assert!(
+        refused.stderr().contains("`eth0` is a port of bridge `br0` (`--out`)\nhint: use `br0`"),
+        "{refused}"
+    );
+    lab.netctl(rule("br0")).success();
 }

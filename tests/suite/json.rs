@@ -128,6 +128,7 @@ fn every_key_that_is_printed_is_documented_and_every_documented_one_is_printed()
         ("show", "show"),
         ("doctor", "doctor"),
         ("plan", "plan"),
+        ("check", "check"),
         ("plan", "up --dry-run"),
         ("up---explain", "up --explain"),
         ("nat-flush", "nat flush"),

@@ -6,6 +6,7 @@ mod backend;
 mod beside;
 mod bulk;
 mod change;
+mod check;
 mod cli;
 mod completions;
 mod contention;

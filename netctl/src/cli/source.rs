@@ -19,14 +19,19 @@ const DEFAULT_FILES: [&str; 2] = ["netctl.toml", "netctl.json"];
 /// Reads and checks the topology in `file`, else in this directory's `netctl.toml` or `netctl.json`, else the
 /// quickstart.
 pub(super) fn topology(file: Option<&Path>) -> Result<Topology, Failure> {
-    if let Some(path) = file {
-        return read(path);
+    match file {
+        Some(path) => read(path),
+        None => default_file()?.map_or_else(quickstart, |path| read(&path)),
     }
+}
+
+/// This directory's topology file, if it has one.
+pub(super) fn default_file() -> Result<Option<PathBuf>, Failure> {
     match DEFAULT_FILES.map(Path::new).map(Path::exists) {
         [true, true] => Err(Failure::TwoFiles { one: DEFAULT_FILES[0], other: DEFAULT_FILES[1] }),
-        [true, false] => read(Path::new(DEFAULT_FILES[0])),
-        [false, true] => read(Path::new(DEFAULT_FILES[1])),
-        [false, false] => quickstart(),
+        [true, false] => Ok(Some(PathBuf::from(DEFAULT_FILES[0]))),
+        [false, true] => Ok(Some(PathBuf::from(DEFAULT_FILES[1]))),
+        [false, false] => Ok(None),
     }
 }
 
