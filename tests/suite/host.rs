@@ -193,7 +193,9 @@ fn row_103_an_uplink_without_ethernet_frames_is_refused_by_name() {
 #[test]
 fn a_port_is_no_uplink_and_its_bridge_is() {
     let lab = Lab::new();
-    for words in ["link add br0 type bridge", "link add eth0 type dummy", "link set eth0 master br0"] {
+    for words in
+        ["link add br0 type bridge", "link add eth0 type veth peer name eth1", "link set eth0 master br0"]
+    {
         lab.host().run("ip", words.split(' ')).success();
     }
     let rule = |out| ["nat", "masquerade", "add", "--source", "10.0.0.0/24", "--out", out];

@@ -1,6 +1,6 @@
 //! Addresses and networks as the file has them, each fit for its use.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
@@ -66,6 +66,15 @@ pub(super) fn parse_network(text: &str, path: &KeyPath) -> Result<IpNet, Error> 
         return Err(Error::new(path.clone(), Problem::HostBits { given }));
     }
     Ok(given)
+}
+
+/// The default route's destination, in the family of `via`.
+pub(super) fn default_of(via: IpAddr) -> IpNet {
+    let any = match via {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    IpNet::new_assert(any, 0)
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! From the file as written to the topology as meant: the order in which things are looked at.
 
 use super::{
-    Problem, Topology, TopologyName, circle, claims,
+    Problem, Topology, TopologyName, brought, circle, claims,
     error::{Error, FileError},
-    forwarding, gateway, ipv6,
+    forwarding, gateway, given, ipv6,
     links::Links,
     place::Places,
     route::Routes,
@@ -23,7 +23,10 @@ impl Topology {
         let places = Places::declare(&spec.namespaces)?;
         let links = Links::lay(spec, &places)?;
         claims::check(&links)?;
-        let (routes, first) = Routes::resolve(spec, &places, &links)?;
+        let given = given::routes(&spec.routes, &places, &links)?;
+        let brought = brought::routes(&links, &given)?;
+        let first = brought.len();
+        let routes: Routes = brought.into_iter().chain(given).collect();
         let rules = rule::resolve(&spec.rules, &places, &links)?;
         circle::check(&routes, first, &rules, &links)?;
         let gateways = gateway::resolve(&spec.nat, &places, &links, &routes)?;

@@ -71,9 +71,7 @@ impl Found {
     /// If one of the interfaces is the loopback.
     pub fn new(place: &Place, seen: Seen, routes: impl IntoIterator<Item = Route>) -> Result<Self, Refused> {
         let links = Links::found(place, seen)?;
-        let mut known = Routes::default();
-        routes.into_iter().for_each(|route| known.push(route));
-        Ok(Self { place: place.clone(), links, routes: known })
+        Ok(Self { place: place.clone(), links, routes: routes.into_iter().collect() })
     }
 
     /// The masquerade rule that `spec` means; its namespace does not count.

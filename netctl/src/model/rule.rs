@@ -10,8 +10,9 @@ use super::{
     behaviour::{Word, required},
     error::Error,
     links::Links,
+    number::within,
     place::Places,
-    route::{LOCAL_TABLE, MAIN_TABLE, number},
+    route::{LOCAL_TABLE, MAIN_TABLE},
 };
 use crate::spec::{self, KeyPath, Table, key_path};
 
@@ -89,7 +90,7 @@ fn parse(spec: &spec::Rule, place: Place, path: &KeyPath, links: &Links) -> Resu
         let name = name.as_ref().map(|name| interface(name, &place, links));
         name.transpose().map_err(|problem| Error::new(path.key(key), problem))
     };
-    let priority = number("priority", Some(spec.priority), 1, LAST_PRIORITY, path)?;
+    let priority = within("priority", Some(spec.priority), 1, LAST_PRIORITY, path)?;
     Ok(Rule {
         family: family(spec, from, to, path)?,
         priority: priority.unwrap_or(LAST_PRIORITY),
