@@ -19,7 +19,10 @@ use crate::{
     nat::{self as translation, classic},
     netlink::{self, Refusal, Request, addr, link},
     netns::{Netns, NetnsError},
-    op::{AddressChange, Change, LinkChange, NamespaceChange, NatChange, Op, RouteChange},
+    op::{
+        AddressChange, Change, LinkChange, NamespaceChange, NatChange, NeighbourChange, Op, RouteChange,
+        RuleChange,
+    },
     ownership::mark,
     place::{self, Places},
     state::Directories,
@@ -335,7 +338,11 @@ impl Worker<'_> {
                 let index = self.places.find(place, interface)?.ok_or(Cause::NoSuchInterface)?;
                 self.without_its_others(place, interface, addr::delete(index, *address))
             }
-            Change::Link(_) | Change::Address(_) | Change::Route(_) => {
+            Change::Link(_)
+            | Change::Address(_)
+            | Change::Route(_)
+            | Change::Rule(_)
+            | Change::Neighbour(_) => {
                 let request = op.request(self.places).ok_or(Cause::NoSuchInterface)?;
                 self.execute(place, request)
             }
@@ -469,10 +476,14 @@ fn is_done_already(op: &Op, cause: &Cause) -> bool {
             matches!(errno, Errno::EADDRNOTAVAIL | Errno::ENODEV)
         }
         Change::Route(RouteChange::DeleteRoute { .. }) => matches!(errno, Errno::ESRCH | Errno::ENODEV),
+        Change::Rule(RuleChange::DeleteRule { .. })
+        | Change::Neighbour(NeighbourChange::DeleteNeighbour { .. }) => errno == Errno::ENOENT,
         Change::Namespace(_)
         | Change::Link(_)
         | Change::Address(_)
         | Change::Route(_)
+        | Change::Rule(_)
+        | Change::Neighbour(_)
         | Change::Sysctl(_)
         | Change::Nat(_)
         | Change::Filter(_) => false,

@@ -7,17 +7,20 @@ use neli::consts::rtnl::{Rtn, Rtprot};
 use crate::{
     build::Build,
     model::{
-        At, CONNTRACK_LIBERAL, Gateway, IfName, NetnsName, Place, Route, RouteKind, Topology, TopologyName,
-        backend::ROUTE_LOCALNET,
+        At, CONNTRACK_LIBERAL, Gateway, IfName, NetnsName, Place, Route, RouteKind, Rule, RuleAction,
+        Topology, TopologyName, backend::ROUTE_LOCALNET,
     },
     nat::{
         classic,
         ebpf::{self, Pins, attach, load::Constants, maps::Tables},
     },
     netfilter::{BRIDGED, Tool},
-    netlink::{self, addr, link, route},
+    netlink::{
+        self, addr, link, route,
+        rule::{self, Action},
+    },
     netns::NetnsError,
-    observed::{HostRoute, Observed, ObservedLink, ObservedNat, ObservedPlace, ObservedRoute},
+    observed::{HostRoute, Observed, ObservedLink, ObservedNat, ObservedPlace, ObservedRoute, ObservedRule},
     ownership::{self, Recorded},
     place::{self, Places},
     state::Directories,
@@ -106,6 +109,10 @@ pub fn observe(
         if place == Place::Host {
             observed.host_routes = routes;
         }
+        if has_policy(topology, &place) || known.topology.is_some_and(|before| has_policy(before, &place)) {
+            found.policy =
+                look_at_policy(&place, &recorded, found.owner.as_ref() == Some(&topology.name), places)?;
+        }
         let keys = sysctls_to_read(topology, &place, netfilter, &observed.host_routes);
         if !keys.is_empty() {
             found.sysctls = read_sysctls(&place, keys, places)?;
@@ -171,6 +178,7 @@ fn look(
             master: link.master.and_then(|index| names.get(&index).cloned()),
             peer_index: link.peer_index,
             peer_netnsid: link.peer_netnsid,
+            vlan: link.vlan.and_then(|vlan| Some((names.get(&link.peer_index?)?.clone(), vlan.id))),
             owned: owned.map(|seen| seen.address).collect(),
             addresses: addresses.iter().map(|seen| seen.address).collect(),
             owner,
@@ -193,6 +201,51 @@ fn look(
         advertised: route.is_advertised(),
     });
     Ok((found, everywhere.collect()))
+}
+
+fn has_policy(topology: &Topology, place: &Place) -> bool {
+    topology.rules.iter().any(|rule| rule.place == *place)
+}
+
+/// The policy rules of a place that a file could have.
+fn look_at_policy(
+    place: &Place,
+    recorded: &Recorded<'_>,
+    is_own_place: bool,
+    places: &mut Places,
+) -> Result<Vec<ObservedRule>, Error> {
+    let failed = |source| Error::Netlink { place: place.clone(), source };
+    let seen = rule::dump(places.socket(place)?).map_err(failed)?;
+    let told = seen.iter().filter_map(|seen| {
+        let rule = administered_rule(place, seen)?;
+        let owned = recorded.has_rule(&rule, seen, is_own_place);
+        Some(ObservedRule { rule, owned })
+    });
+    Ok(told.collect())
+}
+
+fn administered_rule(place: &Place, seen: &rule::Rule) -> Option<Rule> {
+    let action = match seen.action {
+        Action::Table(table) => RuleAction::Table(table),
+        Action::Blackhole => RuleAction::Blackhole,
+        Action::Unreachable => RuleAction::Unreachable,
+        Action::Prohibit => RuleAction::Prohibit,
+        Action::Other(_) => return None,
+    };
+    let is_plain = !seen.is_narrower && seen.suppress_prefix_length.is_none();
+    is_plain.then_some(())?;
+    let name = |name: &Option<String>| name.as_deref().map(str::parse).transpose().ok();
+    Some(Rule {
+        place: place.clone(),
+        family: seen.family,
+        priority: seen.priority,
+        from: seen.from,
+        to: seen.to,
+        iif: name(&seen.iif)?,
+        oif: name(&seen.oif)?,
+        mark: seen.mark.map(|mark| (mark.value, mark.mask)),
+        action,
+    })
 }
 
 /// Not one that the kernel gives an interface by itself: link-local, or from a router's advertisement.

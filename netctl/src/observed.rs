@@ -12,7 +12,7 @@ use ipnet::IpNet;
 
 use crate::{
     build::Build,
-    model::{Forward, IfName, Masquerade, Place, Route, Side, Timeouts, TopologyName},
+    model::{Forward, IfName, Masquerade, Place, Route, Rule, Side, Timeouts, TopologyName},
     netfilter::{Rules, Tool},
     op::Machine,
 };
@@ -61,6 +61,8 @@ pub struct ObservedPlace {
     pub links: BTreeMap<IfName, ObservedLink>,
     /// Its routes, without those that the kernel sets by itself.
     pub routes: Vec<ObservedRoute>,
+    /// Its policy rules, where the topology has, or had, some there; without the kernel's own.
+    pub policy: Vec<ObservedRule>,
     /// The values of the sysctls that the topology speaks of; `None` where the kernel has no such key.
     pub sysctls: BTreeMap<String, Option<String>>,
     /// Its translation, if this topology's programs are loaded there.
@@ -92,6 +94,8 @@ pub struct ObservedLink {
     pub peer_index: Option<u32>,
     /// This place's number for the namespace of the other end, if that is another one.
     pub peer_netnsid: Option<i32>,
+    /// Of a VLAN, the link that it is of, and its number.
+    pub vlan: Option<(IfName, u16)>,
     /// Its addresses in the kernel's order, without those that the kernel gives by itself.
     pub addresses: Vec<IpNet>,
     /// Those of them that the topology gave it.
@@ -117,6 +121,15 @@ impl ObservedRoute {
         const STATIC: u8 = 4;
         matches!(self.protocol, BOOT | STATIC)
     }
+}
+
+/// A policy rule that somebody put in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObservedRule {
+    /// The rule.
+    pub rule: Rule,
+    /// Whether the topology did.
+    pub owned: bool,
 }
 
 /// A gateway's state.

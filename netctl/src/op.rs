@@ -11,7 +11,9 @@ mod link;
 mod mac;
 mod namespace;
 mod nat;
+mod neighbour;
 mod route;
+mod rule;
 mod sysctl;
 
 use std::{fmt, net::IpAddr};
@@ -25,7 +27,9 @@ pub use self::{
     mac::{Mac, Machine},
     namespace::NamespaceChange,
     nat::NatChange,
+    neighbour::NeighbourChange,
     route::RouteChange,
+    rule::RuleChange,
     sysctl::SysctlChange,
 };
 use crate::{
@@ -55,6 +59,10 @@ pub enum Change {
     Address(AddressChange),
     /// To routes.
     Route(RouteChange),
+    /// To policy rules.
+    Rule(RuleChange),
+    /// To a link's neighbours.
+    Neighbour(NeighbourChange),
     /// To a sysctl.
     Sysctl(SysctlChange),
     /// To a gateway's programs.
@@ -86,6 +94,8 @@ kinds! {
     Link(LinkChange),
     Address(AddressChange),
     Route(RouteChange),
+    Rule(RuleChange),
+    Neighbour(NeighbourChange),
     Sysctl(SysctlChange),
     Nat(NatChange),
     Filter(FilterChange),

@@ -9,6 +9,7 @@ mod conflict;
 mod host;
 mod links;
 mod nat;
+mod policy;
 mod routes;
 mod rules;
 mod shortcut;
@@ -39,6 +40,7 @@ pub fn plan(topology: &Topology, observed: &Observed) -> Result<Vec<Op>, Conflic
     planner.create_namespaces();
     planner.bridges()?;
     planner.cables()?;
+    planner.other_links()?;
     planner.addresses();
     planner.constants();
     planner.nat();
@@ -47,6 +49,7 @@ pub fn plan(topology: &Topology, observed: &Observed) -> Result<Vec<Op>, Conflic
     planner.sysctl_of_conntrack();
     planner.sysctls_of_netfilter();
     planner.routes()?;
+    planner.policy();
     planner.end_rules();
     planner.unload_nat();
     planner.delete_namespaces();

@@ -123,7 +123,8 @@ fn normalised(dump: Value) -> Value {
                     || matches!(key, "id" | "no" | "designated_port")
             };
             // netctl's own number says who made it, and no command of the script does.
-            let is_origin = |key: &str, value: &Value| key == "protocol" && (value == "110" || value == "boot");
+            let is_origin =
+                |key: &str, value: &Value| key == "protocol" && (value == "110" || value == "boot");
             let kept = fields.into_iter().filter(|(key, value)| !differs(key) && !is_origin(key, value));
             Value::Object(kept.map(|(key, value)| (key, normalised(value))).collect())
         }

@@ -137,7 +137,10 @@ fn row_171_interfaces_and_routes_are_in_the_order_of_the_file() {
         "192.0.2.0/24 via 10.9.0.2 dev direct",
         "198.51.100.0/24 via 10.2.0.1 dev eth1",
     ] {
-        assert!(routes.stdout().lines().any(|line| line.trim() == format!("{route} proto 110")), "{route}: {routes}");
+        assert!(
+            routes.stdout().lines().any(|line| line.trim() == format!("{route} proto 110")),
+            "{route}: {routes}"
+        );
     }
     assert_eq!(routes.stdout().lines().count(), 6, "and those of three subnets: {routes}");
 }

@@ -44,6 +44,8 @@ fn refused(op: &Op, refusal: &Refusal) -> Option<String> {
         Change::Namespace(_)
         | Change::Address(_)
         | Change::Route(_)
+        | Change::Rule(_)
+        | Change::Neighbour(_)
         | Change::Sysctl(_)
         | Change::Nat(_)
         | Change::Filter(_) => None,
@@ -60,6 +62,15 @@ fn link(change: &LinkChange, errno: Errno) -> Option<String> {
         }
         (LinkChange::CreateLink { kind: NewKind::Bridge, .. }, Errno::EOPNOTSUPP) => {
             "this kernel has no bridges: `modprobe bridge`".to_owned()
+        }
+        (LinkChange::CreateLink { kind: NewKind::Dummy, .. }, Errno::EOPNOTSUPP) => {
+            "this kernel has no dummies: `modprobe dummy`".to_owned()
+        }
+        (LinkChange::CreateLink { kind: NewKind::Vlan { .. }, .. }, Errno::EOPNOTSUPP) => {
+            "this kernel has no VLAN devices: `modprobe 8021q`".to_owned()
+        }
+        (LinkChange::CreateLink { kind: NewKind::Vlan { parent, id }, .. }, Errno::EEXIST) => {
+            format!("`{parent}` may have a device for VLAN {id} already")
         }
         (LinkChange::CreateCable { .. }, Errno::EOPNOTSUPP) => {
             "this kernel has no cables: `modprobe veth`".to_owned()

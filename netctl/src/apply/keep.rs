@@ -76,9 +76,13 @@ fn takes_down(change: &Change) -> bool {
         Change::Address(AddressChange::DeleteAddress { .. })
         | Change::Route(RouteChange::DeleteRoute { .. }) => true,
         Change::Sysctl(change) => disables_ipv6(change),
-        Change::Namespace(_) | Change::Address(_) | Change::Route(_) | Change::Nat(_) | Change::Filter(_) => {
-            false
-        }
+        Change::Namespace(_)
+        | Change::Address(_)
+        | Change::Route(_)
+        | Change::Rule(_)
+        | Change::Neighbour(_)
+        | Change::Nat(_)
+        | Change::Filter(_) => false,
     }
 }
 
@@ -107,6 +111,8 @@ impl Target {
             | Change::Link(_)
             | Change::Address(_)
             | Change::Route(_)
+            | Change::Rule(_)
+            | Change::Neighbour(_)
             | Change::Nat(_)
             | Change::Filter(_) => {}
         }
@@ -191,12 +197,16 @@ impl Kept {
         left
     }
 
-    /// Makes the links that are gone, bridges first, each with the index that it had.
+    /// Makes the links that are gone, bridges first and VLANs last, each with the index that it had.
     fn links(&self, places: &mut Places) -> Result<(), Cause> {
         places.refresh(&self.place)?;
         let gone = self.links.iter().filter(|kept| places.index(&self.place, &kept.name).is_none());
         let mut gone: Vec<&KeptLink> = gone.collect();
-        gone.sort_by_key(|kept| kept.link.kind.as_deref() != Some("bridge"));
+        gone.sort_by_key(|kept| match kept.link.kind.as_deref() {
+            Some("bridge") => 0,
+            Some("vlan") => 2,
+            _ => 1,
+        });
         let mut made = Vec::new();
         for kept in gone {
             made.extend(kept.create(places)?);
@@ -344,6 +354,12 @@ impl KeptLink {
         };
         Ok(match (self.link.kind.as_deref(), &self.far) {
             (Some("bridge"), _) => Some(link::create_bridge(&new)),
+            (Some("dummy"), _) => Some(link::create_dummy(&new)),
+            (Some("vlan"), _) => self
+                .link
+                .vlan
+                .zip(self.link.peer_index)
+                .map(|(vlan, parent)| link::create_vlan(&new, parent, vlan.id)),
             (Some("veth"), Some((place, name, far))) => Some(link::create_veth(
                 &new,
                 &Peer {

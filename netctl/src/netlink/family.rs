@@ -5,15 +5,7 @@ use std::net::IpAddr;
 use neli::consts::{nl::NlmF, rtnl::Rtm};
 
 use super::{Error, Malformed, Request, Socket, message::Message};
-
-/// One of the two.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Family {
-    /// IPv4.
-    Ipv4,
-    /// IPv6.
-    Ipv6,
-}
+pub use crate::model::Family;
 
 impl Family {
     pub(super) fn number(self) -> u8 {

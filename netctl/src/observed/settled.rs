@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{HostRoute, Observed, ObservedLink, ObservedNat, ObservedPlace, ObservedRoute};
+use super::{HostRoute, Observed, ObservedLink, ObservedNat, ObservedPlace, ObservedRoute, ObservedRule};
 use crate::{
     build::Build,
-    model::{Backend, End, FullName, IfName, Place, Topology},
+    model::{Backend, End, FullName, IfName, LinkKind, Place, Topology},
     netfilter,
     netlink::route::RTPROT_NETCTL,
 };
@@ -27,6 +27,7 @@ impl Observed {
         }
         let mut scene = Scene { topology, observed };
         scene.links();
+        scene.others();
         scene.rest();
         scene.observed
     }
@@ -67,6 +68,23 @@ impl Scene<'_> {
         }
     }
 
+    fn others(&mut self) {
+        for link in &self.topology.links {
+            let (kind, vlan) = match &link.kind {
+                LinkKind::Dummy => ("dummy", None),
+                LinkKind::Vlan { parent, id } => ("vlan", Some((parent.clone(), *id))),
+            };
+            let seen = ObservedLink {
+                kind: kind.to_owned(),
+                mtu: link.mtu.unwrap_or(USUAL_MTU),
+                addresses: link.addresses.clone(),
+                vlan,
+                ..self.link(link.full_name.as_ref())
+            };
+            self.add(&link.place, &link.interface, seen);
+        }
+    }
+
     fn link(&self, full_name: Option<&FullName>) -> ObservedLink {
         ObservedLink {
             index: 0,
@@ -81,6 +99,7 @@ impl Scene<'_> {
             peer_netnsid: None,
             addresses: Vec::new(),
             owned: BTreeSet::new(),
+            vlan: None,
         }
     }
 
@@ -113,6 +132,9 @@ impl Scene<'_> {
         for route in self.topology.routes.iter().filter(|route| route.plain().is_some()) {
             let seen = ObservedRoute { route: route.canonical(), owned: true, protocol: RTPROT_NETCTL };
             self.place(&route.place).routes.push(seen);
+        }
+        for rule in &self.topology.rules {
+            self.place(&rule.place).policy.push(ObservedRule { rule: rule.clone(), owned: true });
         }
         for (place, wanted) in &self.topology.sysctls {
             let sysctls: BTreeMap<_, _> =

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{Effect, Faces, Lookup, Mac, Message, Op, command};
 use crate::{
-    model::{At, IfName, Place},
+    model::{At, IfName, LinkKind, Place},
     netlink::{
         Request,
         link::{self, NewLink, Peer},
@@ -108,12 +108,32 @@ pub enum LinkChange {
 pub enum NewKind {
     /// A Linux bridge.
     Bridge,
+    /// A link that leads nowhere.
+    Dummy,
+    /// One VLAN of another link.
+    Vlan {
+        /// The link whose packets have the tag.
+        parent: IfName,
+        /// The VLAN's number.
+        id: u16,
+    },
+}
+
+impl From<&LinkKind> for NewKind {
+    fn from(kind: &LinkKind) -> Self {
+        match kind {
+            LinkKind::Dummy => Self::Dummy,
+            LinkKind::Vlan { parent, id } => Self::Vlan { parent: parent.clone(), id: *id },
+        }
+    }
 }
 
 impl fmt::Display for NewKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Bridge => "bridge",
+            Self::Dummy => "dummy",
+            Self::Vlan { .. } => "VLAN",
         })
     }
 }
@@ -194,7 +214,12 @@ impl Faces for LinkChange {
         vec![match self {
             Self::CreateLink { interface, kind, mtu, mac, up } => {
                 let (mtu, mac) = (mtu_words(*mtu), mac_words(*mac));
-                let mut commands = vec![format!("{ip} link add {interface}{mtu}{mac} type {kind}")];
+                let (above, kind) = match kind {
+                    NewKind::Bridge => (String::new(), "bridge".to_owned()),
+                    NewKind::Dummy => (String::new(), "dummy".to_owned()),
+                    NewKind::Vlan { parent, id } => (format!("link {parent} name "), format!("vlan id {id}")),
+                };
+                let mut commands = vec![format!("{ip} link add {above}{interface}{mtu}{mac} type {kind}")];
                 commands.extend(up.then(|| format!("{ip} link set {interface} up")));
                 return commands;
             }
@@ -263,7 +288,8 @@ impl Message for LinkChange {
             Self::CreateCable { a, .. } => a.master.as_ref(),
             Self::SetMaster { master, .. } => master.as_ref(),
             Self::Rename { interface, .. } | Self::Move { interface, .. } => Some(interface),
-            Self::CreateLink { kind: NewKind::Bridge, .. }
+            Self::CreateLink { kind: NewKind::Vlan { parent, .. }, .. } => Some(parent),
+            Self::CreateLink { kind: NewKind::Bridge | NewKind::Dummy, .. }
             | Self::DeleteLink { .. }
             | Self::MarkLink { .. }
             | Self::SetUp { .. }
@@ -295,6 +321,10 @@ impl Message for LinkChange {
                 let new = NewLink { mtu: *mtu, address, up: *up, ..NewLink::named(interface) };
                 match kind {
                     NewKind::Bridge => link::create_bridge(&new),
+                    NewKind::Dummy => link::create_dummy(&new),
+                    NewKind::Vlan { parent, id } => {
+                        link::create_vlan(&new, lookup.index(place, parent)?, *id)
+                    }
                 }
             }
             Self::CreateCable { a, b, up } => link::create_veth(

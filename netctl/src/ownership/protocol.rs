@@ -7,10 +7,11 @@ use ipnet::IpNet;
 use neli::consts::rtnl::Rtprot;
 
 use crate::{
-    model::{IfName, Place, Route, Topology},
+    model::{IfName, Place, Route, Rule, Topology},
     netlink::{
         addr,
         route::{self, RTPROT_NETCTL},
+        rule,
     },
 };
 
@@ -18,6 +19,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub struct Recorded<'a> {
     routes: HashMap<(&'a Place, IpNet), Vec<&'a Route>>,
+    rules: HashSet<&'a Rule>,
     addresses: HashSet<(&'a Place, &'a IfName, IpNet)>,
 }
 
@@ -33,7 +35,7 @@ impl<'a> Recorded<'a> {
         for route in &topology.routes {
             routes.entry((&route.place, route.to)).or_default().push(route);
         }
-        Self { routes, addresses: addresses.collect() }
+        Self { routes, rules: topology.rules.iter().collect(), addresses: addresses.collect() }
     }
 
     /// Whether a topology's command set a route of this place. In the namespaces that it owns nobody else has the number;
@@ -48,6 +50,12 @@ impl<'a> Recorded<'a> {
             same.is_some_and(|same| same.iter().any(|recorded| recorded.is(route)))
         };
         by_netctl && is_own_place || (by_netctl || by_hand) && is_recorded()
+    }
+
+    /// Whether a topology's command put a policy rule in force: as with routes.
+    #[must_use]
+    pub fn has_rule(&self, rule: &Rule, seen: &rule::Rule, is_own_place: bool) -> bool {
+        seen.is_netctls() && (is_own_place || self.rules.contains(rule))
     }
 
     /// Whether a topology's command gave a link an address: one of `topology`'s links if `is_own_link`.

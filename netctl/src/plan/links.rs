@@ -6,7 +6,7 @@ use ipnet::IpNet;
 
 use super::{Conflict, Given, Planner, wanted_addresses};
 use crate::{
-    model::{Bridge, Cable, End, FullName, IfName, Place},
+    model::{Bridge, Cable, End, FullName, IfName, Link, LinkKind, Place},
     observed::ObservedLink,
     op::{AddressChange, CableEnd, LinkChange, Mac, NewKind, Op},
     ownership::{mark, mark_in_full},
@@ -45,6 +45,19 @@ impl<'a> Given<'a> {
 
     fn has_cable(self, cable: &Cable) -> bool {
         self.observed.has_cable(&self.topology.name, cable)
+    }
+
+    /// Whether a link that is no bridge and no cable is there, on the link that it is to be on.
+    fn has_link(self, link: &Link) -> bool {
+        let Some(there) = self.link(&link.place, &link.interface).filter(|there| self.is_ours(there)) else {
+            return false;
+        };
+        match &link.kind {
+            LinkKind::Dummy => there.kind == "dummy",
+            LinkKind::Vlan { parent, id } => {
+                there.kind == "vlan" && there.vlan.as_ref() == Some(&(parent.clone(), *id))
+            }
+        }
     }
 
     /// The other end of a cable that goes.
@@ -107,6 +120,8 @@ impl Planner<'_> {
         kept.extend(bridges.map(|bridge| (&bridge.place, &bridge.name)));
         let cables = given.topology.cables.iter().filter(|cable| given.has_cable(cable));
         kept.extend(cables.flat_map(|cable| [&cable.a, &cable.b]).map(|end| (&end.place, &end.interface)));
+        let links = given.topology.links.iter().filter(|link| given.has_link(link));
+        kept.extend(links.map(|link| (&link.place, &link.interface)));
         let ours = given.kept_places().flat_map(|(place, there)| {
             let links = there.links.iter().filter(|(_, link)| given.is_ours(link));
             links.map(move |(interface, _)| (place, interface))
@@ -195,6 +210,52 @@ impl Planner<'_> {
         }
         self.bridges_own_mtus();
         Ok(())
+    }
+
+    /// Makes the links that are neither, after what they are on top of. A VLAN cannot be up from the start: its parent may
+    /// still be down.
+    pub(super) fn other_links(&mut self) -> Result<(), Conflict> {
+        for link in &self.given.topology.links {
+            let Link { place, interface, full_name, mtu, .. } = link;
+            let parent = match &link.kind {
+                LinkKind::Dummy => None,
+                LinkKind::Vlan { parent, .. } => Some((place.clone(), parent.clone())),
+            };
+            let is_parent_new = parent.is_some_and(|parent| self.fresh.contains(&parent));
+            if self.given.has_link(link) && !is_parent_new {
+                self.settle(&Wanted {
+                    place,
+                    interface,
+                    full_name: full_name.as_ref(),
+                    mtu: mtu.unwrap_or_else(|| self.usual_mtu(link)),
+                    master: None,
+                });
+                continue;
+            }
+            self.given.refuse_foreign_link(place, interface)?;
+            let (kind, mac) = (NewKind::from(&link.kind), Some(self.given.mac(place, interface)));
+            let interface = || link.interface.clone();
+            let create = LinkChange::CreateLink { interface: interface(), kind, mtu: *mtu, mac, up: false };
+            self.ops.push(Op::new(place, create));
+            self.ops.push(self.given.mark(place, &link.interface, full_name.as_ref().map(FullName::as_str)));
+            self.ops.push(Op::new(place, LinkChange::SetUp { interface: interface() }));
+            self.fresh.insert((place.clone(), interface()));
+        }
+        Ok(())
+    }
+
+    /// The MTU that a link has by itself: a VLAN that of its parent.
+    fn usual_mtu(&self, link: &Link) -> u32 {
+        let LinkKind::Vlan { parent, .. } = &link.kind else { return USUAL_MTU };
+        let topology = self.given.topology;
+        let bridges = topology.bridges.iter().map(|its| (&its.place, &its.name, its.mtu));
+        let ends = topology.cables.iter().flat_map(|cable| [&cable.a, &cable.b]);
+        let links = topology.links.iter().map(|its| (&its.place, &its.interface, its.mtu));
+        let mut own = bridges.chain(ends.map(|its| (&its.place, &its.interface, its.mtu))).chain(links);
+        match own.find(|(place, name, _)| (*place, *name) == (&link.place, parent)) {
+            Some((.., mtu)) => mtu.unwrap_or(USUAL_MTU),
+            None => self.given.link(&link.place, parent).map_or(USUAL_MTU, |parent| parent.mtu),
+        }
     }
 
     /// A bridge takes the smallest MTU of its ports whenever one comes, until it is once given another

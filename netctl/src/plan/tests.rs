@@ -7,8 +7,11 @@ use std::{collections::BTreeMap, convert::Infallible};
 use super::*;
 use crate::{
     model::{Route, Side, Topology},
-    observed::{ObservedLink, ObservedNat, ObservedPlace, ObservedRoute},
-    op::{AddressChange, CableEnd, Change, FilterChange, LinkChange, NatChange, RouteChange},
+    observed::{ObservedLink, ObservedNat, ObservedPlace, ObservedRoute, ObservedRule},
+    op::{
+        AddressChange, CableEnd, Change, FilterChange, LinkChange, NatChange, NewKind, RouteChange,
+        RuleChange,
+    },
     ownership::{full_name, owner},
     spec,
 };
@@ -66,6 +69,7 @@ fn add_link(observed: &mut Observed, end: &CableEnd, kind: &str, up: bool) -> u3
         peer_netnsid: None,
         addresses: Vec::new(),
         owned: BTreeSet::new(),
+        vlan: None,
     };
     assert!(place.links.insert(end.interface.clone(), link).is_none(), "{} exists", end.interface);
     index
@@ -102,6 +106,13 @@ fn run(op: &Op, topology: &Topology, observed: &mut Observed) {
             let index = routes.iter().position(|seen| seen.route == route).expect("No such process");
             routes.remove(index);
         }
+        Change::Rule(RuleChange::AddRule { rule, owned }) => {
+            place(observed, at).policy.push(ObservedRule { rule, owned });
+        }
+        Change::Rule(RuleChange::DeleteRule { rule, .. }) => {
+            place(observed, at).policy.retain(|seen| seen.rule != rule);
+        }
+        Change::Neighbour(change) => panic!("{}", Op::new(at, change)),
         Change::Sysctl(SysctlChange { key, value, .. }) => {
             place(observed, at).sysctls.insert(key, Some(value));
         }
@@ -118,9 +129,15 @@ fn run(op: &Op, topology: &Topology, observed: &mut Observed) {
 
 fn run_link(change: LinkChange, at: &Place, observed: &mut Observed) {
     match change {
-        LinkChange::CreateLink { interface, mtu, up, .. } => {
-            let end = CableEnd { mtu, ..CableEnd::named(at.clone(), interface) };
-            add_link(observed, &end, "bridge", up);
+        LinkChange::CreateLink { interface, kind, mtu, up, .. } => {
+            let end = CableEnd { mtu, ..CableEnd::named(at.clone(), interface.clone()) };
+            let (kind, vlan) = match kind {
+                NewKind::Bridge => ("bridge", None),
+                NewKind::Dummy => ("dummy", None),
+                NewKind::Vlan { parent, id } => ("vlan", Some((parent, id))),
+            };
+            add_link(observed, &end, kind, up);
+            link(observed, at, &interface).vlan = vlan;
         }
         LinkChange::CreateCable { a, b, up } => {
             let (near, far) = (add_link(observed, &a, "veth", up), add_link(observed, &b, "veth", false));

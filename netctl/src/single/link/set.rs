@@ -121,6 +121,8 @@ fn is_breaking(op: &Op) -> bool {
         Change::Namespace(_)
         | Change::Address(_)
         | Change::Route(_)
+        | Change::Rule(_)
+        | Change::Neighbour(_)
         | Change::Sysctl(_)
         | Change::Nat(_)
         | Change::Filter(_) => false,

@@ -18,8 +18,7 @@ use crate::{
     holder,
     model::{
         Backend, Forward, Found, Gateway, IfName, Masquerade, Place, Route, Seen, Side, Topology,
-        TopologyName,
-        Veth, listens_on,
+        TopologyName, Veth, listens_on,
     },
     nat::{
         self,
