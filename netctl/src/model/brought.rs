@@ -1,6 +1,9 @@
 //! The default routes that plugging into a bridge brings.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use ipnet::IpNet;
 
@@ -16,9 +19,8 @@ use super::{
 pub(super) fn routes(links: &Links, given: &[Route]) -> Result<Vec<Route>, Error> {
     let mut routes = Vec::new();
     let mut from: BTreeMap<(&Place, IpNet), usize> = BTreeMap::new();
-    let wins = |place: &Place, to: &IpNet| {
-        given.iter().any(|route| route.place == *place && route.to == *to && route.is_usual())
-    };
+    let usual = given.iter().filter(|route| route.is_usual());
+    let given: BTreeSet<(&Place, IpNet)> = usual.map(|route| (&route.place, route.to)).collect();
     for port in &links.ports {
         let place = &links.interfaces[port.end].place;
         if !port.default_route.unwrap_or(*place != Place::Host) {
@@ -26,7 +28,7 @@ pub(super) fn routes(links: &Links, given: &[Route]) -> Result<Vec<Route>, Error
         }
         for via in gateways(port, links)? {
             let route = Route::through(place.clone(), default_of(via), via);
-            if wins(place, &route.to) {
+            if given.contains(&(place, route.to)) {
                 continue;
             }
             if let Some(one) = from.insert((place, route.to), port.bridge) {

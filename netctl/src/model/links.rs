@@ -31,6 +31,7 @@ pub(super) struct Links {
     veths: Vec<(Place, Veth)>,
     /// What is found by name, by place and by address, as indexes of `interfaces`.
     by_name: BTreeMap<(Place, IfName), usize>,
+    by_full_name: BTreeMap<(Place, String), usize>,
     by_place: BTreeMap<Place, Seat>,
     by_address: BTreeMap<(usize, IpAddr), usize>,
     /// Those that carry no Ethernet frames, where links are found.
@@ -179,10 +180,8 @@ impl Links {
     /// The interface of a place, perhaps a port, that has this name, or had it before it was shortened.
     pub(super) fn any(&self, place: &Place, name: &str) -> Option<&Interface> {
         let kernel = name.parse().ok().and_then(|name: IfName| self.by_name.get(&(place.clone(), name)));
-        let is = |link: &&Interface| {
-            link.place == *place && link.full_name.as_ref().is_some_and(|full| full.as_str() == name)
-        };
-        kernel.map(|&index| &self.interfaces[index]).or_else(|| self.interfaces.iter().find(is))
+        let full = || self.by_full_name.get(&(place.clone(), name.to_owned()));
+        kernel.or_else(full).map(|&index| &self.interfaces[index])
     }
 
     /// The name of a layer-3 interface of a place, for what the file calls `name`; the host may have others than the
@@ -268,6 +267,9 @@ impl Links {
             let (name, place) = (new.name.to_string(), new.place);
             let other = self.interfaces[other].named.clone();
             return Err(Error::new(new.named, Problem::InterfaceTaken { name, place, other }));
+        }
+        if let Some(full) = &new.full_name {
+            self.by_full_name.insert((new.place.clone(), full.to_string()), index);
         }
         if let Some(segment) = new.segment {
             let seat = self.by_place.entry(new.place.clone()).or_default();
