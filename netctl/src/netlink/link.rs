@@ -457,7 +457,8 @@ fn change<'a>(kind: Rtm, link: impl Into<LinkRef<'a>>, flags: Iff, change: Iff) 
     }
 }
 
-fn get(flags: NlmF) -> Request {
+/// A question for links.
+pub(super) fn get(flags: NlmF) -> Request {
     let header = ifinfomsg(0, Iff::empty(), Iff::empty());
     let mut request = Request::new(Rtm::Getlink, flags, &header);
     request.u32(Ifla::ExtMask, RTEXT_FILTER_SKIP_STATS);

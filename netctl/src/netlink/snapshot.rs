@@ -7,19 +7,20 @@
 //! A link takes its addresses, its neighbours and all routes by it with it, of IPv6's routes with several next hops those
 //! by it. To lose an address costs the routes that prefer it as their source: IPv4 loses them (`fib_sync_down_addr` in
 //! net/ipv4/fib_semantics.c), IPv6 their preference (`fib6_remove_prefsrc` in net/ipv6/route.c). What the kernel sets by
-//! itself comes back by itself and is not kept.
+//! itself comes back by itself and is not kept. A link is made by whoever knows what it leads to; what was set of it is kept.
 
 use std::{cmp::Reverse, collections::BTreeSet, net::IpAddr};
 
 use neli::consts::{
     nl::NlmF,
-    rtnl::{Ifa, Nda, Rta, Rtm, Rtn, Rtprot},
+    rtnl::{Ifa, Ifla, IflaInfo, Nda, Rta, Rtm, Rtn, Rtprot},
 };
 
 use super::{
     Error, Malformed, Request, Socket,
     addr::{self, Address},
     family, hop,
+    link::{self, Link},
     message::{Attribute, Message, attributes},
     neigh::{self, Neighbour},
     route::{self, Route},
@@ -41,6 +42,15 @@ const IFA_FLAGS: u32 = libc::IFA_F_NODAD
     | libc::IFA_F_MANAGETEMPADDR
     | libc::IFA_F_NOPREFIXROUTE
     | libc::IFA_F_MCAUTOJOIN;
+/// The flags of a link that somebody sets: `IFF_UP`, `IFF_DEBUG`, `IFF_NOARP`, `IFF_PROMISC`, `IFF_ALLMULTI`,
+/// `IFF_MULTICAST`.
+const LINK_FLAGS: u32 = (libc::IFF_UP
+    | libc::IFF_DEBUG
+    | libc::IFF_NOARP
+    | libc::IFF_PROMISC
+    | libc::IFF_ALLMULTI
+    | libc::IFF_MULTICAST)
+    .cast_unsigned();
 /// Beyond it a table is not one of the kernel's own three.
 const RT_TABLE_DEFAULT: u32 = 253;
 /// `RT_TABLE_LOCAL`
@@ -55,6 +65,8 @@ pub enum About {
     Address(Address),
     /// A neighbour.
     Neighbour(Neighbour),
+    /// A link's settings.
+    Link(Box<Link>),
 }
 
 /// One object, as the kernel told of it.
@@ -76,6 +88,8 @@ impl Kept {
             About::Address(address)
         } else if let Some(neighbour) = neigh::parse(message)? {
             About::Neighbour(neighbour)
+        } else if let Some(link) = link::parse(message)? {
+            About::Link(Box::new(link))
         } else {
             return Ok(None);
         };
@@ -101,6 +115,7 @@ impl Kept {
             }
             About::Address(address) => [address.index].into(),
             About::Neighbour(neighbour) => [neighbour.index].into(),
+            About::Link(link) => [link.index].into(),
         }
     }
 
@@ -115,6 +130,9 @@ impl Kept {
     ///   not done again, for it would be unusable for a second, also as the source that a route prefers; so it is added
     ///   with `nodad`, and a second message (`ip addr change ..`) takes this flag away.
     /// - A neighbour: `ip neigh add ..`.
+    /// - A link is not made, for that takes what is not its own, a veth's other end; what was set of one that is there
+    ///   again is set again: `ip link set ..` with its MAC address, MTU, queue, group, alias, master and whether it is up,
+    ///   and a bridge's or a port's own settings.
     #[must_use]
     pub fn requests(&self, index: impl Fn(u32) -> u32) -> Vec<Request> {
         match &self.about {
@@ -131,6 +149,7 @@ impl Kept {
                 }
             }
             About::Neighbour(neighbour) => self.neighbour(index(neighbour.index)).into_iter().collect(),
+            About::Link(link) => self.link(link, index).unwrap_or_default(),
         }
     }
 
@@ -197,6 +216,51 @@ impl Kept {
         Some(request)
     }
 
+    fn link(&self, link: &Link, index: impl Fn(u32) -> u32) -> Option<Vec<Request>> {
+        let (mut header, rest) = self.body::<16>()?;
+        let [_, _, _, _, i0, i1, i2, i3, _, _, _, _, change @ ..] = &mut header;
+        [*i0, *i1, *i2, *i3] = index(link.index).to_ne_bytes();
+        *change = LINK_FLAGS.to_ne_bytes();
+        // Without NLM_F_CREATE it changes a link that is there, like RTM_SETLINK, which takes no IFLA_LINKINFO.
+        let change = |header: &[u8]| Request::new(Rtm::Newlink, NlmF::ACK, header);
+        let mut request = change(&header);
+        let mut own = None;
+        for attribute in attributes(rest).flatten() {
+            match Ifla::from(attribute.kind) {
+                Ifla::Address | Ifla::Mtu | Ifla::Txqlen | Ifla::Group | Ifla::Ifalias => {
+                    request.attribute(attribute.kind, attribute.value);
+                }
+                Ifla::Linkinfo => own = Some(attribute),
+                _ => {}
+            }
+        }
+        request.u32(Ifla::Master, link.master.map_or(0, &index));
+        let mut requests = vec![request];
+        let told = || own.iter().flat_map(Attribute::nested).flatten();
+        let is_bridge =
+            |kind: IflaInfo| told().any(|its| its.kind == u16::from(kind) && its.text() == "bridge");
+        for info in told() {
+            let (kind, taken): (_, fn(&Attribute<'_>) -> bool) = match IflaInfo::from(info.kind) {
+                IflaInfo::Data if is_bridge(IflaInfo::Kind) => (IflaInfo::Kind, is_set_of_a_bridge),
+                IflaInfo::SlaveData if is_bridge(IflaInfo::SlaveKind) => {
+                    (IflaInfo::SlaveKind, is_set_of_a_port)
+                }
+                _ => continue,
+            };
+            // A port's settings are its bridge's to take: the kernel reads them before it plugs the port in.
+            let mut request = change(&unchanged(header));
+            request.nested(Ifla::Linkinfo, |own| {
+                own.attribute(kind, b"bridge");
+                own.nested(info.kind, |data| {
+                    let settings = info.nested().flatten().filter(taken);
+                    settings.for_each(|setting| data.attribute(setting.kind, setting.value));
+                });
+            });
+            requests.push(request);
+        }
+        Some(requests)
+    }
+
     fn body<const N: usize>(&self) -> Option<([u8; N], &[u8])> {
         self.payload.split_first_chunk().map(|(header, rest)| (*header, rest))
     }
@@ -232,7 +296,7 @@ pub fn routes_by(
             let is_far = route.gateway.is_some() || route.is_multipath();
             (is_far, Reverse(u8::from(route.scope)))
         }
-        About::Address(_) | About::Neighbour(_) => (false, Reverse(0)),
+        About::Address(_) | About::Neighbour(_) | About::Link(_) => (false, Reverse(0)),
     });
     Ok(all)
 }
@@ -272,6 +336,41 @@ pub fn neighbours_of(socket: &mut Socket, links: &BTreeSet<u32>) -> Result<Vec<K
         })?);
     }
     Ok(all)
+}
+
+/// The settings of a link: set on one that is there again, they make it as it was. `None` if there is no such link.
+///
+/// A bridge's VLANs and what its ports learned are not among them.
+///
+/// # Errors
+/// Those of [`Socket::dump`].
+pub fn settings_of(socket: &mut Socket, index: u32) -> Result<Option<Kept>, Error> {
+    let all = socket.dump(link::get(NlmF::DUMP), |message| {
+        let its = link::parse(message)?.filter(|link| link.index == index);
+        Ok(its.map(|its| Kept::new(About::Link(Box::new(its)), message)))
+    })?;
+    Ok(all.into_iter().next())
+}
+
+/// `IFLA_BR_*` in include/uapi/linux/if_link.h: what can be set, but for the address that its own frames go to (which then
+/// counts as set by hand) and what cannot be set while there are ports. A kernel without VLAN filtering refuses also to turn
+/// it off.
+fn is_set_of_a_bridge(setting: &Attribute<'_>) -> bool {
+    const IFLA_BR_VLAN_FILTERING: u16 = 7;
+    let is_off = setting.kind == IFLA_BR_VLAN_FILTERING && setting.value == [0];
+    matches!(setting.kind, 1..=9 | 22..=39 | 41 | 43 | 44) && !is_off
+}
+
+/// `IFLA_BRPORT_*` in include/uapi/linux/if_link.h: what can be set, but for the state, which the bridge finds out.
+fn is_set_of_a_port(setting: &Attribute<'_>) -> bool {
+    matches!(setting.kind, 2..=10 | 12 | 25 | 27..=33 | 37 | 39 | 40 | 42 | 43)
+}
+
+/// A link's header that leaves its flags alone.
+fn unchanged(mut header: [u8; 16]) -> [u8; 16] {
+    let [_, _, _, _, _, _, _, _, flags @ ..] = &mut header;
+    *flags = [0; 8];
+    header
 }
 
 /// Whether the kernel sets it when its link comes up or gets its address: to the link's own addresses and networks, and
@@ -437,10 +536,48 @@ mod tests {
         assert_eq!(kept.requests(now)[0].bytes(), golden);
     }
 
+    #[test]
+    fn a_links_settings_are_set_again_and_a_ports_after_it_is_plugged_in() {
+        let header = [0, 0, 1, 0, 5, 0, 0, 0, 0x43, 0x10, 1, 0, 0, 0, 0, 0]; // up, running, multicast, has a carrier
+        let kept = kept(Rtm::Newlink, &header, |request| {
+            request.name(Ifla::Ifname, "v0");
+            request.u32(Ifla::Mtu, 1400);
+            request.u32(Ifla::Promiscuity, 1);
+            request.u32(Ifla::Master, 6);
+            request.nested(Ifla::Linkinfo, |info| {
+                info.attribute(IflaInfo::Kind, b"veth");
+                info.attribute(IflaInfo::SlaveKind, b"bridge");
+                info.nested(IflaInfo::SlaveData, |data| {
+                    data.attribute(1_u16, &[3]); // IFLA_BRPORT_STATE
+                    data.attribute(33_u16, &[1]); // IFLA_BRPORT_ISOLATED
+                });
+            });
+        });
+        #[rustfmt::skip]
+        let settings = [
+            48, 0, 0, 0, 16, 0, 0x05, 0, 0, 0, 0, 0, 0, 0, 0, 0, // RTM_NEWLINK, REQUEST | ACK
+            0, 0, 1, 0, 50, 0, 0, 0, 0x43, 0x10, 1, 0, 0x85, 0x13, 0, 0,
+            8, 0, 4, 0, 0x78, 5, 0, 0, // IFLA_MTU
+            8, 0, 10, 0, 6, 0, 0, 0, // IFLA_MASTER
+        ];
+        #[rustfmt::skip]
+        let port = [
+            &[60, 0, 0, 0, 16, 0, 0x05, 0, 0, 0, 0, 0, 0, 0, 0, 0][..],
+            &[0, 0, 1, 0, 50, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+            &[28, 0, 18, 0x80], // IFLA_LINKINFO
+            &[10, 0, 4, 0], b"bridge\0\0", // IFLA_INFO_SLAVE_KIND
+            &[12, 0, 5, 0x80], // IFLA_INFO_SLAVE_DATA
+            &[5, 0, 33, 0, 1, 0, 0, 0],
+        ]
+        .concat();
+        let requests = kept.requests(now);
+        assert_eq!(requests.iter().map(Request::bytes).collect::<Vec<_>>(), [settings.as_slice(), &port]);
+    }
+
     proptest! {
         #[test]
         fn no_message_makes_it_panic(
-            kind in prop::sample::select(vec![Rtm::Newroute, Rtm::Newaddr, Rtm::Newneigh]),
+            kind in prop::sample::select(vec![Rtm::Newroute, Rtm::Newaddr, Rtm::Newneigh, Rtm::Newlink]),
             rest in prop::collection::vec(any::<u8>(), 0..120), family in prop::sample::select(vec![2_u8, 10]),
         ) {
             let payload = [&[family][..], &rest].concat();

@@ -240,6 +240,60 @@ fn what_a_link_had_is_there_again_on_one_of_another_index() {
     });
 }
 
+/// What `ip` says of a link, without what is the kernel's.
+fn settings(name: &str) -> serde_json::Value {
+    let mut all: Vec<serde_json::Value> =
+        serde_json::from_str(&ip(&format!("-d -j link show {name}"))).unwrap();
+    let link = &mut all[0];
+    let fields = link.as_object_mut().unwrap();
+    for passing in ["ifindex", "link", "operstate"] {
+        fields.remove(passing);
+    }
+    fields["flags"].as_array_mut().unwrap().retain(|flag| flag != "NO-CARRIER" && flag != "LOWER_UP");
+    // Timers, and what ports have agreed on.
+    for own in ["info_data", "info_slave_data"] {
+        if let Some(data) = fields["linkinfo"].get_mut(own) {
+            let data = data.as_object_mut().unwrap();
+            data.retain(|name, _| !name.contains("timer") && !name.contains("state") && name != "gc_timer");
+        }
+    }
+    link.clone()
+}
+
+#[test]
+fn what_was_set_of_a_link_is_set_again() {
+    isolated(|| {
+        let mut socket = Socket::open().unwrap();
+        let make = || {
+            ip("link add sw0 index 5 address 02:00:00:00:00:01 type bridge");
+            ip(
+                "link add w0 index 6 address 02:00:00:00:00:02 type veth peer far-w0 index 7 address 02:00:00:00:00:03",
+            );
+            ip("link set far-w0 up");
+            ip("link set sw0 up");
+        };
+        make();
+        for words in [
+            "sw0 address 02:00:00:00:00:11 mtu 1400 txqueuelen 500 group 7 alias switch",
+            "sw0 type bridge forward_delay 400 ageing_time 6000 hello_time 300 priority 100 group_fwd_mask 8",
+            "w0 master sw0 address 02:00:00:00:00:12 mtu 1300 txqueuelen 400 group 8 alias plug promisc on",
+            "w0 type bridge_slave isolated on hairpin on cost 7 priority 9 learning off",
+            "w0 up",
+            "far-w0 down alias end arp off",
+        ] {
+            ip(&format!("link set {words}"));
+        }
+        let all = |()| ["sw0", "w0", "far-w0"].map(settings);
+        let before = all(());
+        let kept: Vec<_> = [5, 6, 7].map(|index| settings_of(&mut socket, index).unwrap().unwrap()).into();
+        assert_eq!(settings_of(&mut socket, 99).unwrap(), None);
+        assert_eq!(socket.execute(vec![link::delete(5), link::delete(6)]).unwrap(), [Ok(()), Ok(())]);
+        make();
+        restore(&mut socket, &kept, 5);
+        assert_eq!(before, all(()));
+    });
+}
+
 #[test]
 fn what_comes_back_by_itself_is_not_kept() {
     isolated(|| {
