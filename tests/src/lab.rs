@@ -5,9 +5,10 @@
 //! lab is dropped, and also when the tests are killed, since it ends with its standard input. A program is started on a
 //! thread that has entered the lab (and one of its named namespaces), so a [`Child`] is the program itself.
 
+mod bystander;
+mod dump;
 mod output;
 mod server;
-mod snapshot;
 
 use std::{
     fs::{self, File},
@@ -25,7 +26,11 @@ use nix::{
 };
 use tempfile::TempDir;
 
-pub use self::{output::Output, server::Server, snapshot::Snapshot};
+pub use self::{
+    dump::{Change, Dump, Item, Value, Watcher},
+    output::Output,
+    server::Server,
+};
 use crate::capture::Capture;
 
 /// How long anything may take that a test waits for: 20 seconds, or as many as `NETCTL_PATIENCE` says.

@@ -13,6 +13,7 @@ mod contention;
 mod differ;
 mod doctor;
 mod down;
+mod dump;
 mod errors;
 mod examples;
 mod exec;
