@@ -27,7 +27,7 @@ use nix::{
 use tempfile::TempDir;
 
 pub use self::{
-    dump::{Change, Dump, Item, Value, Watcher},
+    dump::{Change, Dump, HOST, Item, Value, Watcher},
     output::Output,
     server::Server,
 };

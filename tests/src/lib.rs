@@ -7,6 +7,7 @@ pub mod capture;
 pub mod differ;
 pub mod lab;
 pub mod markdown;
+pub mod ownership;
 pub mod packet;
 pub mod pcap;
 pub mod prog;

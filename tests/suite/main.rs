@@ -33,6 +33,7 @@ mod monitor;
 mod nat_cli;
 mod nat_prog;
 mod offload;
+mod ownership;
 mod pages;
 mod path;
 mod ping;

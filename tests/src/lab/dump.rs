@@ -31,7 +31,7 @@ use super::{Lab, eventually, patience};
 /// The place of what is in no namespace, and what the host is called.
 const MACHINE: &str = "machine";
 /// The lab outside its named namespaces.
-const HOST: &str = "host";
+pub const HOST: &str = "host";
 
 /// Everything there is, by place and name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -28,7 +28,7 @@ pub(super) struct Seen {
 }
 
 /// Sysctls of netctl's own namespaces that are always read: what netctl sets by itself, and what tests set.
-pub(super) const FEW: [&str; 17] = [
+pub(super) const FEW: [&str; 18] = [
     "ipv4/ip_forward",
     "ipv4/conf/all/forwarding",
     "ipv4/conf/default/forwarding",
@@ -37,6 +37,7 @@ pub(super) const FEW: [&str; 17] = [
     "ipv4/conf/all/route_localnet",
     "ipv4/conf/all/arp_ignore",
     "ipv4/tcp_keepalive_time",
+    "ipv4/tcp_syn_retries",
     "ipv4/ip_default_ttl",
     "ipv4/ip_local_reserved_ports",
     "ipv6/conf/all/forwarding",
@@ -151,16 +152,29 @@ fn text(items: &mut Items<'_>, tool: &str, text: &str) {
             place.pop();
             continue;
         }
-        if line.is_empty() {
-            continue;
+        if !line.is_empty() && !is_built_in(&line, &place) {
+            let name = format!("{tool} {} {line}", place.join(" "));
+            items.add(name.replace("  ", " "), Value::Words(String::new()));
         }
-        items.add(
-            format!("{tool} {}", [place.join(" "), line.clone()].join(" ").trim()),
-            Value::Words(String::new()),
-        );
         if line.ends_with('{') || line.starts_with('*') {
             place.push(line);
         }
+    }
+}
+
+/// What iptables makes with the first rule and leaves: its tables, and their chains as long as they accept.
+fn is_built_in(line: &str, place: &[String]) -> bool {
+    const TABLES: [&str; 5] = ["filter", "nat", "mangle", "raw", "security"];
+    const CHAINS: [&str; 5] = ["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"];
+    let words: Vec<&str> = line.split(' ').collect();
+    let is_in = |chain: &String| chain.split(' ').any(|word| CHAINS.contains(&word));
+    match words[..] {
+        ["table", "ip" | "ip6", table, "{"] => TABLES.contains(&table),
+        ["chain", chain, "{"] => CHAINS.contains(&chain),
+        ["type", .., "policy", "accept;"] => place.last().is_some_and(is_in),
+        [table] if table.starts_with('*') => true,
+        [chain, "ACCEPT"] => chain.strip_prefix(':').is_some_and(|chain| CHAINS.contains(&chain)),
+        _ => false,
     }
 }
 
