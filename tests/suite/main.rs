@@ -5,6 +5,7 @@ mod apart;
 mod backend;
 mod beside;
 mod bulk;
+mod callers;
 mod change;
 mod check;
 mod cli;

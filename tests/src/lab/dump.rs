@@ -26,7 +26,7 @@ use nix::{
 };
 
 use self::files::Seen;
-use super::{Lab, eventually, patience};
+use super::{Lab, patience};
 
 /// The place of what is in no namespace, and what the host is called.
 const MACHINE: &str = "machine";
@@ -284,13 +284,15 @@ impl Lab {
     /// Waits until the kernel has done what it does by itself, such as giving a new link its addresses.
     pub fn settle(&self) -> Dump {
         const STILL: u32 = 3;
+        let deadline = Instant::now() + patience();
         let (mut last, mut still) = (self.snapshot(), 0);
-        eventually("the machine settles", || {
+        while still < STILL {
             let now = self.snapshot();
-            still = if now == last { still + 1 } else { 0 };
+            let difference = last.difference(&now);
+            assert!(Instant::now() < deadline, "the machine does not settle:\n{difference}");
+            still = if difference.is_empty() { still + 1 } else { 0 };
             last = now;
-            still == STILL
-        });
+        }
         last
     }
 

@@ -147,10 +147,10 @@ type Found = (String, String);
 impl<'a> Bench<'a> {
     pub(super) fn new(lab: &'a Lab) -> Self {
         lab.host().run("sh", ["-e", "-c", BASE]).success();
-        let base = lab.settle();
+        let _settled = lab.settle();
         let mut watcher = lab.watcher();
         let now = watcher.look();
-        Self { lab, watcher, base: base.clone(), now }
+        Self { lab, watcher, base: now.clone(), now }
     }
 
     /// What came of it, and the bench if it can be used again.
@@ -190,7 +190,7 @@ impl Play<'_, '_> {
             let _ = writeln!(self.log, "up b.toml:\n{}", file.toml());
             if self.bench.netctl(Fate::Success, &["up", path.to_str().unwrap()]) == Some(0) {
                 // Its settings of the host are in force meanwhile.
-                self.bench.base = self.bench.lab.settle();
+                let _settled = self.bench.lab.settle();
                 self.bench.now = self.bench.watcher.look();
                 self.bench.base = self.bench.now.clone();
             }
@@ -383,9 +383,17 @@ fn is_netctls((place, name): &Item, change: &Change) -> bool {
     }
 }
 
-/// What turning forwarding on or off changes in the kernel.
+/// What turning forwarding on or off changes in the kernel, and what gateways set beside it.
 fn is_forwardings(name: &str) -> bool {
-    ["forwarding", "ip_forward", "accept_redirects", "accept_ra"].contains(&name)
+    const NAMES: [&str; 6] = [
+        "forwarding",
+        "ip_forward",
+        "accept_redirects",
+        "accept_ra",
+        "route_localnet",
+        "nf_conntrack_tcp_be_liberal",
+    ];
+    NAMES.contains(&name)
 }
 
 /// The first words of items' names.

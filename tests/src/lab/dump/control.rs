@@ -1,6 +1,6 @@
 //! Traffic control: qdiscs, classes, filters, and the programs at TCX.
 
-use aya::programs::{ProgramError, SchedClassifier, TcAttachType};
+use aya::programs::{ProgramError, SchedClassifier, TcAttachType, tc::TcError};
 
 use super::{
     Items, Value,
@@ -43,7 +43,7 @@ pub(super) fn dump(netlink: &Netlink, items: &mut Items<'_>, links: &[Link], nam
                 HOOKS.iter().for_each(|hook| filters(netlink, items, index, *hook, names))
             }
             _ => {
-                let classes = netlink.dump(RTM_GETTCLASS, &request(index, 0)).expect("dump classes");
+                let classes = netlink.dump(RTM_GETTCLASS, &request(index, 0)).unwrap_or_default();
                 let of_it = classes.iter().filter(|class| number(&class[8..12]) as u32 >> 16 == handle >> 16);
                 of_it.for_each(|class| add(items, "class", class, &[], names));
                 filters(netlink, items, index, handle, names);
@@ -68,7 +68,8 @@ fn request(index: u32, parent: u32) -> Vec<u8> {
 }
 
 fn filters(netlink: &Netlink, items: &mut Items<'_>, index: u32, parent: u32, names: &Names) {
-    for answer in netlink.dump(RTM_GETTFILTER, &request(index, parent)).expect("dump filters") {
+    // The link may have gone meanwhile.
+    for answer in netlink.dump(RTM_GETTFILTER, &request(index, parent)).unwrap_or_default() {
         let fields = match kind_of(&answer).as_str() {
             "matchall" => MATCHALL,
             "u32" => U32,
@@ -98,12 +99,15 @@ fn add(items: &mut Items<'_>, what: &str, answer: &[u8], fields: &'static [Field
 }
 
 fn programs(items: &mut Items<'_>, device: &str, hook: TcAttachType, name: &str) {
+    let errno = |error: &ProgramError| match error {
+        ProgramError::SyscallError(error) => error.io_error.raw_os_error(),
+        ProgramError::TcError(TcError::IoError(error)) => error.raw_os_error(),
+        _ => None,
+    };
     let programs = match SchedClassifier::query_tcx(device, hook) {
         Ok((_, programs)) => programs,
-        // A kernel without TCX has filters instead.
-        Err(ProgramError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::EINVAL) => {
-            return;
-        }
+        // A kernel without TCX has filters instead. The link may have gone with its peer's namespace.
+        Err(error) if matches!(errno(&error), Some(libc::EINVAL | libc::ENODEV)) => return,
         Err(error) => panic!("query programs of {device}: {error}"),
     };
     for program in programs {
