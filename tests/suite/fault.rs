@@ -118,6 +118,25 @@ fn row_162_after_a_kill_at_any_step_of_down_another_down_completes_it() {
     println!("killed `down` at {points} steps; another `down` completed it after each");
 }
 
+#[test]
+fn after_a_kill_of_an_up_that_removes_a_namespace_down_finds_that_one_too() {
+    let lab = lab();
+    let before = lab.snapshot();
+    let both = "name = 'all'\n[namespaces.red]\n[namespaces.blue]\n";
+    for step in 1..MANY {
+        lab.file("netctl.toml", both);
+        lab.netctl(["-q", "up"]).success();
+        lab.file("netctl.toml", both.replace("[namespaces.blue]", ""));
+        let survived = dies(&lab, step, &["-q", "up"]).is_some();
+        lab.netctl(["-q", "down"]).success();
+        lab.assert_unchanged_since(&before);
+        if survived {
+            return;
+        }
+    }
+    panic!("no `up` that is not killed any more");
+}
+
 /// The same by another backend.
 fn write(lab: &Lab, backend: &str) {
     lab.file("netctl.toml", format!("{ALL_KINDS}\n[nat]\nbackend = '{backend}'\n"));

@@ -70,3 +70,33 @@ fn row_167_several_at_once_wait_for_each_other() {
         lab.assert_unchanged_since(&before);
     }
 }
+
+#[test]
+fn what_was_changed_by_hand_of_its_own_is_planned_and_mended() {
+    const FILE: &str = "
+[namespaces.red]
+sysctls = { 'net.ipv4.conf.all.rp_filter' = '2' }
+[bridges.br0]
+addresses = ['10.0.0.1/24', 'fd10::1/64']
+ports.red = { addresses = ['10.0.0.2/24'] }
+";
+    let lab = Lab::new();
+    lab.file("netctl.toml", FILE);
+    lab.netctl(["up"]).success();
+    let before = lab.settle();
+    for line in [
+        "ip link set br0 down",
+        "ip -n red link set eth0 down",
+        "ip link set veth-red-br nomaster",
+        "ip address del 10.0.0.1/24 dev br0",
+        "ip -n red route del default",
+        "ip netns exec red sysctl -qw net.ipv4.conf.all.rp_filter=0",
+    ] {
+        lab.host().run("sh", ["-e", "-c", line]).success();
+        assert_eq!(lab.netctl(["plan"]).code(), Some(3), "after {line}");
+        lab.netctl(["up"]).success();
+        lab.netctl(["plan"]).success();
+        let after = lab.settle();
+        assert_eq!(before.difference(&after), "", "after {line}");
+    }
+}

@@ -172,6 +172,16 @@ impl<'a> Bench<'a> {
         (outcome, is_clean.then_some(self))
     }
 
+    /// How it looks when the kernel has tidied up what a killed command began to remove.
+    fn still(&mut self) -> Dump {
+        let mut last = self.watcher.look();
+        self.watcher.look_until(|now| {
+            let is_still = *now == last;
+            last.clone_from(now);
+            is_still
+        })
+    }
+
     fn netctl(&self, fate: Fate, words: &[&str]) -> Option<i32> {
         let netctl = netctl();
         let variable = match fate {
@@ -228,7 +238,11 @@ impl Play<'_, '_> {
         }
         let _ = writeln!(self.log, "{class:?}: [{place}] {command}");
         let after = self.bench.watcher.look();
-        for (item, change) in self.bench.now.changes(&after) {
+        for (item, mut change) in self.bench.now.changes(&after) {
+            if let Change::Parts(parts) = &mut change {
+                // The kernel fits a bridge's to its ports, netctl to the file.
+                parts.retain(|(part, ..)| part != "mtu");
+            }
             if *on == On::Theirs {
                 self.bench.base.take(&item, &after);
             } else {
@@ -250,7 +264,7 @@ impl Play<'_, '_> {
             (Fate::Kill(_), None) => {
                 self.outcome.kills += 1;
                 self.suspects.push(file.clone());
-                self.bench.now = self.bench.watcher.look();
+                self.bench.now = self.bench.still();
                 Ok(())
             }
             (_, Some(0)) => {
@@ -348,8 +362,12 @@ fn wrong(planted: &[Planted], base: &Dump, now: &Dump, files: &[File]) -> Option
             return Some((format!("`up` undid {:?}{why}", doing.class), told));
         }
     }
-    let changes: BTreeMap<Item, Change> =
-        base.changes(now).into_iter().filter(|(item, change)| !is_netctls(item, change)).collect();
+    let is_planted = |item: &Item| planted.iter().any(|planted| planted.item == *item);
+    let changes: BTreeMap<Item, Change> = base
+        .changes(now)
+        .into_iter()
+        .filter(|(item, change)| !is_netctls(item, change) && !is_planted(item))
+        .collect();
     if changes.is_empty() {
         return None;
     }

@@ -267,14 +267,13 @@ impl File {
                     }
                 }
             }
-            Edit::ChangeFamilies => match random.percent(50) {
-                true => {
-                    one(random, &mut file.bridges).into_iter().for_each(|one| one.has_ipv6 = !one.has_ipv6)
+            Edit::ChangeFamilies => {
+                let bridge = one(random, &mut file.bridges).map(|bridge| &mut bridge.has_ipv6);
+                let cable = one(random, &mut file.cables).map(|cable| &mut cable.has_ipv6);
+                if let Some(has_ipv6) = if random.percent(50) { bridge.or(cable) } else { cable } {
+                    *has_ipv6 = !*has_ipv6;
                 }
-                false => {
-                    one(random, &mut file.cables).into_iter().for_each(|one| one.has_ipv6 = !one.has_ipv6)
-                }
-            },
+            }
             Edit::AddCable => file.add_cable(random),
             Edit::RemoveCable => drop_one(random, &mut file.cables),
             Edit::MoveEnd => {

@@ -40,7 +40,7 @@ pub(super) fn dump(netlink: &Netlink, items: &mut Items<'_>, links: &[Link], nam
         match kind.as_str() {
             "noqueue" | "pfifo_fast" | "fq_codel" | "pfifo" | "bfifo" | "fq" => {}
             "clsact" | "ingress" => {
-                HOOKS.iter().for_each(|hook| filters(netlink, items, index, *hook, names))
+                HOOKS.iter().for_each(|hook| filters(netlink, items, index, *hook, names));
             }
             _ => {
                 let classes = netlink.dump(RTM_GETTCLASS, &request(index, 0)).unwrap_or_default();
