@@ -401,7 +401,7 @@ fn far_end(
 fn address(kept: &snapshot::Kept) -> Option<IpNet> {
     match kept.about() {
         About::Address(address) => Some(address.address),
-        About::Route(_) | About::Neighbour(_) => None,
+        About::Route(_) | About::Neighbour(_) | About::Link(_) => None,
     }
 }
 
@@ -418,6 +418,6 @@ fn route(kept: &snapshot::Kept, current: impl Fn(u32) -> u32) -> Option<Route> {
             (route.flags, route.expires) = (0, None);
             Some(route)
         }
-        About::Address(_) | About::Neighbour(_) => None,
+        About::Address(_) | About::Neighbour(_) | About::Link(_) => None,
     }
 }
