@@ -13,6 +13,7 @@ mod policy;
 mod routes;
 mod rules;
 mod shortcut;
+mod sysctls;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -38,6 +39,7 @@ pub fn plan(topology: &Topology, observed: &Observed) -> Result<Vec<Op>, Conflic
     planner.delete_links();
     planner.retire_nat();
     planner.create_namespaces();
+    planner.sysctls_of_new_links();
     planner.bridges()?;
     planner.cables()?;
     planner.other_links()?;
@@ -159,28 +161,6 @@ impl Planner<'_> {
         }
     }
 
-    fn sysctls(&mut self) {
-        self.keep_advertised_routes();
-        for (place, wanted) in &self.given.topology.sysctls {
-            let rest = wanted.iter().filter(|(key, _)| *key != LOCAL_PORTS);
-            // Forwarding first: turning it sets other keys of the interfaces (inet_forward_change in
-            // net/ipv4/devinet.c), which the file may then set otherwise.
-            let (first, rest): (Vec<_>, Vec<_>) = rest.partition(|(key, _)| is_forwarding(key));
-            for (key, value) in first.into_iter().chain(rest) {
-                self.sysctl(place, key, value);
-            }
-        }
-    }
-
-    fn sysctl(&mut self, place: &Place, key: &str, value: &str) {
-        let found = self.given.there(place).and_then(|there| there.sysctls.get(key));
-        let before = found.cloned().flatten();
-        if before.as_deref() != Some(value) {
-            let (key, value) = (key.to_owned(), value.to_owned());
-            self.ops.push(Op::new(place, SysctlChange { key, value, before }));
-        }
-    }
-
     /// With IPv6 forwarding on, the kernel forgets what routers advertise and heeds them no more, unless told that it may
     /// do both (`accept_ra` 2, rt6_purge_dflt_routers in net/ipv6/route.c): the host would lose its default route.
     fn keep_advertised_routes(&mut self) {
@@ -198,10 +178,6 @@ impl Planner<'_> {
             }
         }
     }
-}
-
-fn is_forwarding(key: &str) -> bool {
-    matches!(key, "net.ipv4.ip_forward" | "net.ipv6.conf.all.forwarding")
 }
 
 /// What is wanted of each link: its addresses, by place and name.

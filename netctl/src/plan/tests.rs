@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, convert::Infallible};
 
 use super::*;
 use crate::{
-    model::{Route, Side, Topology},
+    model::{Route, Side, Topology, keys},
     observed::{ObservedLink, ObservedNat, ObservedPlace, ObservedRoute, ObservedRule},
     op::{
         AddressChange, CableEnd, Change, FilterChange, LinkChange, NatChange, NewKind, RouteChange,
@@ -292,7 +292,7 @@ fn translation_is_in_force_before_anything_is_forwarded() {
         .unwrap();
     let first_forwarding = ops
         .iter()
-        .position(|op| matches!(&op.change, Change::Sysctl(change) if is_forwarding(&change.key)))
+        .position(|op| matches!(&op.change, Change::Sysctl(change) if matches!(change.key.as_str(), keys::IPV4 | keys::IPV6)))
         .unwrap();
     assert!(last_nat < first_forwarding);
     let first_attach =
@@ -675,4 +675,89 @@ fn another_build_of_the_programs_is_replaced_beside_the_one_that_runs() {
     // Killed between the two.
     place(&mut observed, &router).nat.as_mut().unwrap().is_loaded = true;
     assert_eq!(plan(&topology, &observed).unwrap(), [renew, prune]);
+}
+
+/// A namespace with a cable to another, and these sysctls.
+fn with_sysctls(sysctls: &str, peer: &str) -> Topology {
+    parse(&format!(
+        "[namespaces.red]\nsysctls = {{ {sysctls} }}\n[namespaces.blue]\n[namespaces.green]\n[[cables]]\n\
+         a = {{ namespace = 'red', interface = 'w' }}\nb = {{ namespace = '{peer}', interface = 'e' }}\n"
+    ))
+}
+
+fn position(ops: &[Op], is_it: impl Fn(&Op) -> bool) -> usize {
+    ops.iter().position(is_it).unwrap()
+}
+
+fn sets(op: &Op, sought: &str) -> bool {
+    matches!(&op.change, Change::Sysctl(change) if change.key == sought)
+}
+
+#[test]
+fn what_links_begin_with_is_set_before_there_are_links() {
+    let key = "net.ipv6.conf.default.accept_dad";
+    let ops = up(&with_sysctls(&format!("'{key}' = '0'"), "blue"), &mut machine());
+    let cable = position(&ops, |op| matches!(op.change, Change::Link(LinkChange::CreateCable { .. })));
+    assert!(position(&ops, |op| sets(op, key)) < cable);
+    assert_eq!(ops.iter().filter(|op| sets(op, key)).count(), 1);
+}
+
+#[test]
+fn a_remade_link_s_sysctls_are_set_again() {
+    let key = "net.ipv4.conf.w.rp_filter";
+    let sysctls = format!("'{key}' = '2'");
+    let mut observed = machine();
+    up(&with_sysctls(&sysctls, "blue"), &mut observed);
+    assert_eq!(up(&with_sysctls(&sysctls, "blue"), &mut observed), []);
+    let ops = up(&with_sysctls(&sysctls, "green"), &mut observed);
+    let cable = position(&ops, |op| matches!(op.change, Change::Link(LinkChange::CreateCable { .. })));
+    assert!(position(&ops, |op| sets(op, key)) > cable, "{ops:?}");
+}
+
+#[test]
+fn what_turning_forwarding_sets_too_is_set_after_it() {
+    let (one, default) = ("net.ipv4.conf.w.forwarding", "net.ipv4.conf.default.forwarding");
+    let sysctls = format!("'{one}' = '0', '{default}' = '0'");
+    let mut observed = machine();
+    up(&with_sysctls(&sysctls, "blue"), &mut observed);
+    let ops = up(&with_sysctls(&format!("{sysctls}, '{}' = '1'", keys::IPV4), "blue"), &mut observed);
+    let forwarding = position(&ops, |op| sets(op, keys::IPV4));
+    for key in [one, default] {
+        assert!(position(&ops, |op| sets(op, key)) > forwarding, "{key}: {ops:?}");
+    }
+}
+
+#[test]
+fn an_mtu_that_the_file_no_longer_has_goes_back_to_the_kernels() {
+    let with = |bridge: &str, cable: &str| {
+        parse(&format!(
+            "[namespaces.red]\n[namespaces.blue]\n[bridges.br0]\naddresses = ['10.9.0.1/24']\n{bridge}\nports.red = {{}}\n[[cables]]\n\
+             a = {{ namespace = 'red', interface = 'w'{cable} }}\nb = {{ namespace = 'blue', interface = 'e' }}\n"
+        ))
+    };
+    let mut observed = machine();
+    up(&with("mtu = 1400", ", mtu = 9000"), &mut observed);
+    let ops: Vec<String> = up(&with("", ""), &mut observed).iter().map(ToString::to_string).collect();
+    let to_usual = |link: &str, place: &str| format!("set MTU 1500 of link `{link}` {place}");
+    for expected in [
+        to_usual("br0", "on the host"),
+        to_usual("veth-red-br", "on the host"),
+        to_usual("eth0", "in namespace `red`"),
+        to_usual("w", "in namespace `red`"),
+    ] {
+        assert!(ops.contains(&expected), "{expected}: {ops:?}");
+    }
+    assert_eq!(plan(&with("", ""), &observed).unwrap(), []);
+}
+
+#[test]
+fn a_bridge_without_an_mtu_has_the_smallest_of_its_ports_somebody_elses_among_them() {
+    let topology = parse("[namespaces.red]\n[bridges.br0]\naddresses = ['10.9.0.1/24']\nports.red = {}\n");
+    let mut observed = machine();
+    up(&topology, &mut observed);
+    let (vpn, br0): (IfName, IfName) = ("vpn0".parse().unwrap(), "br0".parse().unwrap());
+    let end = CableEnd { mtu: Some(1420), master: Some(br0.clone()), ..CableEnd::named(Place::Host, vpn) };
+    add_link(&mut observed, &end, "wireguard", true);
+    place(&mut observed, &Place::Host).links.get_mut(&br0).unwrap().mtu = 1420;
+    assert_eq!(plan(&topology, &observed).unwrap(), []);
 }
