@@ -113,13 +113,29 @@ pub fn apply(
     places: &mut Places,
     directories: &Directories,
     watch: &mut dyn FnMut(Step<'_>),
-) -> Result<(), Failure> {
-    let (mark, gateways) = (mark(topology), topology);
-    let mut worker = Worker { mark, gateways, places, directories, undoing: false };
+) -> Result<Vec<Exchanged>, Failure> {
+    let (mark, gateways, exchanged) = (mark(topology), topology, Vec::new());
+    let mut worker = Worker { mark, gateways, places, directories, undoing: false, exchanged };
     let mut journal = Journal::new(ops.len(), watch);
     let result = worker.run(ops, &mut journal);
     let entries = journal.entries;
-    result.map_err(|fault| Failure { fault, left: worker.undo(&entries) })
+    match result {
+        Ok(()) => Ok(worker.exchanged),
+        Err(fault) => Err(Failure { fault, left: worker.undo(&entries) }),
+    }
+}
+
+/// A sysctl that was set, and what the kernel printed for it; `None` where it tells nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exchanged {
+    /// Where.
+    pub place: Place,
+    /// In dotted form.
+    pub key: String,
+    /// The value before.
+    pub before: Option<String>,
+    /// The value after.
+    pub after: Option<String>,
 }
 
 /// How far it has come.
@@ -173,7 +189,8 @@ pub fn apply_singly(
     places: &mut Places,
     directories: &Directories,
 ) -> Result<(), Failure> {
-    let mut worker = Worker { mark: String::new(), gateways, places, directories, undoing: false };
+    let (mark, exchanged) = (String::new(), Vec::new());
+    let mut worker = Worker { mark, gateways, places, directories, undoing: false, exchanged };
     let mut unwatched = |_: Step<'_>| {};
     let mut journal = Journal::new(ops.len(), &mut unwatched);
     let result = ops.iter().try_for_each(|op| worker.run(slice::from_ref(op), &mut journal));
@@ -190,6 +207,8 @@ struct Worker<'a> {
     directories: &'a Directories,
     /// Then nothing is kept and no interrupt heeded.
     undoing: bool,
+    /// What the kernel said of the sysctls that were set.
+    exchanged: Vec<Exchanged>,
 }
 
 impl Worker<'_> {
@@ -326,8 +345,11 @@ impl Worker<'_> {
         match &op.change {
             Change::Namespace(change) => self.change_namespace(place, *change),
             Change::Sysctl(change) => {
-                let value = (change.key.parse()?, change.value.clone());
-                Ok(sysctl::write(self.places.netns(place)?, &[value])?)
+                let netns = self.places.netns(place)?;
+                let (before, after) = sysctl::exchange(netns, &change.key.parse()?, &change.value)?;
+                let (place, key) = (place.clone(), change.key.clone());
+                self.exchanged.push(Exchanged { place, key, before, after });
+                Ok(())
             }
             Change::Nat(change) => Ok(self.change_nat(place, change)?),
             Change::Filter(change) => {

@@ -134,10 +134,12 @@ pub fn examine(about: About<'_>, directories: &Directories) -> Result<Report, Er
             report.add(name.as_str(), topology::examine(&record, directories));
         }
         About::Everything => {
-            for name in directories.topologies()? {
-                if let Some(record) = directories.record(&name)? {
-                    report.add(name.as_str(), topology::examine(&record, directories));
-                }
+            for (name, record) in directories.records()? {
+                let findings = match record {
+                    Ok(record) => topology::examine(&record, directories),
+                    Err(error) => vec![Finding::problem(error.to_string(), error.hint().unwrap_or_default())],
+                };
+                report.add(name.as_str(), findings);
             }
             let by_hand = by_hand::examine(directories);
             if !by_hand.is_empty() {

@@ -2,11 +2,7 @@
 //!
 //! Failures are collected and do not stop it. Pins go last: what still forwards meanwhile is still translated.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    iter::zip,
-    path::Path,
-};
+use std::{collections::BTreeSet, iter::zip, path::Path, slice};
 
 use nix::errno::Errno;
 
@@ -20,7 +16,12 @@ use crate::{
     netfilter::{Rules, Tool},
     netlink::{self, Refusal, link},
     netns::{Netns, NetnsError},
-    ownership,
+    observe,
+    op::{Change, Op, RouteChange, RuleChange},
+    ownership::{
+        self, HostNetns,
+        sysctls::{Fate, Others},
+    },
     place::{self, Places},
     state::{self, Directories, Record},
     sysctl,
@@ -33,6 +34,9 @@ pub enum Error {
     /// The lasting state could not be read or written, or this process may not.
     #[error(transparent)]
     Up(#[from] crate::up::Error),
+    /// It is another host's.
+    #[error(transparent)]
+    Ownership(#[from] ownership::Error),
     /// The lasting state could not be read or written.
     #[error(transparent)]
     State(#[from] state::Error),
@@ -42,6 +46,17 @@ pub enum Error {
         /// The kernel's reason.
         refusal: Refusal,
     },
+    /// A route or a policy rule stays.
+    #[error("{op}: {refusal}")]
+    Route {
+        /// What was tried.
+        op: Box<Op>,
+        /// The kernel's reason.
+        refusal: Refusal,
+    },
+    /// The host could not be looked at.
+    #[error(transparent)]
+    Observe(#[from] observe::Error),
     /// The host could not be looked at.
     #[error(transparent)]
     Netlink(#[from] netlink::Error),
@@ -69,6 +84,8 @@ pub struct Report {
     pub namespaces: Vec<(NetnsName, Vec<u32>)>,
     /// Links removed from the host.
     pub links: Vec<String>,
+    /// The steps that removed routes and policy rules from the host.
+    pub routes: Vec<String>,
     /// Whether programs and maps were removed.
     pub nat: bool,
     /// The host's sysctls put back.
@@ -85,6 +102,7 @@ impl Report {
     pub fn is_empty(&self) -> bool {
         self.namespaces.is_empty()
             && self.links.is_empty()
+            && self.routes.is_empty()
             && self.sysctls.is_empty()
             && self.errors.is_empty()
             && !(self.nat || self.record)
@@ -95,11 +113,12 @@ impl Report {
     }
 }
 
-/// Removes what `topology` made.
+/// Removes what `topology` made. With `force` also where its host is another network namespace, whose part of it then
+/// stays.
 ///
 /// # Errors
-/// If nothing could be tried at all; what fails later is in the report.
-pub fn down(topology: &TopologyName, directories: &Directories) -> Result<Report, Error> {
+/// If nothing could be tried at all, or that namespace is another one; what fails later is in the report.
+pub fn down(topology: &TopologyName, force: bool, directories: &Directories) -> Result<Report, Error> {
     require_root()?;
     let lock = directories.lock()?;
     let mut report = Report::default();
@@ -107,11 +126,22 @@ pub fn down(topology: &TopologyName, directories: &Directories) -> Result<Report
     report.record = record.is_some();
     // Whose record cannot be read is known by the marks, and has no more use for it.
     let unreadable = report.errors.len();
+    let host = match ownership::check_host(record.as_ref()) {
+        Ok(host) => Some(host),
+        Err(ownership::Error::Elsewhere { .. }) if force => None,
+        Err(error) => return Err(error.into()),
+    };
 
-    remove_host_links(topology, &mut report);
-    fault::point();
+    if host.is_some() {
+        remove_host_links(topology, &mut report);
+        fault::point();
+        if let Some(record) = &record {
+            remove_host_routes(record, &mut report);
+            fault::point();
+        }
+    }
     let namespaces = Vec::from_iter(namespaces_of(topology, record.as_ref(), &mut report));
-    let mut processes = processes_in(&namespaces);
+    let mut processes = Netns::processes_in(&namespaces);
     for name in namespaces {
         if report.note(Netns::delete(&name)).is_some() {
             let holders = processes.remove(&name).unwrap_or_default();
@@ -119,12 +149,14 @@ pub fn down(topology: &TopologyName, directories: &Directories) -> Result<Report
         }
         fault::point();
     }
-    if let Some(record) = &record {
-        restore_sysctls(record, &lock, directories, &mut report);
+    if let Some(host) = host {
+        if let Some(record) = &record {
+            restore_sysctls(record, host, &lock, directories, &mut report);
+            fault::point();
+        }
+        remove_rules(topology, record.as_ref(), &mut report);
         fault::point();
     }
-    remove_rules(topology, record.as_ref(), &mut report);
-    fault::point();
     remove_pins(&directories.bpffs, topology, &mut report);
     fault::point();
     if report.errors.len() == unreadable {
@@ -147,13 +179,6 @@ fn namespaces_of(
         |(name, owner)| stale.contains(name) || report.note(owner).flatten().as_ref() == Some(topology);
     let ours = zip(&names, owners).map(is_ours).collect::<Vec<_>>();
     zip(names, ours).filter_map(|(name, ours)| ours.then_some(name)).collect()
-}
-
-/// The processes that live in them.
-fn processes_in(namespaces: &[NetnsName]) -> BTreeMap<NetnsName, Vec<u32>> {
-    let mut all = Netns::all_processes().unwrap_or_default();
-    let of = |name: &NetnsName| Some((name.clone(), all.remove(&Netns::open(name).ok()?.identity())?));
-    namespaces.iter().filter_map(of).collect()
 }
 
 /// Puts the host's links into a group of their own and deletes that: one by one, the kernel would wait for its readers
@@ -189,35 +214,71 @@ fn host_links(topology: &TopologyName) -> Result<(Places, Vec<link::Link>, u32),
     Ok((places, links, free))
 }
 
-/// Puts the host's sysctls back, but for those that another topology wants too, or a gateway made by hand: that one
-/// takes over how they were found.
-fn restore_sysctls(record: &Record, lock: &state::Lock, directories: &Directories, report: &mut Report) {
-    let mut others = report.note(other_records(record, directories)).unwrap_or_default();
-    let mut by_hand = report.note(directories.by_hand(&Place::Host)).flatten();
-    for (key, value) in &record.host_sysctls {
-        if let Some(other) = others.iter_mut().find(|other| other.topology.sets_on_host(key)) {
-            other.host_sysctls.entry(key.clone()).or_insert_with(|| value.clone());
-            report.note(lock.save(directories, other));
-        } else if let Some(gateway) = &mut by_hand {
-            gateway.sysctls.entry(key.clone()).or_insert_with(|| value.clone());
-            report.note(lock.save_by_hand(directories, gateway));
-        } else if report.note(write_sysctl(key, value)).is_some() {
-            report.sysctls.push(key.clone());
+/// Deletes the routes and policy rules that the topology set on the host: those through links of its own have gone with
+/// these.
+fn remove_host_routes(record: &Record, report: &mut Report) {
+    let removed = host_leftover(record).and_then(|(mut places, ops)| {
+        let requests: Vec<_> = ops.iter().filter_map(|op| op.request(&places)).collect();
+        let answers =
+            if requests.is_empty() { Vec::new() } else { places.socket(&Place::Host)?.execute(requests)? };
+        Ok((ops, answers))
+    });
+    let Some((ops, answers)) = report.note(removed) else { return };
+    for (op, answer) in zip(ops, answers) {
+        match answer {
+            // Somebody else was faster.
+            Err(Refusal { errno: Errno::ESRCH | Errno::ENOENT, .. }) => {}
+            Err(refusal) => report.errors.push(Error::Route { op: Box::new(op), refusal }),
+            Ok(()) => report.routes.push(op.to_string()),
         }
     }
 }
 
-fn other_records(record: &Record, directories: &Directories) -> Result<Vec<Record>, Error> {
-    let mut others = Vec::new();
-    for name in directories.topologies()?.into_iter().filter(|name| *name != record.topology.name) {
-        others.extend(directories.record(&name)?);
-    }
-    Ok(others)
+fn host_leftover(record: &Record) -> Result<(Places, Vec<Op>), Error> {
+    let mut places = Places::default();
+    places.open(&Place::Host)?;
+    let left = observe::left_on_host(&record.recorded(), &mut places)?;
+    let routes = left.routes.into_iter().map(|route| RouteChange::DeleteRoute { route }.into());
+    let rules = left.rules.into_iter().map(|rule| RuleChange::DeleteRule { rule, owned: true }.into());
+    let changes: Vec<Change> = routes.chain(rules).collect();
+    Ok((places, changes.into_iter().map(|change| Op::new(&Place::Host, change)).collect()))
 }
 
-fn write_sysctl(key: &str, value: &str) -> Result<(), Error> {
-    let key = key.parse()?;
-    Ok(sysctl::write(&Netns::current()?, &[(key, value.to_owned())])?)
+/// Puts the host's sysctls back, but for those that somebody has changed since, and those that another topology wants
+/// too, or a gateway made by hand: that one takes over how they were found.
+fn restore_sysctls(
+    record: &Record,
+    host: HostNetns,
+    lock: &state::Lock,
+    directories: &Directories,
+    report: &mut Report,
+) {
+    let Some(ledger) = record.sysctls.get(&Place::Host).filter(|ledger| !ledger.is_empty()) else { return };
+    let others = report.note(Others::of(&record.topology.name, host, directories));
+    let (Some(mut others), Some(netns)) = (others, report.note(Netns::current())) else { return };
+    let mut restored = Vec::new();
+    for (key, written) in ledger {
+        let Some(parsed) = report.note(key.parse::<sysctl::Key>()) else { continue };
+        let now = report.note(sysctl::read(&netns, slice::from_ref(&parsed)));
+        let now = now.and_then(|mut values| values.pop().flatten());
+        let fate = others.fate(key, written, now.as_deref());
+        others.take_over(key, written, &fate);
+        match fate {
+            Fate::Back => restored.push((parsed, written.before.clone())),
+            Fate::Passed { value: Some(value), .. } => restored.push((parsed, value)),
+            Fate::Passed { value: None, .. } | Fate::PassedByHand | Fate::Left => {}
+        }
+    }
+    // Who takes something over knows of it first.
+    if report.note(others.save(lock, directories)).is_none() {
+        return;
+    }
+    for (key, value) in restored {
+        let text = key.to_string();
+        if report.note(sysctl::write(&netns, &[(key, value)])).is_some() {
+            report.sysctls.push(text);
+        }
+    }
 }
 
 /// Those on the host: all others have gone with their namespaces.

@@ -148,13 +148,22 @@ impl Topology {
         self.gateways.iter().any(|gateway| gateway.place == *place && !gateway.ports.is_empty())
     }
 
-    /// Whether it is this topology's business what a sysctl of the host is.
+    /// Whether it is this topology's business what a sysctl is: the file sets it, or something that the file asks for
+    /// needs it.
     #[must_use]
-    pub(crate) fn sets_on_host(&self, key: &str) -> bool {
-        let is_listed = self.sysctls.get(&Place::Host).is_some_and(|sysctls| sysctls.contains_key(key));
-        is_listed
-            || key == CONNTRACK_LIBERAL && self.has_shortcuts(&Place::Host)
-            || key.ends_with(".accept_ra") && self.forwards(&Place::Host, false)
+    pub(crate) fn sets(&self, place: &Place, key: &str) -> bool {
+        let is_host = *place == Place::Host;
+        let is_classic = |gateway: &Gateway| gateway.place == *place && gateway.backend != Backend::Ebpf;
+        self.sysctl(place, key).is_some()
+            || key == CONNTRACK_LIBERAL && self.has_shortcuts(place)
+            || is_host && key.ends_with(".accept_ra") && self.forwards(place, false)
+            || !is_host && backend::BRIDGED.contains(&key) && self.gateways.iter().any(is_classic)
+    }
+
+    /// What the file, or what it asks for, sets a sysctl to.
+    #[must_use]
+    pub(crate) fn sysctl(&self, place: &Place, key: &str) -> Option<&str> {
+        self.sysctls.get(place)?.get(key).map(String::as_str)
     }
 
     /// Whether it has a place forward packets of IPv4, or of IPv6.

@@ -21,11 +21,6 @@ use serde::{Deserialize, Serialize};
 pub(crate) use self::iptables::arguments;
 use crate::model::{Backend, Gateway, Place, Topology, TopologyName, hash::fnv1a};
 
-/// Where these are 1, the kernel's default where it has them, rules are also asked about what a bridge passes on by
-/// itself, and a packet that a bridge takes back to the port it came from is lost.
-pub(crate) const BRIDGED: [&str; 2] =
-    ["net.bridge.bridge-nf-call-iptables", "net.bridge.bridge-nf-call-ip6tables"];
-
 /// Who writes and lists rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

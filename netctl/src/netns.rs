@@ -5,10 +5,11 @@
 //! has to happen inside one happens on a helper thread that ends with it. Only
 //! [`Netns::enter_for_exec`] moves the calling thread, for a process that is about to become another program.
 
+mod cookie;
 mod exec;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fs::{self, DirBuilder, File},
     io,
     os::{
@@ -31,6 +32,7 @@ use nix::{
     },
 };
 
+pub(crate) use self::cookie::cookie;
 use crate::{errno, model::NetnsName};
 
 /// Where the names are, iproute2's `NETNS_RUN_DIR`.
@@ -107,6 +109,12 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// The nsfs inode, as `net:[4026531840]` has it.
+    #[must_use]
+    pub const fn inode(&self) -> u64 {
+        self.inode
+    }
+
     /// Follows links: of `/proc/PID/ns/net` and of a name's file this is the namespace's own identity.
     fn of(path: &Path) -> io::Result<Self> {
         fs::metadata(path).map(|metadata| Self::from(&metadata))
@@ -155,6 +163,14 @@ impl Netns {
         }
         let (action, name) = ("open", name.clone());
         Err(NetnsError::NotFound { action, name })
+    }
+
+    /// The namespace of a process's main thread.
+    ///
+    /// # Errors
+    /// If there is no such process, or the caller may not inspect it.
+    pub fn of_process(pid: u32) -> Result<Self, NetnsError> {
+        Self::open_path(&Path::new("/proc").join(format!("{pid}/ns/net")))
     }
 
     /// `ip netns add NAME`, with a step in between: makes a namespace, runs `prepare` on a thread inside it while
@@ -341,6 +357,14 @@ impl Netns {
             }
         }
         Ok(found)
+    }
+
+    /// The processes that live in namespaces, of those that have any. None where `/proc` cannot be read.
+    #[must_use]
+    pub fn processes_in(names: &[NetnsName]) -> BTreeMap<NetnsName, Vec<u32>> {
+        let mut all = Self::all_processes().unwrap_or_default();
+        let of = |name: &NetnsName| Some((name.clone(), all.remove(&Self::open(name).ok()?.identity())?));
+        names.iter().filter_map(of).collect()
     }
 
     fn open_path(path: &Path) -> Result<Self, NetnsError> {

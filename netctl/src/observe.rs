@@ -8,20 +8,21 @@ use crate::{
     build::Build,
     model::{
         At, CONNTRACK_LIBERAL, Gateway, IfName, NetnsName, Place, Route, RouteKind, Rule, RuleAction,
-        Topology, TopologyName, backend::ROUTE_LOCALNET,
+        Topology, TopologyName,
+        backend::{BRIDGED, ROUTE_LOCALNET},
     },
     nat::{
         classic,
         ebpf::{self, Pins, attach, load::Constants, maps::Tables},
     },
-    netfilter::{BRIDGED, Tool},
+    netfilter::Tool,
     netlink::{
         self, addr, link, route,
         rule::{self, Action},
     },
     netns::NetnsError,
     observed::{HostRoute, Observed, ObservedLink, ObservedNat, ObservedPlace, ObservedRoute, ObservedRule},
-    ownership::{self, Recorded},
+    ownership::{self, Leftover, Recorded},
     place::{self, Places},
     state::Directories,
     sysctl,
@@ -78,6 +79,8 @@ impl Error {
 pub struct Known<'a> {
     /// What it was last told to be.
     pub topology: Option<&'a Topology>,
+    /// What of the version before that may still be there.
+    pub left: Option<&'a Leftover>,
     /// The namespaces that it owns, or may own.
     pub namespaces: BTreeSet<NetnsName>,
     /// Where netfilter may have rules of it, and by which tools.
@@ -96,7 +99,7 @@ pub fn observe(
     directories: &Directories,
 ) -> Result<Observed, Error> {
     let Known { namespaces: also, netfilter, .. } = known;
-    let recorded = Recorded::of(known.topology);
+    let recorded = Recorded::of(known.topology, known.left);
     let wanted = topology.namespaces.iter().map(|namespace| &namespace.name);
     let names: BTreeSet<&NetnsName> = wanted.chain(also).collect();
     let mut observed = Observed { machine: ownership::this_machine(), ..Observed::default() };
@@ -109,7 +112,9 @@ pub fn observe(
         if place == Place::Host {
             observed.host_routes = routes;
         }
-        if has_policy(topology, &place) || known.topology.is_some_and(|before| has_policy(before, &place)) {
+        let had_policy = known.topology.is_some_and(|before| has_policy(&before.rules, &place))
+            || known.left.is_some_and(|left| has_policy(&left.rules, &place));
+        if has_policy(&topology.rules, &place) || had_policy {
             found.policy =
                 look_at_policy(&place, &recorded, found.owner.as_ref() == Some(&topology.name), places)?;
         }
@@ -185,15 +190,7 @@ fn look(
         };
         found.links.insert(name.clone(), seen);
     }
-    let is_own_place = found.owner.as_ref() == Some(topology);
-    let seen = routes.iter().filter(|route| !is_kernels(route));
-    found.routes = seen
-        .filter_map(|seen| {
-            let route = administered_route(place, seen, &names)?;
-            let owned = recorded.has_route(&route, seen, is_own_place);
-            Some(ObservedRoute { route, owned, protocol: seen.protocol.into() })
-        })
-        .collect();
+    found.routes = told_routes(place, &routes, &names, recorded, found.owner.as_ref() == Some(topology));
     let everywhere = routes.iter().filter(|route| route.is_main()).map(|route| HostRoute {
         to: route.destination,
         via: route.gateway,
@@ -203,8 +200,41 @@ fn look(
     Ok((found, everywhere.collect()))
 }
 
-fn has_policy(topology: &Topology, place: &Place) -> bool {
-    topology.rules.iter().any(|rule| rule.place == *place)
+/// The routes of the host that the topology of a record set, and its policy rules there: what is still in force of them.
+///
+/// # Errors
+/// If the host does not answer.
+pub(crate) fn left_on_host(recorded: &Recorded<'_>, places: &mut Places) -> Result<Leftover, Error> {
+    let (place, failed) = (Place::Host, |source| Error::Netlink { place: Place::Host, source });
+    let socket = places.socket(&place)?;
+    let (links, routes) = (link::dump(socket).map_err(failed)?, route::dump(socket).map_err(failed)?);
+    places.learn(&place, &links);
+    let names = links.iter().filter_map(|link| Some((link.index, link.name.parse().ok()?))).collect();
+    let routes = told_routes(&place, &routes, &names, recorded, false);
+    let rules = look_at_policy(&place, recorded, false, places)?;
+    Ok(Leftover {
+        routes: routes.into_iter().filter(|seen| seen.owned).map(|seen| seen.route).collect(),
+        rules: rules.into_iter().filter(|seen| seen.owned).map(|seen| seen.rule).collect(),
+    })
+}
+
+fn told_routes(
+    place: &Place,
+    routes: &[route::Route],
+    names: &BTreeMap<u32, IfName>,
+    recorded: &Recorded<'_>,
+    is_own_place: bool,
+) -> Vec<ObservedRoute> {
+    let told = routes.iter().filter(|route| !is_kernels(route)).filter_map(|seen| {
+        let route = administered_route(place, seen, names)?;
+        let owned = recorded.has_route(&route, seen, is_own_place);
+        Some(ObservedRoute { route, owned, protocol: seen.protocol.into() })
+    });
+    told.collect()
+}
+
+fn has_policy(rules: &[Rule], place: &Place) -> bool {
+    rules.iter().any(|rule| rule.place == *place)
 }
 
 /// The policy rules of a place that a file could have.

@@ -10,21 +10,29 @@
 //!
 //! What is known by none of these is somebody else's, and stays.
 
+mod host;
 mod mark;
 mod protocol;
+pub mod sysctls;
 
-use std::{fs, sync::OnceLock};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::OnceLock,
+};
 
 pub use self::{
+    host::{HostNetns, Whereabouts},
     mark::{full_name, mark, mark_in_full, owner, owner_of},
-    protocol::Recorded,
+    protocol::{Leftover, Recorded},
 };
 use crate::{
     model::{NetnsName, TopologyName},
     netlink::{Socket, link},
     netns::{Netns, NetnsError},
     op::Machine,
-    place::Error,
+    place,
+    state::Record,
 };
 
 /// The machine that this process runs on, by systemd's machine-id(5) or D-Bus's; [`Machine::UNKNOWN`] where there is
@@ -44,15 +52,106 @@ pub fn this_machine() -> Machine {
 ///
 /// # Errors
 /// If none could be tried. Each: if it cannot be looked into.
-pub fn owners(names: &[NetnsName]) -> Result<Vec<Result<Option<TopologyName>, Error>>, Error> {
+pub fn owners(names: &[NetnsName]) -> Result<Vec<Result<Option<TopologyName>, place::Error>>, place::Error> {
     let read_mark = || {
         let links = link::dump(&mut Socket::open()?)?;
         let loopback = links.into_iter().find(link::Link::is_loopback);
-        Ok::<_, Error>(loopback.and_then(|link| link.alias).as_deref().and_then(owner))
+        Ok::<_, place::Error>(loopback.and_then(|link| link.alias).as_deref().and_then(owner))
     };
-    let owner = |looked: Result<(Netns, Option<TopologyName>), Error>| match looked {
-        Err(Error::Netns(NetnsError::NotFound { .. })) => Ok(None),
+    let owner = |looked: Result<(Netns, Option<TopologyName>), place::Error>| match looked {
+        Err(place::Error::Netns(NetnsError::NotFound { .. })) => Ok(None),
         looked => looked.map(|(_, owner)| owner),
     };
     Ok(Netns::open_all(names, read_mark)?.into_iter().map(owner).collect())
+}
+
+/// Why a topology is not this command's to change.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It was brought up in another network namespace, which it calls the host.
+    #[error(
+        "topology `{topology}` belongs to {theirs}, and this command runs in {here}: nothing was changed"
+    )]
+    Elsewhere {
+        /// The topology.
+        topology: TopologyName,
+        /// Its host.
+        theirs: Box<Whereabouts>,
+        /// This command's.
+        here: Box<Whereabouts>,
+    },
+    /// It was brought up from another file.
+    #[error(
+        "topology `{topology}` is up from {}, and {} has the same name: nothing was changed",
+        origin(Some(theirs)),
+        origin(ours.as_deref())
+    )]
+    OtherFile {
+        /// The topology.
+        topology: TopologyName,
+        /// The file that it is up from.
+        theirs: PathBuf,
+        /// The file that was to be brought up; `None` of the built-in quickstart and of what is no file.
+        ours: Option<PathBuf>,
+    },
+    /// It is not known which namespace this is.
+    #[error(transparent)]
+    Netns(#[from] NetnsError),
+}
+
+impl Error {
+    /// What to do about it, where that is known.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Elsewhere { topology, theirs, .. } => Some(theirs.hint(topology)),
+            Self::OtherFile { topology, ours, .. } => {
+                let rename = ours.as_ref().map_or("", |_| "begin this file with another `name = \"NAME\"`, ");
+                Some(format!(
+                    "{rename}`netctl down {topology}` first, or replace it with `netctl up --force`"
+                ))
+            }
+            Self::Netns(error) => error.hint(),
+        }
+    }
+}
+
+fn origin(file: Option<&Path>) -> String {
+    file.map_or_else(|| "the built-in quickstart".to_owned(), |file| format!("`{}`", file.display()))
+}
+
+/// Refuses a topology that was brought up in another network namespace than the calling thread's, and returns that one.
+///
+/// # Errors
+/// [`Error::Elsewhere`].
+pub fn check_host(record: Option<&Record>) -> Result<HostNetns, Error> {
+    let here = HostNetns::current()?;
+    let Some((record, theirs)) = record.and_then(|record| Some((record, record.host?))) else {
+        return Ok(here);
+    };
+    if theirs.is_same(here) {
+        return Ok(here);
+    }
+    Err(Error::Elsewhere {
+        topology: record.topology.name.clone(),
+        theirs: Box::new(theirs.whereabouts()),
+        here: Box::new(here.whereabouts()),
+    })
+}
+
+/// Refuses a topology that was brought up from another file. The built-in quickstart is nobody's file: a changed copy of
+/// it may follow.
+///
+/// # Errors
+/// [`Error::OtherFile`].
+pub fn check_file(record: Option<&Record>, file: Option<&Path>) -> Result<(), Error> {
+    let theirs = record.and_then(|record| Some((&record.topology.name, record.file.as_deref()?)));
+    match theirs {
+        Some((topology, theirs)) if Some(theirs) != file => Err(Error::OtherFile {
+            topology: topology.clone(),
+            theirs: theirs.to_owned(),
+            ours: file.map(Path::to_owned),
+        }),
+        _ => Ok(()),
+    }
 }

@@ -23,6 +23,7 @@ use crate::{
     interrupt,
     model::{Forward, Gateway, NetnsName, Place, Protocol, Topology, TopologyName},
     netns::NetnsError,
+    ownership,
     place::{self, Places},
     state::{self, Directories},
     up,
@@ -108,6 +109,9 @@ pub fn ping(name: &TopologyName, timeout: Duration, directories: &Directories) -
     let record = directories.record(name)?.ok_or_else(|| Error::NotUp(name.clone()))?;
     let topology = &record.topology;
     let places = topology.places();
+    if places.contains(&Place::Host) {
+        ownership::check_host(Some(&record)).map_err(up::Error::from)?;
+    }
     let mut open = Places::default();
     let sockets = sockets(&places, &mut open)?;
     let _servers = servers(topology, &open);

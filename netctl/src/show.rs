@@ -21,10 +21,10 @@ use crate::{
     nat::{classic, ebpf},
     netlink,
     op::{Line, Op},
-    place as open, single,
+    ownership, place as open, single,
     state::{self, Directories, Record},
     sysctl::SysctlError,
-    up,
+    up::{self, Wanted},
 };
 
 /// The number of the shape that [`Shown`] has as JSON: it is raised where a key goes or comes to mean something else,
@@ -136,7 +136,12 @@ pub fn show(object: &Object, directories: &Directories) -> Result<Shown, Error> 
         Object::Topology(name) => {
             let record = directories.record(name)?.ok_or_else(|| Error::NotUp(name.clone()))?;
             let view = View { topology: Some(&record.topology), link: None };
-            let places = place::look(&record.topology.places(), view, directories)?;
+            let mut its = record.topology.places();
+            if ownership::check_host(Some(&record)).is_err() {
+                // Another host's links are not to be seen from here.
+                its.retain(|place| *place != Place::Host);
+            }
+            let places = place::look(&its, view, directories)?;
             Ok(Shown::new(Some(&record), places, |_| true, directories))
         }
         Object::Place(place) => {
@@ -173,14 +178,8 @@ fn alone(
 
 /// The record of the topology that a namespace is of.
 fn owner(place: &Place, directories: &Directories) -> Result<Option<Record>, Error> {
-    for name in directories.topologies()? {
-        if let Some(record) = directories.record(&name)?
-            && record.topology.places().contains(place)
-        {
-            return Ok(Some(record));
-        }
-    }
-    Ok(None)
+    let mut records = directories.readable_records()?.into_iter();
+    Ok(records.find(|record| record.topology.places().contains(place)))
 }
 
 impl Shown {
@@ -191,11 +190,12 @@ impl Shown {
         directories: &Directories,
     ) -> Self {
         let topology = record.map(|record| &record.topology);
-        let (drift, conflict) = match topology.map(|topology| up::preview(topology, directories)) {
-            None => (Vec::new(), None),
-            Some(Ok(ops)) => (ops.into_iter().filter(is_shown).collect(), None),
-            Some(Err(error)) => (Vec::new(), Some(error.to_string())),
-        };
+        let (drift, conflict) =
+            match topology.map(|topology| up::preview(Wanted::again(topology), directories)) {
+                None => (Vec::new(), None),
+                Some(Ok(ops)) => (ops.into_iter().filter(is_shown).collect(), None),
+                Some(Err(error)) => (Vec::new(), Some(error.to_string())),
+            };
         Self {
             version: VERSION,
             name: topology.map(|topology| topology.name.clone()),

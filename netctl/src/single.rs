@@ -75,12 +75,8 @@ impl<'a> Session<'a> {
 
     /// The topology in whose record something is wanted.
     fn who_wants(&self, wants: impl Fn(&Record) -> bool) -> Result<Option<TopologyName>, Error> {
-        for name in self.directories.topologies()? {
-            if self.directories.record(&name)?.is_some_and(|record| wants(&record)) {
-                return Ok(Some(name));
-            }
-        }
-        Ok(None)
+        let mut records = self.directories.readable_records()?.into_iter();
+        Ok(records.find(|record| wants(record)).map(|record| record.topology.name))
     }
 
     /// Does the operations, all or nothing, and hands them back.

@@ -1,11 +1,13 @@
 //! What outlives a command beside the kernel's own objects: one record a topology below `/run/netctl`, and the lock
 //! that makes two commands wait for each other.
 //!
-//! Ownership is read from the marks in the kernel; the record holds what those cannot tell: how the host's sysctls were
-//! found, and which names a command was about to use when it was killed.
+//! Ownership is read from the marks in the kernel; the record holds what those cannot tell: the file and the host
+//! namespace that a topology belongs to, how sysctls were found, and which names a command was about to use when it was
+//! killed.
 
 mod by_hand;
 mod record;
+mod reserve;
 
 use std::{
     fs::{self, File},
@@ -21,7 +23,11 @@ use nix::{
     fcntl::{Flock, FlockArg},
 };
 
-pub use self::{by_hand::ByHand, record::Record};
+pub use self::{
+    by_hand::ByHand,
+    record::{Named, Record, VERSION},
+    reserve::Reservation,
+};
 use crate::{errno, interrupt, model::TopologyName};
 
 /// Where lasting things go.
@@ -170,9 +176,30 @@ impl Directories {
 
 /// Writes a file, whole or not at all.
 fn write(path: &Path, text: &[u8]) -> Result<(), Error> {
-    let new = path.with_extension("new");
-    File::create(&new).and_then(|mut file| file.write_all(text)).map_err(io_error("write", &new))?;
-    fs::rename(&new, path).map_err(io_error("write", path))
+    let new = path.with_extension(NEW);
+    let written = File::create(&new).and_then(|mut file| file.write_all(text));
+    let replaced = written.map_err(io_error("write", &new));
+    let replaced = replaced.and_then(|()| fs::rename(&new, path).map_err(io_error("write", path)));
+    replaced.inspect_err(|_| {
+        // The failure to write is the one to report.
+        let _ = fs::remove_file(&new);
+    })
+}
+
+/// The extension of a file that is being written.
+const NEW: &str = "new";
+
+/// Removes a file and what a killed command left beside it; none there is no error.
+fn remove(path: &Path) -> Result<(), Error> {
+    for path in [path.with_extension(NEW), path.with_extension(reserve::EXTENSION), path.to_owned()] {
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(io_error("remove", &path)(error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 impl Drop for Lock {

@@ -138,6 +138,23 @@ pub(crate) fn of_interfaces(netns: &Netns, interfaces: &[IfName]) -> Result<Vec<
     })
 }
 
+/// Writes a value, and returns what the kernel printed before and prints now; it may print another than was written.
+///
+/// # Errors
+/// Those of [`write`].
+pub fn exchange(
+    netns: &Netns,
+    key: &Key,
+    value: &str,
+) -> Result<(Option<String>, Option<String>), SysctlError> {
+    netns.run(|| {
+        // A key that can only be written is read as if the kernel had none.
+        let before = read_one(key).unwrap_or_default();
+        write_one(key, value)?;
+        Ok((before, read_one(key).unwrap_or_default()))
+    })
+}
+
 fn read_one(key: &Key) -> Result<Option<String>, SysctlError> {
     match fs::read_to_string(key.path()) {
         Ok(value) => Ok(Some(value.split_whitespace().collect::<Vec<_>>().join(" "))),
@@ -147,7 +164,9 @@ fn read_one(key: &Key) -> Result<Option<String>, SysctlError> {
 }
 
 fn write_one(key: &Key, value: &str) -> Result<(), SysctlError> {
-    // One `write` call: the kernel takes each as a whole value. And never a new file.
+    // One `write` call: the kernel takes each as a whole value, and an empty one only with its line's end. And never a new
+    // file.
+    let value = if value.is_empty() { "\n" } else { value };
     let file = fs::OpenOptions::new().write(true).open(key.path());
     file.and_then(|mut file| io::Write::write_all(&mut file, value.as_bytes())).map_err(|error| {
         match error.kind() {

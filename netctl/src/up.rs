@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    path::Path,
     thread,
     time::{Duration, Instant},
 };
@@ -16,9 +17,11 @@ use crate::{
     netlink::route,
     netns::{Netns, NetnsError},
     observe::{self, Known, observe},
-    observed::Observed,
-    op::{AddressChange, Change, Op, SysctlChange},
-    ownership,
+    op::{AddressChange, Change, NamespaceChange, Op},
+    ownership::{
+        self, Leftover,
+        sysctls::{Disagreement, Others, Settlement, recognise},
+    },
     place::{self, Places},
     plan::{self, plan},
     state::{self, Directories, Record},
@@ -30,6 +33,9 @@ pub enum Error {
     /// Only root may.
     #[error("netctl needs root: it makes namespaces and loads eBPF programs")]
     NotRoot,
+    /// It is another file's, or another host's.
+    #[error(transparent)]
+    Ownership(#[from] ownership::Error),
     /// Something foreign is in the way.
     #[error(transparent)]
     Conflict(#[from] plan::Conflict),
@@ -59,6 +65,7 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NotRoot => Some("run it with sudo".to_owned()),
+            Self::Ownership(error) => error.hint(),
             Self::Conflict(conflict) => Some(conflict.hint()),
             Self::Apply(failure) => failure.hint(),
             Self::Observe(error) => error.hint(),
@@ -70,47 +77,111 @@ impl Error {
     }
 }
 
+/// A topology to bring up.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// What it shall be.
+    pub topology: &'a Topology,
+    /// The file that it was read from, by its absolute path; `None` of the built-in quickstart and of what is no file.
+    pub file: Option<&'a Path>,
+    /// Whether it may replace a topology of the same name that another file has.
+    pub force: bool,
+}
+
+impl<'a> Wanted<'a> {
+    /// The topology, whatever file it is from.
+    #[must_use]
+    pub const fn again(topology: &'a Topology) -> Self {
+        Self { topology, file: None, force: true }
+    }
+}
+
+/// What was done to bring a topology up.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Step by step; empty if it was as it should be.
+    pub ops: Vec<Op>,
+    /// Namespaces that lost their names, with the processes that still live in them.
+    pub residents: Vec<(NetnsName, Vec<u32>)>,
+    /// The host's sysctls that another topology wants otherwise.
+    pub disagreements: Vec<Disagreement>,
+}
+
 /// What [`up`] would do now.
 ///
 /// # Errors
 /// If what is there cannot be read, or something foreign is in the way.
-pub fn preview(topology: &Topology, directories: &Directories) -> Result<Vec<Op>, Error> {
+pub fn preview(wanted: Wanted<'_>, directories: &Directories) -> Result<Vec<Op>, Error> {
     require_root()?;
-    let record = directories.record(&topology.name)?;
-    Ok(prepare(topology, record.as_ref(), directories)?.ops)
+    let record = directories.record(&wanted.topology.name)?;
+    Ok(prepare(wanted, record.as_ref(), directories)?.ops)
 }
 
-/// Makes the kernel match `topology`, all of it or nothing, and returns what had to be done for that. `watch` is told of
+/// Makes the kernel match a topology, all of it or nothing, and returns what had to be done for that. `watch` is told of
 /// every operation when it is done.
 ///
 /// # Errors
 /// If something is in the way or the kernel refuses; everything is then as before, unless the failure says otherwise.
 pub fn up(
-    topology: &Topology,
+    wanted: Wanted<'_>,
     directories: &Directories,
     watch: &mut dyn FnMut(Step<'_>),
-) -> Result<Vec<Op>, Error> {
+) -> Result<Outcome, Error> {
     require_root()?;
     let lock = directories.lock()?;
+    let topology = wanted.topology;
     let before = directories.record(&topology.name)?;
-    let Prepared { mut places, ops, record } = prepare(topology, before.as_ref(), directories)?;
-    if !ops.is_empty() || before.as_ref() != Some(&record) {
+    let Prepared { mut places, ops, mut record, settlement, others } =
+        prepare(wanted, before.as_ref(), directories)?;
+    let mut outcome =
+        Outcome { disagreements: others.disagreements(topology), residents: residents(&ops), ops };
+    if !outcome.ops.is_empty() || before.as_ref() != Some(&record) {
+        let ops = &outcome.ops;
+        others.save(&lock, directories)?;
+        // From here on no save can fail for want of room.
+        let size = record.size()?.max(before.as_ref().map_or(Ok(0), Record::size)?);
+        let mut room = lock.reserve(directories, &topology.name, size + room_for_findings(ops))?;
+        fault::point();
         lock.save(directories, &record.underway(before.as_ref()))?;
         fault::point();
-        if let Err(failure) = apply(&ops, &topology.name, &mut places, directories, watch) {
-            match (&before, failure.left.is_empty()) {
-                (Some(before), true) => lock.save(directories, before)?,
-                (None, true) => lock.forget(directories, &topology.name)?,
-                (_, false) => {}
+        match apply(ops, &topology.name, &mut places, directories, watch) {
+            Ok(exchanged) => record.sysctls = settlement.ledgers(topology, ops, &exchanged),
+            Err(failure) => {
+                match (&before, failure.left.is_empty()) {
+                    (Some(before), true) => room.save(before)?,
+                    (None, true) => lock.forget(directories, &topology.name)?,
+                    (_, false) => {}
+                }
+                return Err(failure.into());
             }
-            return Err(failure.into());
         }
-        await_addresses(&ops, &mut places)?;
-        lock.save(directories, &record)?;
+        if let Err(error) = await_addresses(ops, &mut places) {
+            tracing::warn!("the new addresses may not be ready yet: {error}");
+        }
+        room.save(&record)?;
         fault::point();
+    } else {
+        outcome.residents.clear();
     }
     nat::tell_addresses(topology, &mut places, directories).map_err(Error::Addresses)?;
-    Ok(ops)
+    Ok(outcome)
+}
+
+/// How many bytes a record may grow by when it is known how sysctls were found.
+fn room_for_findings(ops: &[Op]) -> usize {
+    /// A place, a key, and values as the kernel prints them; most take a tenth of it.
+    const EACH: usize = 1024;
+    ops.iter().filter(|op| matches!(op.change, Change::Sysctl(_))).count() * EACH
+}
+
+/// The processes that live in namespaces that are about to be deleted.
+fn residents(ops: &[Op]) -> Vec<(NetnsName, Vec<u32>)> {
+    let deleted = |op: &Op| match (&op.place, &op.change) {
+        (Place::Netns(name), Change::Namespace(NamespaceChange::DeleteNamespace)) => Some(name.clone()),
+        _ => None,
+    };
+    let names: Vec<NetnsName> = ops.iter().filter_map(deleted).collect();
+    if names.is_empty() { Vec::new() } else { Netns::processes_in(&names).into_iter().collect() }
 }
 
 /// Waits until the new IPv6 addresses can be used. The kernel sets an address's own route a moment later, from a queue
@@ -158,13 +229,20 @@ struct Prepared {
     ops: Vec<Op>,
     /// What to remember when they are done.
     record: Record,
+    settlement: Settlement,
+    others: Others,
 }
 
 fn prepare(
-    topology: &Topology,
+    wanted: Wanted<'_>,
     before: Option<&Record>,
     directories: &Directories,
 ) -> Result<Prepared, Error> {
+    let topology = wanted.topology;
+    let host = ownership::check_host(before)?;
+    if !wanted.force {
+        ownership::check_file(before, wanted.file)?;
+    }
     let owned = match before {
         Some(record) => record.namespaces.clone(),
         None => owned_namespaces(&topology.name)?,
@@ -172,17 +250,25 @@ fn prepare(
     let mut places = Places::default();
     let known = Known {
         topology: before.map(|record| &record.topology),
+        left: before.and_then(|record| record.left.as_ref()),
         netfilter: suspected(topology, before, &owned),
         namespaces: owned,
     };
-    let observed = observe(topology, &known, &mut places, directories)?;
-    let mut ops = plan(topology, &observed)?;
-    let host_sysctls = settle_host_sysctls(topology, before, &observed, &mut ops);
-    let namespaces = topology.namespaces.iter().map(|namespace| namespace.name.clone()).collect();
+    let settlement = Settlement::of(topology, before);
+    let mut others = Others::default();
+    if settlement.concerns_host() || topology.sysctls.contains_key(&Place::Host) {
+        others = Others::of(&topology.name, host, directories)?;
+    }
+    let mut asked = settlement.with_leftovers(topology);
+    let mut observed = observe(&asked, &known, &mut places, directories)?;
+    recognise(topology, before, &mut observed);
+    settlement.decide(&mut asked, &observed, &mut others);
+    let ops = plan(&asked, &observed)?;
     let by_tool = netfilter::wanted(topology).into_iter();
-    let netfilter = by_tool.map(|(place, tools)| (place, tools.into_keys().collect())).collect();
-    let record = Record { topology: topology.clone(), complete: true, namespaces, netfilter, host_sysctls };
-    Ok(Prepared { places, ops, record })
+    let mut record = Record::new(topology.clone(), wanted.file.map(Path::to_owned), Some(host));
+    record.netfilter = by_tool.map(|(place, tools)| (place, tools.into_keys().collect())).collect();
+    record.sysctls = settlement.ledgers(topology, &ops, &[]);
+    Ok(Prepared { places, ops, record, settlement, others })
 }
 
 /// Where to look for rules of netfilter's, and by which tools: where there shall be some, where the record has some and,
@@ -208,37 +294,6 @@ fn suspected(
     suspected
 }
 
-/// Which of the host's sysctls were found how: what an earlier run found counts, and what this topology no longer sets
-/// goes back.
-fn settle_host_sysctls(
-    topology: &Topology,
-    before: Option<&Record>,
-    observed: &Observed,
-    ops: &mut Vec<Op>,
-) -> BTreeMap<String, String> {
-    let mut found = before.map(|record| record.host_sysctls.clone()).unwrap_or_default();
-    for op in &*ops {
-        if let Op {
-            place: Place::Host,
-            change: Change::Sysctl(SysctlChange { key, before: Some(before), .. }),
-        } = op
-        {
-            found.entry(key.clone()).or_insert_with(|| before.clone());
-        }
-    }
-    let seen = observed.places.get(&Place::Host).map(|host| &host.sysctls);
-    found.retain(|key, value| {
-        let stays = topology.sets_on_host(key);
-        if !stays {
-            let before = seen.and_then(|seen| seen.get(key)).cloned().flatten();
-            let (key, value) = (key.clone(), value.clone());
-            ops.push(Op::new(&Place::Host, SysctlChange { key, value, before }));
-        }
-        stays
-    });
-    found
-}
-
 impl Record {
     /// The record to keep while this one is being reached from `before`: after a kill, `down` then finds both.
     fn underway(&self, before: Option<&Self>) -> Self {
@@ -246,11 +301,19 @@ impl Record {
         record.complete = false;
         if let Some(before) = before {
             record.namespaces.extend(before.namespaces.iter().cloned());
+            let mut left = before.left.clone().unwrap_or_default();
+            let its = Leftover::of(&before.topology);
+            left.routes.extend(its.routes);
+            left.rules.extend(its.rules);
+            record.left = Some(left);
             for (place, tools) in &before.netfilter {
                 record.netfilter.entry(place.clone()).or_default().extend(tools);
             }
-            for (key, value) in &before.host_sysctls {
-                record.host_sysctls.insert(key.clone(), value.clone());
+            for (place, ledger) in &before.sysctls {
+                let its = record.sysctls.entry(place.clone()).or_default();
+                for (key, written) in ledger {
+                    its.entry(key.clone()).or_insert_with(|| written.clone());
+                }
             }
         }
         record

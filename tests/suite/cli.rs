@@ -21,7 +21,8 @@ fn ls_lists_what_is_up() {
     assert_eq!(rows[0], ["NAME", "STATE", "NAMESPACES", "BRIDGES", "CABLES", "GATEWAYS"]);
     assert_eq!(rows[1..], [["quickstart", "up", "4", "1", "3", "router"]]);
     let line = json!({
-        "name": "quickstart", "state": "up", "namespaces": 4, "bridges": 1, "cables": 3, "gateways": ["router"],
+        "name": "quickstart", "state": "up", "file": null, "elsewhere": null,
+        "namespaces": 4, "bridges": 1, "cables": 3, "gateways": ["router"],
     });
     assert_eq!(lab.netctl(["ls", "--json"]).success().json(), json!([line]));
 }

@@ -137,6 +137,20 @@ const CASES: &[Case] = &[
         "`netctl down quickstart` removes what the kernel has of it, and the record",
     ),
     ("rm /run/netctl/quickstart.json; $N ls > /dev/full", 1, "write the output: No space left on device", ""),
+    (
+        "mkdir /run/a /run/b; for d in a b; do echo \"[namespaces.in-$d]\" > /run/$d/office.toml; done; \
+         $N -q up /run/a/office.toml; $N up /run/b/office.toml",
+        1,
+        "topology `office` is up from `/run/a/office.toml`, and `/run/b/office.toml` has the same name: nothing was changed",
+        "begin this file with another `name = \"NAME\"`, `netctl down office` first, or replace it with `netctl up --force`",
+    ),
+    (
+        "$N -q down office; ip netns add lab; ip netns add other; $N exec lab -- $N -q up /run/a/office.toml; \
+         $N exec other -- $N down office",
+        1,
+        "topology `office` belongs to namespace `lab`, and this command runs in namespace `other`: nothing was changed",
+        "`netctl exec lab -- netctl down office` takes it down there",
+    ),
 ];
 
 #[test]

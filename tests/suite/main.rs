@@ -34,6 +34,7 @@ mod monitor;
 mod nat_cli;
 mod nat_prog;
 mod offload;
+mod owned;
 mod ownership;
 mod pages;
 mod path;

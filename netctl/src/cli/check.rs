@@ -46,7 +46,7 @@ pub(super) fn run(args: &Args, printer: &mut Printer) -> Result<Exit, Failure> {
     };
     let topology = match &file {
         Some(file) if file == Path::new(STDIN) => from_stdin()?,
-        file => source::topology(file.as_deref())?,
+        file => source::topology(file.as_deref())?.topology,
     };
     let unchecked = topology.unchecked();
     let name = topology.name.as_str();

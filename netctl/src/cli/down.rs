@@ -4,22 +4,28 @@ use std::io;
 
 use netctl::{
     down::{self, Report},
-    model::TopologyName,
+    model::{NetnsName, TopologyName},
     state::Directories,
 };
 use serde::Serialize;
 
-use super::{Exit, Failure, Printer, print, source};
+use super::{
+    Exit, Failure, Printer, print,
+    source::{self, Down},
+};
 
 /// What to take down.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The topology, by its name or its file [default: as `up` without a file]
+    /// The topology, by its name or its file [default: that of ./netctl.toml, else the only one that is up]
     #[arg(value_name = "NAME|FILE", conflicts_with = "all")]
     topology: Option<String>,
     /// Every topology that is up
     #[arg(long)]
     all: bool,
+    /// Also if its host is another network namespace: what can be reached from here
+    #[arg(long)]
+    force: bool,
 }
 
 #[derive(Serialize)]
@@ -32,30 +38,61 @@ struct Document {
 }
 
 pub(super) fn run(args: &Args, directories: &Directories, printer: &mut Printer) -> Result<Exit, Failure> {
-    let names =
-        if args.all { directories.topologies()? } else { vec![source::name(args.topology.as_deref())?] };
-    let mut reports = Vec::new();
+    let mut is_guess = false;
+    let names = match (&args.topology, args.all) {
+        (_, true) => directories.topologies()?,
+        (Some(text), false) => vec![source::name(text)?],
+        (None, false) => match source::to_take_down(directories)? {
+            Down::One(name) => vec![name],
+            // Its marks may be there where its record is lost.
+            Down::Nothing => {
+                is_guess = true;
+                vec![source::quickstart_name()?]
+            }
+        },
+    };
+    let (mut reports, mut refused) = (Vec::new(), Vec::new());
     for name in names {
-        let report = down::down(&name, directories)?;
-        for (namespace, holders) in report.namespaces.iter().filter(|(_, holders)| !holders.is_empty()) {
-            let pids: Vec<String> = holders.iter().map(u32::to_string).collect();
-            printer.warning(&format!("processes still live in namespace `{namespace}`: {}", pids.join(", ")));
+        let report = match down::down(&name, args.force, directories) {
+            // Another host's topology keeps none of the others.
+            Err(error @ down::Error::Ownership(_)) if args.all => {
+                refused.push(error);
+                continue;
+            }
+            report => report?,
+        };
+        warn_of_residents(&report.namespaces, printer);
+        if is_guess && report.is_empty() {
+            continue;
+        }
+        let is_a_name = args.topology.as_deref().is_some_and(|text| !source::is_file(text));
+        if report.is_empty() && is_a_name && name != source::quickstart_name()? {
+            return Err(source::unknown(name, directories));
         }
         reports.push((name, report));
     }
     let documents: Vec<Document> = reports.iter().map(|(name, report)| document(name, report)).collect();
     printer.report(&documents, |printer| {
-        if reports.is_empty() {
+        if reports.is_empty() && refused.is_empty() {
             return printer.line("no topology is up: nothing to do");
         }
         reports.iter().try_for_each(|(name, report)| tell(name, report, printer))
     })?;
-    let errors: Vec<down::Error> = reports.into_iter().flat_map(|(_, report)| report.errors).collect();
+    let errors = reports.into_iter().flat_map(|(_, report)| report.errors);
+    let errors: Vec<down::Error> = errors.chain(refused).collect();
     let failed = !errors.is_empty();
     for error in errors {
         printer.failure(&error.into());
     }
     Ok(if failed { Exit::Failed } else { Exit::Done })
+}
+
+/// Says which processes have lost their namespace's name.
+pub(super) fn warn_of_residents(namespaces: &[(NetnsName, Vec<u32>)], printer: &Printer) {
+    for (namespace, holders) in namespaces.iter().filter(|(_, holders)| !holders.is_empty()) {
+        let pids: Vec<String> = holders.iter().map(u32::to_string).collect();
+        printer.warning(&format!("processes still live in namespace `{namespace}`: {}", pids.join(", ")));
+    }
 }
 
 fn document(name: &TopologyName, report: &Report) -> Document {

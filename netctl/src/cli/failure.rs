@@ -3,7 +3,12 @@
 use std::{io, path::PathBuf};
 
 use netctl::{
-    doctor, down, errno::Io, model, monitor, netns::NetnsError, ping, show, single, state, trace, up,
+    doctor, down,
+    errno::Io,
+    model::{self, TopologyName},
+    monitor,
+    netns::NetnsError,
+    ping, show, single, state, trace, up,
 };
 
 use super::{Exit, words};
@@ -19,6 +24,10 @@ pub(super) enum Failure {
     Name { path: PathBuf, source: model::NameError },
     #[error("`{text}` is neither a topology's name nor a file: {source}")]
     Argument { text: String, source: model::NameError },
+    #[error("there is no topology `{name}`{}", if up.is_empty() { ": none is up" } else { "" })]
+    Unknown { name: TopologyName, nearest: Option<String>, up: Vec<TopologyName> },
+    #[error("several topologies are up: {}", listed(names))]
+    Several { names: Vec<TopologyName> },
     #[error(transparent)]
     Spec(#[from] model::FileError),
     #[error(transparent)]
@@ -62,6 +71,9 @@ impl Failure {
                         .to_owned()
                 })
             }
+            Self::Unknown { nearest: Some(nearest), .. } => Some(format!("did you mean `{nearest}`?")),
+            Self::Unknown { up, .. } if !up.is_empty() => Some(format!("these are up: {}", listed(up))),
+            Self::Several { .. } => Some("say which one is meant by its name, or its file".to_owned()),
             Self::TwoFiles { .. } => Some("say which one is meant".to_owned()),
             Self::Name { .. } => Some("begin the file with `name = \"NAME\"`".to_owned()),
             Self::Spec(error) => error.hint(),
@@ -69,6 +81,7 @@ impl Failure {
             | Self::Ping(ping::Error::Up(error))
             | Self::Monitor(monitor::Error::Up(error))
             | Self::Down(down::Error::Up(error)) => error.hint(),
+            Self::Down(down::Error::Ownership(error)) => error.hint(),
             Self::Single(error) => error.hint(),
             Self::Words(error) => error.hint(),
             Self::Show(error) => error.hint(),
@@ -111,6 +124,8 @@ impl Failure {
             | Self::TwoFiles { .. }
             | Self::Name { .. }
             | Self::Argument { .. }
+            | Self::Unknown { .. }
+            | Self::Several { .. }
             | Self::Spec(_)
             | Self::Trace(trace::Error::Families { .. })
             | Self::Words(_) => Exit::Usage,
@@ -120,4 +135,9 @@ impl Failure {
             _ => Exit::Failed,
         }
     }
+}
+
+/// `` `a`, `b` ``
+fn listed(names: &[TopologyName]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }

@@ -25,9 +25,9 @@ struct Document<'a> {
 }
 
 pub(super) fn run(args: &Args, directories: &Directories, printer: &mut Printer) -> Result<Exit, Failure> {
-    let topology = source::topology(args.file.as_deref())?;
-    let ops = preview(&topology, directories)?;
-    print(topology.name.as_str(), &ops, printer)?;
+    let source = source::topology(args.file.as_deref())?;
+    let ops = preview(source.wanted(false), directories)?;
+    print(source.topology.name.as_str(), &ops, printer)?;
     Ok(if ops.is_empty() { Exit::Done } else { Exit::NotHeld })
 }
 

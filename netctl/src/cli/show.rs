@@ -71,10 +71,10 @@ fn object(text: Option<&str>, place: Option<&Place>, directories: &Directories) 
     match (text, place) {
         (None, Some(place)) => Ok(Object::Place(place.clone())),
         (Some(text), Some(place)) => link(place.clone(), text),
-        (Some(text), None) if source::is_file(text) => source::name(Some(text)).map(Object::Topology),
+        (Some(text), None) if source::is_file(text) => source::name(text).map(Object::Topology),
         (Some(text), None) => match text.rsplit_once(':') {
             Some((place, interface)) => link(place_of(place)?, interface),
-            None => Ok(Object::named(&source::name(Some(text))?, directories)?),
+            None => Ok(Object::named(&source::name(text)?, directories)?),
         },
         (None, None) => source::up(None, directories).map(Object::Topology),
     }

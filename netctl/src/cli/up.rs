@@ -2,7 +2,7 @@
 
 use std::{
     env, fs, io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -10,12 +10,13 @@ use netctl::{
     holder,
     model::{Place, Protocol, Topology},
     op::Op,
+    ownership::sysctls::Disagreement,
     state::Directories,
     up,
 };
 use serde::Serialize;
 
-use super::{Exit, Failure, Printer, cells, plan, print, source};
+use super::{Exit, Failure, Printer, cells, down, plan, print, source};
 
 /// Shown below the help.
 pub(super) const EXAMPLES: &str = "\
@@ -35,20 +36,25 @@ pub(super) struct Args {
     /// Print the command that each step equals, without doing it
     #[arg(long, conflicts_with = "dry_run")]
     explain: bool,
+    /// Replace a topology of the same name that was brought up from another file
+    #[arg(long)]
+    force: bool,
 }
 
 #[derive(Serialize)]
 struct Document<'a> {
     topology: &'a str,
+    file: Option<&'a Path>,
     changed: bool,
     operations: usize,
     milliseconds: u64,
 }
 
 pub(super) fn run(args: &Args, directories: &Directories, printer: &mut Printer) -> Result<Exit, Failure> {
-    let topology = source::topology(args.file.as_deref())?;
+    let source = source::topology(args.file.as_deref())?;
+    let (topology, wanted) = (&source.topology, source.wanted(args.force));
     if args.dry_run || args.explain {
-        let ops = up::preview(&topology, directories)?;
+        let ops = up::preview(wanted, directories)?;
         if args.explain {
             explain(&ops, printer)?;
         } else {
@@ -58,17 +64,24 @@ pub(super) fn run(args: &Args, directories: &Directories, printer: &mut Printer)
     }
     let start = Instant::now();
     let mut progress = printer.progress();
-    let ops = up::up(&topology, directories, &mut |step| progress.show(step));
+    let outcome = up::up(wanted, directories, &mut |step| progress.show(step));
     progress.clear();
-    let ops = ops?;
+    let up::Outcome { ops, residents, disagreements } = outcome?;
     let elapsed = start.elapsed();
     let document = Document {
         topology: topology.name.as_str(),
+        file: source.file.as_deref(),
         changed: !ops.is_empty(),
         operations: ops.len(),
         milliseconds: elapsed.as_millis().try_into().unwrap_or(u64::MAX),
     };
-    printer.report(&document, |printer| report(&topology, ops.len(), elapsed, printer))?;
+    printer.report(&document, |printer| report(&source, ops.len(), elapsed, printer))?;
+    down::warn_of_residents(&residents, printer);
+    for Disagreement { key, value, other, theirs } in disagreements {
+        printer.warning(&format!(
+            "sysctl `{key}` on the host is {value} now, and topology `{other}` wants {theirs}"
+        ));
+    }
     for (place, held) in holder::of_ports(&ops) {
         printer.warning(&format!(
             "{held}: while `{place}` forwards the port, what comes from outside goes to where the forward leads"
@@ -83,11 +96,12 @@ fn explain(ops: &[Op], printer: &mut Printer) -> Result<(), Failure> {
 }
 
 fn report(
-    topology: &Topology,
+    source: &source::Source,
     operations: usize,
     elapsed: Duration,
     printer: &mut Printer,
 ) -> io::Result<()> {
+    let topology = &source.topology;
     let name = printer.paint(print::NAME, topology.name.as_str());
     if operations == 0 {
         return printer.line(&format!("{name} is up and as the file says: nothing to change"));
@@ -96,6 +110,9 @@ fn report(
     let steps = cells::count(operations as u64, "operation");
     let time = format!("{:.0} ms", elapsed.as_secs_f64() * 1000.0);
     printer.line(&format!("{name} is {state}: {} ({steps} in {time})", contents(topology)))?;
+    if source.is_quickstart {
+        printer.line("there is no ./netctl.toml: this is the built-in quickstart")?;
+    }
     let ideas = suggestions(topology);
     if !ideas.is_empty() {
         printer.line("")?;

@@ -4,7 +4,7 @@ use super::{Finding, again, gateway};
 use crate::{
     model::Topology,
     state::{Directories, Record},
-    up::{self, preview},
+    up::{self, Wanted, preview},
 };
 
 /// As many differences as are told one by one.
@@ -12,7 +12,7 @@ const MOST: usize = 8;
 
 /// What `up` would find.
 pub(super) fn foresee(topology: &Topology, directories: &Directories) -> Vec<Finding> {
-    vec![match preview(topology, directories) {
+    vec![match preview(Wanted::again(topology), directories) {
         Ok(ops) if ops.is_empty() => Finding::ok("up, and as the file says"),
         Ok(ops) => Finding::ok(format!("nothing is in its way: `netctl up` would take {} steps", ops.len())),
         Err(error) => refused(&error),
@@ -28,7 +28,7 @@ pub(super) fn examine(record: &Record, directories: &Directories) -> Vec<Finding
         let fix = format!("{again}, or `netctl down {name}`");
         findings.push(Finding::problem("a command was killed while it changed this topology", fix));
     }
-    match preview(topology, directories) {
+    match preview(Wanted::again(topology), directories) {
         Ok(ops) if ops.is_empty() => findings.push(Finding::ok("as it was made")),
         Ok(ops) => {
             let differs =

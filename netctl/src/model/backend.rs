@@ -46,6 +46,11 @@ impl fmt::Display for Backend {
 /// source to a neighbour (`__mkroute_output` in net/ipv4/route.c).
 pub(crate) const ROUTE_LOCALNET: &str = "net.ipv4.conf.all.route_localnet";
 
+/// Where these are 1, the kernel's default where it has them, rules are also asked about what a bridge passes on by
+/// itself, and a packet that a bridge takes back to the port it came from is lost.
+pub(crate) const BRIDGED: [&str; 2] =
+    ["net.bridge.bridge-nf-call-iptables", "net.bridge.bridge-nf-call-ip6tables"];
+
 /// What a gateway needs for netfilter to translate: nothing if that is not what does, and the file's timeouts as
 /// netfilter calls them.
 pub(super) fn sysctls(gateway: &Gateway, timeouts: &Timeouts) -> Vec<(String, String)> {

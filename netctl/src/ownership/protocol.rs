@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use ipnet::IpNet;
 use neli::consts::rtnl::Rtprot;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     model::{IfName, Place, Route, Rule, Topology},
@@ -14,6 +15,23 @@ use crate::{
         rule,
     },
 };
+
+/// What a topology had set before, and what is to go while that is being changed: kept in its record until it is gone.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leftover {
+    /// Routes.
+    pub routes: Vec<Route>,
+    /// Policy rules.
+    pub rules: Vec<Rule>,
+}
+
+impl Leftover {
+    /// What this topology has set.
+    #[must_use]
+    pub fn of(topology: &Topology) -> Self {
+        Self { routes: topology.routes.clone(), rules: topology.rules.clone() }
+    }
+}
 
 /// What a topology was last told to be: which routes and addresses it has, or had, made.
 #[derive(Debug, Default)]
@@ -26,16 +44,21 @@ pub struct Recorded<'a> {
 impl<'a> Recorded<'a> {
     /// What the record has; nothing without one.
     #[must_use]
-    pub fn of(topology: Option<&'a Topology>) -> Self {
+    pub fn of(topology: Option<&'a Topology>, left: Option<&'a Leftover>) -> Self {
         let Some(topology) = topology else { return Self::default() };
         let addresses = topology
             .interfaces()
             .flat_map(|its| its.addresses.iter().map(move |address| (its.place, its.interface, *address)));
         let mut routes: HashMap<_, Vec<_>> = HashMap::new();
-        for route in &topology.routes {
+        let left = left.into_iter();
+        for route in topology.routes.iter().chain(left.clone().flat_map(|left| &left.routes)) {
             routes.entry((&route.place, route.to)).or_default().push(route);
         }
-        Self { routes, rules: topology.rules.iter().collect(), addresses: addresses.collect() }
+        Self {
+            routes,
+            rules: topology.rules.iter().chain(left.flat_map(|left| &left.rules)).collect(),
+            addresses: addresses.collect(),
+        }
     }
 
     /// Whether a topology's command set a route of this place. In the namespaces that it owns nobody else has the number;

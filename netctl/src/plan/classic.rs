@@ -2,8 +2,11 @@
 
 use super::Planner;
 use crate::{
-    model::{Backend, Place, backend::ROUTE_LOCALNET},
-    netfilter::{self, BRIDGED, Rules},
+    model::{
+        Backend, Place,
+        backend::{BRIDGED, ROUTE_LOCALNET},
+    },
+    netfilter::{self, Rules},
     op::{FilterChange, Op, SysctlChange},
 };
 

@@ -200,13 +200,7 @@ fn an_address_or_a_route_that_a_topology_wants_stays() {
         let text = "[bridges.br0]\naddresses = ['10.0.0.1/24']\n[[routes]]\nnamespace = 'host'\nto = '10.9.0.0/16'\nvia = '10.0.0.2'";
         let topology = Topology::parse(text, "office.toml", "office".parse().unwrap()).unwrap();
         let wanted = topology.routes[0].clone();
-        let record = Record {
-            topology,
-            complete: true,
-            namespaces: std::collections::BTreeSet::new(),
-            netfilter: std::collections::BTreeMap::new(),
-            host_sysctls: std::collections::BTreeMap::new(),
-        };
+        let record = Record::new(topology, None, None);
         session.lock.save(session.directories, &record).unwrap();
         let (host, br0) = (Place::Host, ifname("br0"));
         link::add_bridge(session, &host, &br0).unwrap();

@@ -1,12 +1,12 @@
 //! What is remembered of a gateway that single commands made, and that belongs to no topology: which namespace it was
 //! made in, since a name may come to stand for another one, and how its sysctls were found.
 
-use std::{collections::BTreeMap, fs, io, path::PathBuf};
+use std::{fs, io, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Directories, Error, Lock, io_error, write};
-use crate::model::Place;
+use super::{Directories, Error, Lock, io_error, remove, write};
+use crate::{model::Place, ownership::sysctls::Ledger};
 
 /// A gateway made by hand.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,7 +16,7 @@ pub struct ByHand {
     /// `SO_NETNS_COOKIE` of its namespace.
     pub netns_cookie: u64,
     /// How the sysctls that it needs were found.
-    pub sysctls: BTreeMap<String, String>,
+    pub sysctls: Ledger,
 }
 
 impl Directories {
@@ -37,7 +37,12 @@ impl Directories {
         paths.sort();
         let mut all = Vec::new();
         for path in paths {
-            all.extend(read(path)?);
+            match read(path) {
+                Ok(gateway) => all.extend(gateway),
+                // A damaged one affects only itself.
+                Err(error @ Error::Record { .. }) => tracing::warn!("{error}"),
+                Err(error) => return Err(error),
+            }
         }
         Ok(all)
     }
@@ -85,13 +90,7 @@ impl Lock {
     /// # Errors
     /// If the file cannot be removed.
     pub fn forget_by_hand(&self, directories: &Directories, place: &Place) -> Result<(), Error> {
-        let path = directories.by_hand_path(place);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(io_error("remove", &path)(error));
-            }
-            _ => {}
-        }
+        remove(&directories.by_hand_path(place))?;
         // Others may still be there.
         let _ = fs::remove_dir(directories.by_hand_directory());
         Ok(())
@@ -101,6 +100,7 @@ impl Lock {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ownership::sysctls::Written;
 
     #[test]
     fn it_is_read_as_it_was_written_and_the_last_one_takes_the_directory_with_it() {
@@ -109,7 +109,7 @@ mod tests {
         let gateway = |name: &str| ByHand {
             place: name.to_owned().try_into().unwrap(),
             netns_cookie: 7,
-            sysctls: [("net.ipv4.ip_forward".to_owned(), "0".to_owned())].into(),
+            sysctls: [("net.ipv4.ip_forward".to_owned(), Written::new("0", "1"))].into(),
         };
         let (host, dotted) = (gateway("host"), gateway("v1.2"));
         let lock = directories.lock().unwrap();

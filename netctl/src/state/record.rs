@@ -11,15 +11,32 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Directories, Error, Lock, io_error, write};
+use super::{Directories, Error, Lock, io_error, remove, write};
 use crate::{
     model::{Forward, NetnsName, Place, Topology, TopologyName},
     netfilter::Tool,
+    ownership::{
+        HostNetns, Leftover, Recorded,
+        sysctls::{Ledger, Ledgers},
+    },
 };
+
+/// The version of a record that this netctl writes. Older ones are read, newer ones are not.
+pub const VERSION: u32 = 2;
 
 /// What is remembered of a topology that is up, or was on its way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
+    /// [`VERSION`]; 0 of those that had none.
+    #[serde(default)]
+    pub version: u32,
+    /// The file that it was brought up from, by its absolute path; `None` of the built-in quickstart and of what is no
+    /// file. Records before version 2 do not know it.
+    #[serde(default)]
+    pub file: Option<PathBuf>,
+    /// The network namespace that it calls the host. Records before version 2 do not know it.
+    #[serde(default)]
+    pub host: Option<HostNetns>,
     /// What it was last told to be.
     pub topology: Topology,
     /// Whether it got there. False while a command works on it, and after one was killed.
@@ -29,13 +46,51 @@ pub struct Record {
     /// Where netfilter has, or may have, rules, and who wrote them: likewise also those of the version before.
     #[serde(default)]
     pub netfilter: BTreeMap<Place, BTreeSet<Tool>>,
-    /// The host's sysctls as they were found.
-    pub host_sysctls: BTreeMap<String, String>,
+    /// The sysctls that were set, and how they were found.
+    #[serde(default)]
+    pub sysctls: Ledgers,
+    /// What of the version before may still be there, while that is being changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<Leftover>,
+}
+
+/// A topology's record, or why it cannot be read.
+pub type Named = (TopologyName, Result<Record, Error>);
+
+/// What records before version 2 have of the host's sysctls: how they were found.
+#[derive(Deserialize)]
+struct Older {
+    host_sysctls: Ledger,
 }
 
 impl Record {
+    /// Of a topology that is to be up, and of which nothing was done yet.
+    #[must_use]
+    pub fn new(topology: Topology, file: Option<PathBuf>, host: Option<HostNetns>) -> Self {
+        let namespaces = topology.namespaces.iter().map(|namespace| namespace.name.clone()).collect();
+        let (netfilter, sysctls) = (BTreeMap::new(), Ledgers::new());
+        let (version, complete) = (VERSION, true);
+        Self { version, file, host, topology, complete, namespaces, netfilter, sysctls, left: None }
+    }
+
+    /// What it knows of routes, policy rules and addresses.
+    #[must_use]
+    pub fn recorded(&self) -> Recorded<'_> {
+        Recorded::of(Some(&self.topology), self.left.as_ref())
+    }
+
+    /// How many bytes it takes.
+    ///
+    /// # Errors
+    /// If it cannot be written as JSON.
+    pub(crate) fn size(&self) -> Result<usize, Error> {
+        let lines = self.to_lines();
+        let path = PathBuf::from(format!("{}.json", self.topology.name));
+        lines.map(|lines| lines.len()).map_err(|source| Error::Record { path, source })
+    }
+
     /// As it is written.
-    fn to_lines(&self) -> serde_json::Result<Vec<u8>> {
+    pub(super) fn to_lines(&self) -> serde_json::Result<Vec<u8>> {
         let mut outline = self.clone();
         let gateways = outline.topology.gateways.iter_mut();
         let forwards: Vec<_> = gateways.map(|gateway| mem::take(&mut gateway.forwards)).collect();
@@ -52,7 +107,7 @@ impl Record {
 
     fn of_lines(text: &str) -> serde_json::Result<Self> {
         let (outline, forwards) = text.split_once('\n').unwrap_or((text, ""));
-        let mut record: Self = serde_json::from_str(outline)?;
+        let mut record = Self::of_outline(outline)?;
         for line in forwards.lines() {
             let (index, forward): (usize, Forward) = serde_json::from_str(line)?;
             let gateway = record.topology.gateways.get_mut(index);
@@ -60,6 +115,20 @@ impl Record {
                 .ok_or_else(|| serde::de::Error::custom("a forward of no gateway"))?
                 .forwards
                 .push(forward);
+        }
+        Ok(record)
+    }
+
+    fn of_outline(outline: &str) -> serde_json::Result<Self> {
+        let mut record: Self = serde_json::from_str(outline)?;
+        if record.version > VERSION {
+            let version = record.version;
+            let newer = format!("it is of version {version}, which a newer netctl wrote");
+            return Err(serde::de::Error::custom(newer));
+        }
+        if record.version < VERSION {
+            let older: Older = serde_json::from_str(outline)?;
+            record.sysctls.insert(Place::Host, older.host_sysctls);
         }
         Ok(record)
     }
@@ -81,6 +150,32 @@ impl Directories {
         text.map(|text| Record::of_lines(&text)).transpose().map_err(|source| Error::Record { path, source })
     }
 
+    /// Every record that can be read, and why each of the others cannot, in the order of their names.
+    ///
+    /// # Errors
+    /// If the directory cannot be listed.
+    pub fn records(&self) -> Result<Vec<Named>, Error> {
+        let mut all = Vec::new();
+        for name in self.topologies()? {
+            match self.record(&name) {
+                // Gone since it was listed: another command's `down`.
+                Ok(None) => {}
+                Ok(Some(record)) => all.push((name, Ok(record))),
+                Err(error) => all.push((name, Err(error))),
+            }
+        }
+        Ok(all)
+    }
+
+    /// Every record that can be read. A damaged one affects only its own topology, so it is left out here.
+    ///
+    /// # Errors
+    /// If the directory cannot be listed.
+    pub fn readable_records(&self) -> Result<Vec<Record>, Error> {
+        let read = |(_, record): Named| record.inspect_err(|error| tracing::debug!("left out: {error}")).ok();
+        Ok(self.records()?.into_iter().filter_map(read).collect())
+    }
+
     /// The topology that a record has, without its forwards.
     ///
     /// # Errors
@@ -90,8 +185,9 @@ impl Directories {
         let Some(file) = present(File::open(&path), &path)? else { return Ok(None) };
         let mut outline = String::new();
         BufReader::new(file).read_line(&mut outline).map_err(io_error("read", &path))?;
-        let record: serde_json::Result<Record> = serde_json::from_str(&outline);
-        record.map(|record| Some(record.topology)).map_err(|source| Error::Record { path, source })
+        Record::of_outline(&outline)
+            .map(|record| Some(record.topology))
+            .map_err(|source| Error::Record { path, source })
     }
 
     /// Whether a record has this forward at this place.
@@ -158,18 +254,14 @@ impl Lock {
     /// # Errors
     /// If the file cannot be removed.
     pub fn forget(&self, directories: &Directories, topology: &TopologyName) -> Result<(), Error> {
-        let path = directories.record_path(topology);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error("remove", &path)(error)),
-            _ => Ok(()),
-        }
+        remove(&directories.record_path(topology))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec;
+    use crate::{ownership::sysctls::Written, spec};
 
     fn directories(test: &str) -> Directories {
         let run = std::env::temp_dir().join(format!("netctl-record-{test}-{}", std::process::id()));
@@ -179,12 +271,12 @@ mod tests {
     fn record() -> Record {
         let topology =
             Topology::parse(spec::QUICKSTART, "quickstart.toml", "quickstart".parse().unwrap()).unwrap();
+        let host = HostNetns { inode: 4_026_531_840, cookie: 1 };
+        let ledger = Ledger::from([("net.ipv4.ip_forward".to_owned(), Written::new("0", "1"))]);
         Record {
-            namespaces: topology.namespaces.iter().map(|namespace| namespace.name.clone()).collect(),
-            topology,
-            complete: true,
             netfilter: BTreeMap::from([(Place::Host, BTreeSet::from([Tool::Nftables]))]),
-            host_sysctls: BTreeMap::from([("net.ipv4.ip_forward".to_owned(), "0".to_owned())]),
+            sysctls: BTreeMap::from([(Place::Host, ledger)]),
+            ..Record::new(topology, Some("/home/me/quickstart.toml".into()), Some(host))
         }
     }
 
@@ -232,6 +324,57 @@ mod tests {
         assert_eq!(directories.record(name).unwrap().as_ref(), Some(&record));
         assert!(directories.has_forward(name, &gateway.place, &gateway.forwards[0]).unwrap());
         fs::remove_dir_all(&directories.run).unwrap();
+    }
+
+    #[test]
+    fn a_record_without_a_version_is_read_and_one_of_a_newer_netctl_is_not() {
+        let mut value = serde_json::to_value(record()).unwrap();
+        let fields = value.as_object_mut().unwrap();
+        for key in ["version", "file", "host", "sysctls"] {
+            fields.remove(key);
+        }
+        fields.insert("host_sysctls".to_owned(), serde_json::json!({ "net.ipv4.ip_forward": "0" }));
+        let old = Record::of_lines(&value.to_string()).unwrap();
+        assert_eq!((old.version, &old.file, old.host), (0, &None, None));
+        let found = Written { wrote: None, ..Written::new("0", "1") };
+        assert_eq!(old.sysctls[&Place::Host]["net.ipv4.ip_forward"], found);
+        assert_eq!(old.topology, record().topology);
+
+        value["version"] = (VERSION + 1).into();
+        let error = Record::of_lines(&value.to_string()).unwrap_err();
+        assert!(error.to_string().starts_with("it is of version 3, which a newer netctl wrote"), "{error}");
+    }
+
+    #[test]
+    fn a_damaged_record_does_not_hide_the_others() {
+        let (directories, record) = (directories("beside"), record());
+        let lock = directories.lock().unwrap();
+        lock.save(&directories, &record).unwrap();
+        fs::write(directories.run.join("office.json"), "{").unwrap();
+        let all = directories.records().unwrap();
+        let names: Vec<_> = all.iter().map(|(name, record)| (name.as_str(), record.is_ok())).collect();
+        assert_eq!(names, [("office", false), ("quickstart", true)]);
+        assert_eq!(directories.readable_records().unwrap(), [record]);
+        drop(lock);
+        fs::remove_dir_all(&directories.run).unwrap();
+    }
+
+    #[test]
+    fn what_a_killed_command_left_beside_a_record_goes_with_it() {
+        let (directories, record) = (directories("left"), record());
+        let name = &record.topology.name;
+        let lock = directories.lock().unwrap();
+        let mut room = lock.reserve(&directories, name, 10).unwrap();
+        room.save(&record).unwrap();
+        drop(room);
+        assert_eq!(directories.record(name).unwrap(), Some(record.clone()));
+        drop(lock.reserve(&directories, name, 10).unwrap());
+        assert_eq!(fs::read_dir(&directories.run).unwrap().count(), 2, "the record and the lock");
+        mem::forget(lock.reserve(&directories, name, 10).unwrap());
+        fs::write(directories.run.join("quickstart.new"), "{").unwrap();
+        lock.forget(&directories, name).unwrap();
+        drop(lock);
+        assert!(!directories.run.exists());
     }
 
     #[test]

@@ -54,8 +54,7 @@ pub(super) struct Nat {
 impl Nat {
     pub(super) fn new(directories: &Directories) -> Result<Self, Error> {
         let mut netfilter: BTreeMap<Place, Vec<Netfilter>> = BTreeMap::new();
-        for name in directories.topologies()? {
-            let Some(record) = directories.record(&name)? else { continue };
+        for record in directories.readable_records()? {
             for gateway in record.topology.gateways.iter().filter(|its| its.backend != Backend::Ebpf) {
                 let its = Netfilter::of(&record.topology, gateway);
                 netfilter.entry(gateway.place.clone()).or_default().push(its);

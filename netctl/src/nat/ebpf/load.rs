@@ -3,7 +3,7 @@
 use std::{
     fs, io,
     num::NonZero,
-    os::{fd::AsRawFd as _, unix::fs::MetadataExt as _},
+    os::unix::fs::MetadataExt as _,
     panic::resume_unwind,
     path::Path,
     sync::{Mutex, PoisonError},
@@ -19,13 +19,11 @@ use aya::{
 use netctl_ebpf::config::{Config, Timeouts};
 use nix::{
     mount::{MsFlags, mount},
-    sys::{
-        socket::{AddressFamily, SockFlag, SockType, socket},
-        statfs::{BPF_FS_MAGIC, statfs},
-    },
+    sys::statfs::{BPF_FS_MAGIC, statfs},
 };
 
 use super::{Build, Error, Pins, make_parent, maps::events::monotonic_ns, remove_tree};
+use crate::netns;
 
 /// The object, as `cargo xtask build-ebpf` made it; empty where it was not built.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/netctl.bpf.o"));
@@ -79,27 +77,10 @@ impl Constants {
                 io::Error::new(io::ErrorKind::InvalidData, format!("not two ports: `{}`", range.trim()));
             return Err(Error::io("read", Path::new(RANGE))(odd));
         };
-        let netns_cookie =
-            netns_cookie().map_err(Error::io("read the cookie of", Path::new("/proc/thread-self/ns/net")))?;
+        let netns_cookie = netns::cookie()
+            .map_err(Error::io("read the cookie of", Path::new("/proc/thread-self/ns/net")))?;
         Ok(Self { netns_cookie, local_ports: [first, last] })
     }
-}
-
-fn netns_cookie() -> io::Result<u64> {
-    let socket = socket(AddressFamily::Unix, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
-    let mut cookie = 0_u64;
-    let mut len = size_of_val(&cookie) as libc::socklen_t;
-    // SAFETY: the kernel writes at most `len` bytes to `cookie`.
-    let result = unsafe {
-        libc::getsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_NETNS_COOKIE,
-            (&raw mut cookie).cast(),
-            &raw mut len,
-        )
-    };
-    if result == 0 { Ok(cookie) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Whether a bpffs is mounted at `bpffs`.

@@ -32,10 +32,15 @@ use crate::{
     netlink::{addr, link, route},
     observe::{Known, observe},
     op::{Change, NatChange, Op, SysctlChange},
+    ownership::{
+        HostNetns,
+        sysctls::{Fate, Ledger, Others, Written},
+    },
     plan,
     single::{Error, Session, open},
     spec,
-    state::ByHand,
+    state::{self, ByHand},
+    sysctl::{self, SysctlError},
 };
 
 /// What was done.
@@ -272,13 +277,13 @@ impl Scene {
             let remembered = self.remember(remembered, &ops, session)?;
             session.lock.save_by_hand(session.directories, &remembered)?;
         }
+        self.charge(&ops, session)?;
         let applied = session.apply_to(&self.owner, ops);
         let is_over = topology.gateways.is_empty() || applied.is_err();
         if is_over && !Pins::new(&session.directories.bpffs, &self.owner, &self.place).exist() {
             session.lock.forget_by_hand(session.directories, &self.place)?;
         }
         let ops = applied?;
-        self.charge_host(&ops, session)?;
         nat::tell_addresses(&topology, &mut session.places, session.directories)?;
         let added = |op: &Op| match &op.change {
             Change::Nat(NatChange::AddMasquerade { rule }) => Some(rule.source.addr()),
@@ -299,24 +304,33 @@ impl Scene {
         topology
     }
 
-    /// No gateway, and its sysctls as they were found; but for those that a topology wants too: that one takes over how
-    /// they were found.
+    /// No gateway, and its sysctls as they were found; but for those that somebody has changed since, and those that a
+    /// topology wants too: that one takes over how they were found.
     fn ended(&self, remembered: Option<&ByHand>, session: &Session<'_>) -> Result<Topology, Error> {
         let mut topology = Topology::empty(self.owner.clone());
-        let mut sysctls = remembered.map(|remembered| remembered.sysctls.clone()).unwrap_or_default();
+        let Some(remembered) = remembered.filter(|remembered| !remembered.sysctls.is_empty()) else {
+            return Ok(topology);
+        };
+        let netns = session.places.netns(&self.place)?;
+        let failed = |source: SysctlError| Error::Sysctl { place: self.place.clone(), source };
+        let keys = remembered.sysctls.keys().map(|key| key.parse()).collect::<Result<Vec<_>, _>>();
+        let now = keys.and_then(|keys| sysctl::read(netns, &keys)).map_err(failed)?;
+        let mut others = Others::default();
         if self.place == Place::Host {
-            for name in session.directories.topologies()? {
-                let Some(mut record) = session.directories.record(&name)? else { continue };
-                let topology = &record.topology;
-                let shared: Vec<_> = sysctls.extract_if(.., |key, _| topology.sets_on_host(key)).collect();
-                if !shared.is_empty() {
-                    for (key, found) in shared {
-                        record.host_sysctls.entry(key).or_insert(found);
-                    }
-                    session.lock.save(session.directories, &record)?;
-                }
-            }
+            let host = HostNetns::current()?;
+            others = Others::of(&self.owner, host, session.directories)?.without_by_hand();
         }
+        let mut sysctls = BTreeMap::new();
+        for ((key, written), now) in remembered.sysctls.iter().zip(now) {
+            let fate = others.fate(key, written, now.as_deref());
+            others.take_over(key, written, &fate);
+            match fate {
+                Fate::Back => sysctls.insert(key.clone(), written.before.clone()),
+                Fate::Passed { value: Some(value), .. } => sysctls.insert(key.clone(), value),
+                Fate::Passed { value: None, .. } | Fate::PassedByHand | Fate::Left => None,
+            };
+        }
+        others.save(&session.lock, session.directories)?;
         topology.sysctls.insert(self.place.clone(), sysctls);
         Ok(topology)
     }
@@ -349,23 +363,25 @@ impl Scene {
         let mut gateway = remembered.unwrap_or_else(|| ByHand {
             place: self.place.clone(),
             netns_cookie,
-            sysctls: BTreeMap::new(),
+            sysctls: Ledger::new(),
         });
-        for (key, before) in ops.iter().filter_map(found_sysctl) {
-            gateway.sysctls.entry(key.clone()).or_insert_with(|| before.clone());
+        for (key, written) in ops.iter().filter_map(written) {
+            gateway.sysctls.entry(key).or_insert(written);
         }
         Ok(gateway)
     }
 
-    /// What a topology's gateway on the host needs more, that topology gives back.
-    fn charge_host(&self, ops: &[Op], session: &Session<'_>) -> Result<(), Error> {
-        let mut found = ops.iter().filter_map(found_sysctl).peekable();
+    /// What a topology's gateway needs more, that topology gives back. Remembered before it is done: a value that was
+    /// never written is not put back.
+    fn charge(&self, ops: &[Op], session: &Session<'_>) -> Result<(), Error> {
+        let mut found = ops.iter().filter_map(written).peekable();
         if self.owner.is_by_hand() || found.peek().is_none() {
             return Ok(());
         }
         if let Some(mut record) = session.directories.record(&self.owner)? {
-            for (key, before) in found {
-                record.host_sysctls.entry(key.clone()).or_insert_with(|| before.clone());
+            let ledger = record.sysctls.entry(self.place.clone()).or_default();
+            for (key, written) in found {
+                ledger.entry(key).or_insert(written);
             }
             session.lock.save(session.directories, &record)?;
         }
@@ -373,9 +389,11 @@ impl Scene {
     }
 }
 
-fn found_sysctl(op: &Op) -> Option<(&String, &String)> {
+fn written(op: &Op) -> Option<(String, Written)> {
     match &op.change {
-        Change::Sysctl(SysctlChange { key, before: Some(before), .. }) => Some((key, before)),
+        Change::Sysctl(SysctlChange { key, value, before: Some(before) }) => {
+            Some((key.clone(), Written::new(before, value)))
+        }
         _ => None,
     }
 }
@@ -389,7 +407,15 @@ fn rules<R>(numbered: Vec<Numbered<R>>) -> Vec<R> {
 fn wanted_gateways(session: &Session<'_>, place: &Place) -> Result<BTreeMap<TopologyName, Gateway>, Error> {
     let mut wanted = BTreeMap::new();
     for owner in session.directories.topologies()? {
-        let Some(outline) = session.directories.outline(&owner)? else { continue };
+        // A damaged record affects only its own topology.
+        let outline = match session.directories.outline(&owner) {
+            Err(error @ state::Error::Record { .. }) => {
+                tracing::warn!("{error}");
+                continue;
+            }
+            outline => outline?,
+        };
+        let Some(outline) = outline else { continue };
         let gateway = outline.gateways.into_iter().find(|gateway| gateway.place == *place);
         let Some(gateway) = gateway else { continue };
         if gateway.backend != Backend::Ebpf {
