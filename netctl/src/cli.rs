@@ -30,13 +30,23 @@ mod trace;
 mod up;
 mod words;
 
-use std::{io, process::ExitCode};
+use std::{
+    env, io,
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use clap::{ArgAction, Parser, Subcommand};
-use netctl::{model::Place, state::Directories};
+use netctl::{model::Place, notice::Notice, state::Directories};
 use tracing::level_filters::LevelFilter;
 
-use self::{failure::Failure, print::Printer};
+use self::{
+    failure::Failure,
+    print::{Errors, Printer},
+};
 
 /// Builds container-style networks and translates their addresses in eBPF.
 #[derive(Debug, Parser)]
@@ -179,36 +189,77 @@ enum Exit {
     NotHeld,
     /// The command that `exec` was to run cannot be, by the shell's number.
     Command(u8),
+    /// Ended early because of a signal, of this number, and rolled back.
+    Signal(usize),
+}
+
+impl Exit {
+    fn number(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::NotHeld => 3,
+            Self::Command(code) => code,
+            // As shells have it.
+            Self::Signal(signal) => u8::try_from(128 + signal).unwrap_or(1),
+        }
+    }
 }
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        match exit {
-            Exit::Done => Self::SUCCESS,
-            Exit::Failed => Self::from(1),
-            Exit::Usage => Self::from(2),
-            Exit::NotHeld => Self::from(3),
-            Exit::Command(code) => Self::from(code),
-        }
+        Self::from(exit.number())
     }
 }
 
 /// Runs the command line and says what failed.
 pub(crate) fn main() -> impl Into<ExitCode> {
     completions::answer();
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
     let mut printer = Printer::new(cli.global.json, cli.global.quiet, cli.global.color);
+    let errors = Errors::new(cli.global.quiet, cli.global.color);
+    netctl::notice::hear(move |notice| match notice {
+        Notice::Waiting { .. } => errors.notice(&notice.to_string()),
+        Notice::NoNetwork { .. } => errors.warning(&notice.to_string()),
+    });
     log(&cli.global);
-    heed_signals();
+    let signal = heed_signals();
     match run(&cli, &mut printer) {
         Ok(exit) => exit,
         // The reader of a pipe has seen enough.
         Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
         Err(failure) => {
-            printer.failure(&failure);
-            failure.exit()
+            let exit = match signal.load(Ordering::Relaxed) {
+                0 => failure.exit(),
+                signal => Exit::Signal(signal),
+            };
+            printer.end(&failure, exit.number());
+            exit
         }
     }
+}
+
+/// Prints the help or the version that was asked for, or what is wrong with the words.
+fn usage(error: &clap::Error) -> Exit {
+    // That nobody reads it changes nothing.
+    let _ = error.print();
+    if !error.use_stderr() {
+        return Exit::Done;
+    }
+    let mut words = env::args_os().skip(1).take_while(|word| word != "--");
+    if words.any(|word| word == "--json") {
+        let said = error.render().to_string();
+        let mut paragraphs = said.trim_start_matches("error: ").split("\n\n").map(str::trim);
+        let message = paragraphs.next().unwrap_or_default();
+        let hint = paragraphs.find_map(|words| words.strip_prefix("tip: "));
+        let mut printer = Printer::new(true, true, print::ColorChoice::Never);
+        printer.error_document(message, hint, Exit::Usage.number());
+    }
+    Exit::Usage
 }
 
 fn run(cli: &Cli, printer: &mut Printer) -> Result<Exit, Failure> {
@@ -247,14 +298,18 @@ fn run(cli: &Cli, printer: &mut Printer) -> Result<Exit, Failure> {
     }
 }
 
-/// Ctrl-C and its like ask for an orderly end: what was done is undone first.
-fn heed_signals() {
+/// Ctrl-C and its like ask for an orderly end: what was done is undone first. Returns where the last one's number is.
+fn heed_signals() -> Arc<AtomicUsize> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
-        if let Err(error) = signal_hook::flag::register(signal, netctl::interrupt::flag()) {
+    let last = Arc::new(AtomicUsize::new(0));
+    for (signal, number) in [(SIGINT, 2), (SIGTERM, 15), (SIGHUP, 1)] {
+        let registered = signal_hook::flag::register_usize(signal, Arc::clone(&last), number)
+            .and_then(|_| signal_hook::flag::register(signal, netctl::interrupt::flag()));
+        if let Err(error) = registered {
             tracing::debug!("signal {signal} cannot be heeded: {error}");
         }
     }
+    last
 }
 
 fn log(global: &Global) {
@@ -270,6 +325,8 @@ fn log(global: &Global) {
         .with_target(false)
         .without_time()
         .with_ansi(global.color.on_stderr())
+        // A standard error that cannot be written to is no reason to end.
+        .log_internal_errors(false)
         .init();
 }
 

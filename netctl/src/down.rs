@@ -24,7 +24,7 @@ use crate::{
     },
     place::{self, Places},
     state::{self, Directories, Record},
-    sysctl,
+    sysctl, tool,
     up::{owned_namespaces, require_root},
 };
 
@@ -75,6 +75,23 @@ pub enum Error {
     /// Rules of netfilter's stay.
     #[error("remove the rules on the host: {0}")]
     Rules(#[from] classic::Error),
+}
+
+impl Error {
+    /// What to do about rules that stay, where that is known.
+    #[must_use]
+    pub fn rules_hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Rules(classic::Error::Tool(tool::Error::Absent { program: "nft" })) => Some(
+                "the rules and the record stay: install the package `nftables`, and `netctl down` again removes them",
+            ),
+            Self::Rules(classic::Error::Tool(tool::Error::Absent { .. })) => Some(
+                "the rules and the record stay: install the package `iptables`, and `netctl down` again removes them",
+            ),
+            Self::Rules(classic::Error::Tool(error)) => error.hint(),
+            _ => None,
+        }
+    }
 }
 
 /// What `down` did.
@@ -283,13 +300,16 @@ fn restore_sysctls(
 
 /// Those on the host: all others have gone with their namespaces.
 fn remove_rules(topology: &TopologyName, record: Option<&Record>, report: &mut Report) {
-    let tools = match record {
-        Some(record) => record.netfilter.get(&Place::Host).cloned().unwrap_or_default(),
-        None => BTreeSet::from(Tool::ALL),
+    type Read = fn(Tool, &TopologyName, &Netns) -> Result<Rules, classic::Error>;
+    let (tools, read): (_, Read) = match record {
+        Some(record) => {
+            (record.netfilter.get(&Place::Host).cloned().unwrap_or_default(), classic::read_recorded)
+        }
+        None => (BTreeSet::from(Tool::ALL), classic::read),
     };
     for tool in tools {
         let removed = Netns::current().map_err(classic::Error::from).and_then(|host| {
-            let rules = classic::read(tool, topology, &host)?;
+            let rules = read(tool, topology, &host)?;
             if !rules.is_empty() {
                 classic::change(tool, topology, &host, &rules, &Rules::default())?;
             }

@@ -1,6 +1,7 @@
 //! Dying or failing at every step, for tests. A build with the feature `fault-injection` kills itself at the step whose
-//! number is in `NETCTL_KILL_AT`, as if the kernel's memory killer or an impatient user had; and behind the step whose number
-//! is in `NETCTL_FAIL_AT` it goes on as if the user had pressed Ctrl-C. In any other build this is nothing.
+//! number is in `NETCTL_KILL_AT`, as if the kernel's memory killer or an impatient user had; behind the step whose number is in
+//! `NETCTL_FAIL_AT` it goes on as if the user had pressed Ctrl-C; and it looks for tools where `NETCTL_TOOLS` says. In any
+//! other build this is nothing.
 
 /// One step is done. The `NETCTL_KILL_AT`th call of the process does not return.
 #[cfg(feature = "fault-injection")]
@@ -37,4 +38,16 @@ pub(crate) const fn point() {}
 #[cfg(not(feature = "fault-injection"))]
 pub(crate) const fn is_armed() -> bool {
     false
+}
+
+/// Where to look for tools instead.
+#[cfg(feature = "fault-injection")]
+pub(crate) fn tools(usual: &str) -> String {
+    std::env::var("NETCTL_TOOLS").unwrap_or_else(|_| usual.to_owned())
+}
+
+/// Where one looks for tools.
+#[cfg(not(feature = "fault-injection"))]
+pub(crate) fn tools(usual: &str) -> String {
+    usual.to_owned()
 }

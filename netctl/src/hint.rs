@@ -9,6 +9,6 @@ pub(crate) const DOCTOR: &str = "`netctl doctor` tells which right is missing";
 pub(crate) fn switch(place: &Place) -> String {
     match place {
         Place::Host => String::new(),
-        Place::Netns(name) => format!(" -n {name}"),
+        Place::Netns(name) => format!(" -n {name:#}"),
     }
 }

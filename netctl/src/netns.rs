@@ -13,7 +13,7 @@ use std::{
     fs::{self, DirBuilder, File},
     io,
     os::{
-        fd::{AsFd, BorrowedFd, OwnedFd},
+        fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd},
         unix::fs::{DirBuilderExt, MetadataExt},
     },
     panic::resume_unwind,
@@ -23,7 +23,7 @@ use std::{
 
 use nix::{
     errno::Errno,
-    fcntl::{OFlag, open},
+    fcntl::{Flock, OFlag, open},
     mount::{MntFlags, MsFlags, mount, umount2},
     sched::{CloneFlags, setns, unshare},
     sys::{
@@ -33,7 +33,12 @@ use nix::{
 };
 
 pub(crate) use self::cookie::cookie;
-use crate::{errno, model::NetnsName};
+use crate::{
+    errno,
+    lock::{Interrupted, Waiting, try_lock},
+    model::NetnsName,
+    notice::{self, Notice},
+};
 
 /// Where the names are, iproute2's `NETNS_RUN_DIR`.
 pub(crate) const RUN_DIR: &str = "/run/netns";
@@ -158,11 +163,14 @@ impl Netns {
     /// [`NetnsError::NotFound`], also of a stale file.
     pub fn open(name: &NetnsName) -> Result<Self, NetnsError> {
         let path = path_of(name);
-        if is_namespace(&path) {
-            return Self::open_path(&path);
+        let file = match open_at(&path) {
+            Err(Errno::ENOENT | Errno::EACCES) => None,
+            opened => Some(opened.map_err(path_error("open", &path))?),
+        };
+        match file.filter(|file| kind_of(file) == Some(Kind::Network)) {
+            Some(file) => Self::of(file, &path),
+            None => Err(NetnsError::NotFound { action: "open", name: name.clone() }),
         }
-        let (action, name) = ("open", name.clone());
-        Err(NetnsError::NotFound { action, name })
     }
 
     /// The namespace of a process's main thread.
@@ -235,7 +243,7 @@ impl Netns {
     where
         E: From<NetnsError>,
     {
-        if is_namespace(&path_of(name)) {
+        if matches!(look_at(&path_of(name)), Some(Kind::Network | Kind::Foreign)) {
             return Err(NetnsError::AlreadyExists { name: name.clone() }.into());
         }
         unshare(CloneFlags::CLONE_NEWNET).map_err(thread_error("make a network namespace"))?;
@@ -307,7 +315,7 @@ impl Netns {
     /// # Errors
     /// When `/run/netns` cannot be read; that it is not there is no error.
     pub fn list() -> Result<Vec<NetnsName>, NetnsError> {
-        names(is_namespace)
+        names(Kind::Network)
     }
 
     /// The names whose file has no namespace mounted on it, as a crash may leave them, sorted.
@@ -315,14 +323,13 @@ impl Netns {
     /// # Errors
     /// Those of [`Netns::list`].
     pub fn list_stale() -> Result<Vec<NetnsName>, NetnsError> {
-        names(|path| !is_namespace(path))
+        names(Kind::Stale)
     }
 
     /// Which namespace has this name now, if one has.
     #[must_use]
     pub fn identity_of(name: &NetnsName) -> Option<Identity> {
-        let path = path_of(name);
-        if is_namespace(&path) { Identity::of(&path).ok() } else { None }
+        Self::open(name).ok().map(|netns| netns.identity)
     }
 
     /// Which namespace this is.
@@ -368,11 +375,13 @@ impl Netns {
     }
 
     fn open_path(path: &Path) -> Result<Self, NetnsError> {
-        let failed = |error: io::Error| path_error("open", path)(errno_of(&error));
-        let file = File::open(path).map_err(failed)?;
-        let identity = Identity::from(&file.metadata().map_err(failed)?);
-        let fd = file.into();
-        Ok(Self { fd, identity })
+        let file = File::open(path).map_err(|error| path_error("open", path)(errno_of(&error)))?;
+        Self::of(file, path)
+    }
+
+    fn of(file: File, path: &Path) -> Result<Self, NetnsError> {
+        let found = file.metadata().map_err(|error| path_error("look at", path)(errno_of(&error)))?;
+        Ok(Self { identity: Identity::from(&found), fd: file.into() })
     }
 }
 
@@ -380,13 +389,51 @@ fn path_of(name: &NetnsName) -> PathBuf {
     Path::new(RUN_DIR).join(name.as_str())
 }
 
-/// Whether a namespace is mounted there, as opposed to a plain file or nothing.
-fn is_namespace(path: &Path) -> bool {
-    statfs(path).is_ok_and(|found| found.filesystem_type() == NSFS_MAGIC)
+/// What is below a name in `/run/netns`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// A network namespace.
+    Network,
+    /// A plain file, on which nothing is mounted.
+    Stale,
+    /// Anything else, as a namespace of another kind.
+    Foreign,
+}
+
+/// Opens what may be anything, and changes nothing by that.
+fn open_at(path: &Path) -> Result<File, Errno> {
+    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    open(path, flags, Mode::empty()).map(File::from)
+}
+
+/// Of what kind the namespace is that an open file stands for; none where it stands for none.
+fn kind_of(file: &File) -> Option<Kind> {
+    /// `_IO(0xb7, 3)` of include/uapi/linux/nsfs.h.
+    const NS_GET_NSTYPE: libc::Ioctl = 0xb703;
+    // SAFETY: this ioctl takes no argument and writes nothing; the descriptor is open.
+    match Errno::result(unsafe { libc::ioctl(file.as_raw_fd(), NS_GET_NSTYPE) }) {
+        Ok(libc::CLONE_NEWNET) => Some(Kind::Network),
+        Ok(_) => Some(Kind::Foreign),
+        Err(_) => None,
+    }
+}
+
+/// What is there, if anything is. Of what has no business there people are told.
+fn look_at(path: &Path) -> Option<Kind> {
+    let kind = match statfs(path) {
+        Ok(found) if found.filesystem_type() == NSFS_MAGIC => kind_of(&open_at(path).ok()?),
+        Ok(_) if fs::symlink_metadata(path).ok()?.is_file() => Some(Kind::Stale),
+        Ok(_) => Some(Kind::Foreign),
+        Err(_) => None,
+    };
+    if kind == Some(Kind::Foreign) {
+        notice::tell_once(path, || Notice::NoNetwork { path: path.to_owned() });
+    }
+    kind
 }
 
 /// The names below `/run/netns` whose file is as wanted.
-fn names(wanted: impl Fn(&Path) -> bool) -> Result<Vec<NetnsName>, NetnsError> {
+fn names(wanted: Kind) -> Result<Vec<NetnsName>, NetnsError> {
     let directory = Path::new(RUN_DIR);
     let entries = match fs::read_dir(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -394,7 +441,7 @@ fn names(wanted: impl Fn(&Path) -> bool) -> Result<Vec<NetnsName>, NetnsError> {
     };
     let mut names: Vec<NetnsName> = entries
         .filter_map(Result::ok)
-        .filter(|entry| wanted(&entry.path()))
+        .filter(|entry| look_at(&entry.path()) == Some(wanted))
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
         .collect();
     names.sort_unstable();
@@ -407,10 +454,12 @@ fn publish(name: &NetnsName) -> Result<(), NetnsError> {
     let flags = OFlag::O_RDONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
     match open(&path, flags, Mode::empty()) {
         Ok(_) => {}
-        Err(Errno::EEXIST) if is_namespace(&path) => {
-            return Err(NetnsError::AlreadyExists { name: name.clone() });
-        }
-        Err(Errno::EEXIST) => {} // a stale file
+        Err(Errno::EEXIST) => match look_at(&path) {
+            Some(Kind::Stale) => {}
+            Some(Kind::Network | Kind::Foreign) | None => {
+                return Err(NetnsError::AlreadyExists { name: name.clone() });
+            }
+        },
         Err(errno) => return Err(path_error("create", &path)(errno)),
     }
     bind(Path::new(OWN), &path, MsFlags::empty()).inspect_err(|_| {
@@ -422,13 +471,13 @@ fn publish(name: &NetnsName) -> Result<(), NetnsError> {
 /// Makes `/run/netns` if need be, and a shared mount point, so that a namespace named or deleted in one mount
 /// namespace is so in the others. Returns the directory locked, as iproute2 does: two that do this at a time would
 /// mount it twice.
-fn run_directory() -> Result<File, NetnsError> {
+fn run_directory() -> Result<Flock<File>, NetnsError> {
     let path = Path::new(RUN_DIR);
     let failed = |action| move |error: io::Error| path_error(action, path)(errno_of(&error));
     let mut builder = DirBuilder::new();
     builder.recursive(true).mode(0o755).create(path).map_err(failed("create"))?;
     let directory = File::open(path).map_err(failed("open"))?;
-    directory.lock().map_err(failed("lock"))?;
+    let directory = locked(directory, path)?;
     let share = || mount(NONE, path, NONE, MsFlags::MS_SHARED | MsFlags::MS_REC, NONE);
     // EINVAL: not a mount point yet.
     if let Err(Errno::EINVAL) = share() {
@@ -436,6 +485,19 @@ fn run_directory() -> Result<File, NetnsError> {
     }
     share().map_err(path_error("share the mount", path))?;
     Ok(directory)
+}
+
+/// Waits for the lock that iproute2 takes, too, on a file of its own.
+fn locked(mut directory: File, path: &Path) -> Result<Flock<File>, NetnsError> {
+    let mut waiting = Waiting::begin(path);
+    loop {
+        directory = match try_lock(directory) {
+            Ok(lock) => return Ok(lock),
+            Err((directory, Errno::EWOULDBLOCK)) => directory,
+            Err((_, errno)) => return Err(path_error("lock", path)(errno)),
+        };
+        waiting.go_on().map_err(|Interrupted| path_error("lock", path)(Errno::EINTR))?;
+    }
 }
 
 /// An argument of `mount` that is not given.

@@ -6,29 +6,30 @@
 //! killed.
 
 mod by_hand;
+mod files;
 mod record;
 mod reserve;
 
 use std::{
     fs::{self, File},
-    io::{self, Write as _},
+    io,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
-    thread,
-    time::Duration,
 };
 
-use nix::{
-    errno::Errno,
-    fcntl::{Flock, FlockArg},
-};
+use nix::{errno::Errno, fcntl::Flock, unistd::geteuid};
 
 pub use self::{
     by_hand::ByHand,
     record::{Named, Record, VERSION},
     reserve::Reservation,
 };
-use crate::{errno, interrupt, model::TopologyName};
+use crate::{
+    errno,
+    lock::{Interrupted, Waiting, try_lock},
+    model::TopologyName,
+    shell,
+};
 
 /// Where lasting things go.
 #[derive(Debug, Clone)]
@@ -58,6 +59,14 @@ pub enum Error {
         /// Why not.
         source: io::Error,
     },
+    /// A file or directory is somebody else's, who could change it at any time.
+    #[error("use `{}`: it belongs to user {owner}", path.display())]
+    Foreign {
+        /// Which.
+        path: PathBuf,
+        /// Whose: the user's number.
+        owner: u32,
+    },
     /// The user thought better of waiting.
     #[error("interrupted while another netctl was at work")]
     Interrupted,
@@ -77,6 +86,9 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Io { source, .. } => match source.kind() {
+                io::ErrorKind::PermissionDenied if !geteuid().is_root() => {
+                    Some("only root may read what netctl keeps there: run it with sudo".to_owned())
+                }
                 io::ErrorKind::ReadOnlyFilesystem
                 | io::ErrorKind::StorageFull
                 | io::ErrorKind::PermissionDenied => Some(
@@ -86,8 +98,13 @@ impl Error {
             },
             Self::Record { path, .. } => {
                 let name = path.file_stem()?.to_string_lossy();
+                let name = shell::quoted(&name);
                 Some(format!("`netctl down {name}` removes what the kernel has of it, and the record"))
             }
+            Self::Foreign { path, .. } => Some(format!(
+                "remove it, or give it to root: `chown root {}`",
+                shell::quoted(&path.to_string_lossy())
+            )),
             Self::Interrupted => None,
         }
     }
@@ -97,18 +114,9 @@ fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Erro
     move |source| Error::Io { action, path: path.to_owned(), source }
 }
 
-/// The lock, if nobody else holds it.
-fn try_lock(file: File) -> io::Result<Option<Flock<File>>> {
-    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-        Ok(lock) => Ok(Some(lock)),
-        Err((_, Errno::EWOULDBLOCK)) => Ok(None),
-        Err((_, errno)) => Err(errno.into()),
-    }
-}
-
-/// Whether a directory went, or came back, between two calls.
-fn is_vanishing(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists)
+/// Whether the directory went between two calls.
+fn is_vanishing(error: &Error) -> bool {
+    matches!(error, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
 }
 
 /// The right to change things, until dropped.
@@ -125,24 +133,23 @@ impl Directories {
     pub fn lock(&self) -> Result<Lock, Error> {
         /// How often others' last `down`s may take the directory away meanwhile.
         const TRIES: u32 = 1000;
-        /// Between two looks at a lock that another holds.
-        const PAUSE: Duration = Duration::from_millis(10);
         let path = self.run.join("lock");
         let mut tries = 0;
+        let mut waiting = Waiting::begin(&path);
         loop {
             tries += 1;
             let file = match self.open_lock(&path) {
-                Ok(file) => file,
                 Err(error) if tries < TRIES && is_vanishing(&error) => continue,
-                Err(error) => return Err(io_error("open", &path)(error)),
+                opened => opened?,
             };
-            let Some(file) = try_lock(file).map_err(io_error("lock", &path))? else {
-                if interrupt::is_requested() {
-                    return Err(Error::Interrupted);
+            let file = match try_lock(file) {
+                Ok(file) => file,
+                Err((_, Errno::EWOULDBLOCK)) => {
+                    waiting.go_on().map_err(|Interrupted| Error::Interrupted)?;
+                    tries -= 1;
+                    continue;
                 }
-                thread::sleep(PAUSE);
-                tries -= 1;
-                continue;
+                Err((_, errno)) => return Err(io_error("lock", &path)(errno.into())),
             };
             // The one who held it may have removed the file: then this lock keeps nobody out.
             let held = file.metadata().map_err(io_error("look at", &path))?;
@@ -152,9 +159,9 @@ impl Directories {
         }
     }
 
-    fn open_lock(&self, path: &Path) -> io::Result<File> {
-        fs::create_dir_all(&self.run)?;
-        File::options().create(true).truncate(false).write(true).open(path)
+    fn open_lock(&self, path: &Path) -> Result<File, Error> {
+        files::make_directory(&self.run)?;
+        files::open_lock(path)
     }
 
     /// The names of all topologies with a record, sorted.
@@ -174,34 +181,6 @@ impl Directories {
     }
 }
 
-/// Writes a file, whole or not at all.
-fn write(path: &Path, text: &[u8]) -> Result<(), Error> {
-    let new = path.with_extension(NEW);
-    let written = File::create(&new).and_then(|mut file| file.write_all(text));
-    let replaced = written.map_err(io_error("write", &new));
-    let replaced = replaced.and_then(|()| fs::rename(&new, path).map_err(io_error("write", path)));
-    replaced.inspect_err(|_| {
-        // The failure to write is the one to report.
-        let _ = fs::remove_file(&new);
-    })
-}
-
-/// The extension of a file that is being written.
-const NEW: &str = "new";
-
-/// Removes a file and what a killed command left beside it; none there is no error.
-fn remove(path: &Path) -> Result<(), Error> {
-    for path in [path.with_extension(NEW), path.with_extension(reserve::EXTENSION), path.to_owned()] {
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(io_error("remove", &path)(error));
-            }
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
 impl Drop for Lock {
     /// Leaves nothing behind where no topology is up. Who waits for the lock notices that the file is gone.
     fn drop(&mut self) {
@@ -216,7 +195,10 @@ impl Drop for Lock {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::{
+        sync::atomic::{AtomicU32, Ordering},
+        thread,
+    };
 
     use super::*;
 

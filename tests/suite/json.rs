@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use netctl_tests::lab::Lab;
 use nix::sys::signal::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const PAGE: &str = include_str!("../../docs/json.md");
 
@@ -107,6 +107,8 @@ fn every_key_that_is_printed_is_documented_and_every_documented_one_is_printed()
     let mut printed = Printed::default();
     printed.add_monitor(&lab);
     for (section, words) in [
+        ("errors", "show nosuch"),
+        ("errors", "no-such-verb"),
         ("ls", "ls"),
         ("graph", "graph"),
         ("ping", "ping --timeout 0.1"),
@@ -188,4 +190,43 @@ fn classic_backends_have_the_keys_of_rules_and_no_counters() {
     let mut told = documented(&sections, "masquerade-rule");
     told.insert("number".to_owned());
     assert_eq!(printed, told);
+}
+
+#[test]
+fn an_error_is_the_one_document_where_there_is_no_other() {
+    let lab = Lab::new();
+    let error = |words: &str, exit| {
+        let said = lab.netctl(words.split(' ').chain(["--json"])).fails(exit);
+        assert!(said.stderr().starts_with("error: "), "{said}");
+        said.json()["error"].clone()
+    };
+    lab.netctl(["ns", "add", "red"]).success();
+    assert_eq!(
+        error("ns add red", 1),
+        json!({
+            "what": "create namespace `red`",
+            "why": "it exists already",
+            "hint": "`netctl ns ls` lists the namespaces",
+            "exit": 1,
+        })
+    );
+    assert_eq!(
+        error("up nosuch.toml", 2),
+        json!({ "what": "read `nosuch.toml`", "why": "No such file or directory", "hint": null, "exit": 2 })
+    );
+    assert_eq!(
+        error("upp", 2),
+        json!({
+            "what": "unrecognized subcommand 'upp'",
+            "why": null,
+            "hint": "a similar subcommand exists: 'up'",
+            "exit": 2,
+        })
+    );
+    // Words of another program are its own.
+    let said = lab.netctl(["exec", "red", "--", "true", "--json"]).success();
+    assert_eq!(said.stdout(), "");
+    // Where there is a document, it is the only one.
+    lab.file("netctl.toml", "[namespaces.red]\n[namespaces.blue]\n");
+    assert_eq!(error("up", 1)["exit"], 1);
 }

@@ -43,6 +43,7 @@ mod quickstart;
 mod refusal;
 mod reload;
 mod scattered;
+mod security;
 mod settings;
 mod shortcut;
 mod show;

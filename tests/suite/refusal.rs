@@ -191,13 +191,13 @@ fn an_interrupted_up_undoes_what_it_did() {
         .unzip();
     lab.file("many.toml", [namespaces.concat(), "[bridges.br0.ports]\n".into(), ports.concat()].concat());
     let before = lab.snapshot();
-    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+    for (signal, exit) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
         let up = lab.start_netctl(["up", "many.toml"]);
         eventually("some namespaces are there", || {
             lab.host().enter(|| fs::read_dir("/run/netns").is_ok_and(|names| names.count() > 10))
         });
         up.signal(signal);
-        let said = up.finish().fails(1);
+        let said = up.finish().fails(exit);
         assert!(said.stdout().starts_with("error: interrupted before: "), "{said}");
         lab.assert_unchanged_since(&before);
     }

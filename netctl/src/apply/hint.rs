@@ -78,7 +78,7 @@ fn link(change: &LinkChange, errno: Errno) -> Option<String> {
         (LinkChange::Move { interface, to, .. }, Errno::EINVAL) => {
             let n = switch(to);
             format!(
-                "it cannot leave its namespace: make another there, as in `netctl{n} link add bridge {interface}`"
+                "it cannot leave its namespace: make another there, as in `netctl{n} link add bridge {interface:#}`"
             )
         }
         (LinkChange::DeleteLink { interface, .. }, Errno::EOPNOTSUPP) if interface.as_str() == "lo" => {
@@ -96,7 +96,7 @@ fn add_route(place: &Place, dev: Option<&IfName>, errno: Errno) -> Option<String
             format!("the next hop has to be in the subnet of a link that is up: compare `netctl{n} addr ls`")
         }
         Errno::ENETDOWN => {
-            let interface = dev.map_or("IF", IfName::as_str);
+            let interface = dev.map_or_else(|| "IF".to_owned(), |name| format!("{name:#}"));
             format!("set it up first: `netctl{n} link set {interface} up`")
         }
         Errno::EEXIST => format!(

@@ -69,7 +69,7 @@ pub(super) fn run(args: &Args, printer: &mut Printer) -> Result<Exit, Failure> {
     let program = path.map_or_else(|| "netctl".to_owned(), |path| path.display().to_string());
     args.shell.completer().write_registration(VARIABLE, "netctl", "netctl", &program, &mut script)?;
     let script = String::from_utf8_lossy(&script).into_owned();
-    printer.show(&script, |printer| printer.line(script.trim_end()))?;
+    printer.show(&script, |printer| printer.lines(&script))?;
     Ok(Exit::Done)
 }
 

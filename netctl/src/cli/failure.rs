@@ -111,6 +111,7 @@ impl Failure {
             Self::Ping(ping::Error::Place(error))
             | Self::Monitor(monitor::Error::Place(error))
             | Self::Down(down::Error::Place(error)) => error.hint(),
+            Self::Down(error @ down::Error::Rules(_)) => error.rules_hint().map(str::to_owned),
             Self::Command { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 Some("the namespace has the machine's programs: is it installed, and in PATH?".to_owned())
             }

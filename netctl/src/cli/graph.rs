@@ -1,6 +1,6 @@
 //! `netctl graph`: the picture of a topology.
 
-use anstyle::{AnsiColor, Style};
+use anstyle::Style;
 use netctl::{
     graph::{
         Graph, dot, mermaid, svg,
@@ -64,9 +64,9 @@ pub(super) fn run(args: &Args, directories: &Directories, printer: &mut Printer)
             let line: String = pieces.collect();
             printer.line(&line)
         }),
-        Format::Mermaid => printer.line(mermaid::render(&graph).trim_end()),
-        Format::Dot => printer.line(dot::render(&graph).trim_end()),
-        Format::Svg => printer.line(svg::render(&graph).trim_end()),
+        Format::Mermaid => printer.lines(&mermaid::render(&graph)),
+        Format::Dot => printer.lines(&dot::render(&graph)),
+        Format::Svg => printer.lines(&svg::render(&graph)),
     })?;
     Ok(Exit::Done)
 }
@@ -78,6 +78,6 @@ fn style(ink: Ink) -> Style {
         Ink::Faint => print::FAINT,
         Ink::Good => print::GOOD,
         Ink::Bad => print::BAD,
-        Ink::Nat => AnsiColor::Cyan.on_default(),
+        Ink::Nat => print::NAT,
     }
 }

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use netctl::apply::Step;
 
+use super::print::escaped;
+
 /// Nobody wants to see a bar come and go.
 const A_MOMENT: Duration = Duration::from_millis(500);
 
@@ -34,7 +36,7 @@ impl Progress {
             bar
         });
         bar.set_position(step.done as u64);
-        bar.set_message(step.op.to_string());
+        bar.set_message(escaped(&step.op.to_string()).into_owned());
     }
 
     /// Takes the bar away.

@@ -18,6 +18,6 @@ In a topology file in JSON:
 /// JSON is its only form.
 pub(super) fn run(printer: &mut Printer) -> Result<Exit, Failure> {
     let schema = spec::schema();
-    printer.show(&schema, |printer| printer.line(&format!("{schema:#}")))?;
+    printer.show(&schema, |printer| printer.lines(&format!("{schema:#}")))?;
     Ok(Exit::Done)
 }

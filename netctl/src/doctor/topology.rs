@@ -25,7 +25,7 @@ pub(super) fn examine(record: &Record, directories: &Directories) -> Vec<Finding
     let again = again(name);
     let mut findings = Vec::new();
     if !record.complete {
-        let fix = format!("{again}, or `netctl down {name}`");
+        let fix = format!("{again}, or `netctl down {name:#}`");
         findings.push(Finding::problem("a command was killed while it changed this topology", fix));
     }
     match preview(Wanted::again(topology), directories) {

@@ -4,6 +4,8 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::shell;
+
 /// Why a name was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
@@ -103,8 +105,9 @@ macro_rules! name_type {
         }
 
         impl fmt::Display for $name {
+            /// With `{:#}` as a shell reads it.
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
+                if f.alternate() { f.write_str(&shell::quoted(&self.0)) } else { f.write_str(&self.0) }
             }
         }
     };

@@ -103,7 +103,7 @@ impl fmt::Display for Forward {
 }
 
 impl fmt::Display for Route {
-    /// As `ip route add` takes it: `default via 10.0.0.1 dev eth0 metric 5`, `blackhole 10.9.0.0/16`.
+    /// As `ip route add` takes it, with `{:#}` as a shell reads it: `default via 10.0.0.1 dev eth0 metric 5`, `blackhole 10.9.0.0/16`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kind {
             RouteKind::Unicast => {}
@@ -117,7 +117,8 @@ impl fmt::Display for Route {
             write!(f, " via {family}{via}")?;
         }
         if let Some(dev) = &self.dev {
-            write!(f, " dev {dev}")?;
+            f.write_str(" dev ")?;
+            dev.fmt(f)?;
         }
         if let Some(table) = self.table {
             write!(f, " table {table}")?;
@@ -130,7 +131,7 @@ impl fmt::Display for Route {
 }
 
 impl fmt::Display for Rule {
-    /// As `ip rule add` takes it: `priority 100 from 10.0.0.0/24 table 7`.
+    /// As `ip rule add` takes it, with `{:#}` as a shell reads it: `priority 100 from 10.0.0.0/24 table 7`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "priority {}", self.priority)?;
         for (word, network) in [("from", self.from), ("to", self.to)] {
@@ -140,7 +141,8 @@ impl fmt::Display for Rule {
         }
         for (word, interface) in [("iif", &self.iif), ("oif", &self.oif)] {
             if let Some(interface) = interface {
-                write!(f, " {word} {interface}")?;
+                write!(f, " {word} ")?;
+                interface.fmt(f)?;
             }
         }
         match self.mark {

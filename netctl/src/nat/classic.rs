@@ -10,17 +10,15 @@ use crate::{
     model::TopologyName,
     netfilter::{self, Rules, Tool, iptables, nftables},
     netns::{Netns, NetnsError},
+    tool,
 };
 
 /// Why rules could not be written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The tool is not installed.
-    #[error("there is no `{program}` on this machine")]
-    NoProgram {
-        /// The command.
-        program: &'static str,
-    },
+    /// The tool is not there, or is not to be trusted.
+    #[error(transparent)]
+    Tool(#[from] tool::Error),
     /// The tool cannot be run.
     #[error("run `{program}`: {}", errno::Io(source))]
     Run {
@@ -47,10 +45,13 @@ impl Error {
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::NoProgram { program: "nft" } => {
-                Some("install nftables, or set `backend = \"ebpf\"` in `[nat]`")
+            Self::Tool(tool::Error::Absent { program: "nft" }) => {
+                Some("install the package `nftables`, or set `backend = \"ebpf\"` in `[nat]`")
             }
-            Self::NoProgram { .. } => Some("install iptables, or set `backend = \"ebpf\"` in `[nat]`"),
+            Self::Tool(tool::Error::Absent { .. }) => {
+                Some("install the package `iptables`, or set `backend = \"ebpf\"` in `[nat]`")
+            }
+            Self::Tool(error) => error.hint(),
             Self::Refused { .. } => {
                 Some("it needs a kernel with netfilter's NAT; `backend = \"ebpf\"` in `[nat]` does not")
             }
@@ -65,14 +66,21 @@ impl Error {
 /// # Errors
 /// If the namespace cannot be entered.
 pub fn read(tool: Tool, topology: &TopologyName, netns: &Netns) -> Result<Rules, Error> {
-    let said = |program, arguments: &[&str]| match run(netns, program, arguments, "") {
-        Ok(said) => Ok(said),
-        Err(Error::Netns(error)) => Err(Error::Netns(error)),
-        Err(error) => {
+    match read_recorded(tool, topology, netns) {
+        Err(error @ (Error::Tool(_) | Error::Run { .. } | Error::Refused { .. })) => {
             tracing::debug!("{error}");
-            Ok(String::new())
+            Ok(Rules::default())
         }
-    };
+        read => read,
+    }
+}
+
+/// The topology's rules that a tool finds in a namespace, of which it is on record that there may be some.
+///
+/// # Errors
+/// If the namespace cannot be entered, or the tool is missing or fails.
+pub fn read_recorded(tool: Tool, topology: &TopologyName, netns: &Netns) -> Result<Rules, Error> {
+    let said = |program, arguments: &[&str]| run(netns, program, arguments, "");
     Ok(match tool {
         Tool::Iptables => iptables::parse(topology, &said("iptables-save", &[])?),
         Tool::Ip6tables => iptables::parse(topology, &said("ip6tables-save", &[])?),
@@ -116,13 +124,10 @@ pub fn change(
 
 /// Runs a program inside, and returns what it says.
 fn run(netns: &Netns, program: &'static str, arguments: &[&str], input: &str) -> Result<String, Error> {
-    let output = netns.run(|| {
-        // The program is in the namespace of the thread that starts it.
-        feed(Command::new(program).args(arguments), input).map_err(|source| match source.kind() {
-            io::ErrorKind::NotFound => Error::NoProgram { program },
-            _ => Error::Run { program, source },
-        })
-    })?;
+    let mut command = tool::command(program)?;
+    // The program is in the namespace of the thread that starts it.
+    let output = netns
+        .run(|| feed(command.args(arguments), input).map_err(|source| Error::Run { program, source }))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
@@ -133,9 +138,7 @@ fn run(netns: &Netns, program: &'static str, arguments: &[&str], input: &str) ->
 }
 
 fn feed(command: &mut Command, input: &str) -> io::Result<Output> {
-    let pipes =
-        command.env("LC_ALL", "C").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = pipes.spawn()?;
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     // All of these programs read their input before they answer. One that ends earlier says why.
     let written = child.stdin.take().map_or(Ok(()), |mut stdin| stdin.write_all(input.as_bytes()));
     let output = child.wait_with_output()?;

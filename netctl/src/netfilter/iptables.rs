@@ -65,9 +65,15 @@ pub(super) fn chains<'a>(topology: &TopologyName, rules: impl Iterator<Item = &'
     Rules::new(chains.collect())
 }
 
-/// The command's arguments that put one rule at the end of a built-in chain, or take it out.
+/// The command's arguments, as a shell reads them, that put one rule at the end of a built-in chain, or take it out.
 pub(crate) fn arguments(rule: &Rule, action: &str) -> String {
-    let (matches, target) = words(rule);
+    let words = |wanted: &Match| match wanted {
+        Match::In(interface) => format!("-i {interface:#}"),
+        Match::Out(interface) => format!("-o {interface:#}"),
+        wanted => match_words(wanted),
+    };
+    let matches = rule.matches.iter().map(words).collect::<Vec<_>>().join(" ");
+    let target = target(&rule.verdict);
     format!("-t {} {action} {} {matches} -j {target}", rule.hook.table(), rule.hook.built_in())
 }
 

@@ -73,10 +73,10 @@ impl Faces for AddressChange {
         vec![match self {
             Self::AddAddress { interface, address, .. } => {
                 let no_dad = if address.addr().is_ipv6() { " nodad" } else { "" };
-                format!("{ip} addr add {address} dev {interface}{no_dad}")
+                format!("{ip} addr add {address} dev {interface:#}{no_dad}")
             }
             Self::DeleteAddress { interface, address, .. } => {
-                format!("{ip} addr delete {address} dev {interface}")
+                format!("{ip} addr delete {address} dev {interface:#}")
             }
         }]
     }

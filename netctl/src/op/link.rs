@@ -217,26 +217,30 @@ impl Faces for LinkChange {
                 let (above, kind) = match kind {
                     NewKind::Bridge => (String::new(), "bridge".to_owned()),
                     NewKind::Dummy => (String::new(), "dummy".to_owned()),
-                    NewKind::Vlan { parent, id } => (format!("link {parent} name "), format!("vlan id {id}")),
+                    NewKind::Vlan { parent, id } => {
+                        (format!("link {parent:#} name "), format!("vlan id {id}"))
+                    }
                 };
-                let mut commands = vec![format!("{ip} link add {above}{interface}{mtu}{mac} type {kind}")];
-                commands.extend(up.then(|| format!("{ip} link set {interface} up")));
+                let mut commands = vec![format!("{ip} link add {above}{interface:#}{mtu}{mac} type {kind}")];
+                commands.extend(up.then(|| format!("{ip} link set {interface:#} up")));
                 return commands;
             }
             Self::CreateCable { a, b, up } => return create_cable(a, b, *up),
-            Self::DeleteLink { interface, .. } => format!("{ip} link delete {interface}"),
+            Self::DeleteLink { interface, .. } => format!("{ip} link delete {interface:#}"),
             Self::MarkLink { .. } => return Vec::new(),
-            Self::SetUp { interface } => format!("{ip} link set {interface} up"),
-            Self::SetDown { interface } => format!("{ip} link set {interface} down"),
+            Self::SetUp { interface } => format!("{ip} link set {interface:#} up"),
+            Self::SetDown { interface } => format!("{ip} link set {interface:#} down"),
             Self::SetMaster { interface, master: Some(master), .. } => {
-                format!("{ip} link set {interface} master {master}")
+                format!("{ip} link set {interface:#} master {master:#}")
             }
-            Self::SetMaster { interface, master: None, .. } => format!("{ip} link set {interface} nomaster"),
-            Self::SetMtu { interface, mtu, .. } => format!("{ip} link set {interface} mtu {mtu}"),
-            Self::Rename { interface, name } => format!("{ip} link set {interface} name {name}"),
+            Self::SetMaster { interface, master: None, .. } => {
+                format!("{ip} link set {interface:#} nomaster")
+            }
+            Self::SetMtu { interface, mtu, .. } => format!("{ip} link set {interface:#} mtu {mtu}"),
+            Self::Rename { interface, name } => format!("{ip} link set {interface:#} name {name:#}"),
             Self::Move { interface, to, name } => {
-                let renamed = if name == interface { String::new() } else { format!(" name {name}") };
-                format!("{ip} link set {interface}{}{renamed}", command::netns_words(place, to))
+                let renamed = if name == interface { String::new() } else { format!(" name {name:#}") };
+                format!("{ip} link set {interface:#}{}{renamed}", command::netns_words(place, to))
             }
         }]
     }
@@ -380,12 +384,15 @@ fn create_cable(a: &CableEnd, b: &CableEnd, up: bool) -> Vec<String> {
     let (ip, netns) = (command::ip(&a.place), command::netns_words(&a.place, &b.place));
     let (near, far) = (&a.interface, &b.interface);
     let describe = |end: &CableEnd| format!("{}{}", mtu_words(end.mtu), mac_words(end.mac));
-    let mut commands =
-        vec![format!("{ip} link add {near}{} type veth peer name {far}{}{netns}", describe(a), describe(b))];
+    let mut commands = vec![format!(
+        "{ip} link add {near:#}{} type veth peer name {far:#}{}{netns}",
+        describe(a),
+        describe(b)
+    )];
     if let Some(master) = &a.master {
-        commands.push(format!("{ip} link set {near} master {master}"));
+        commands.push(format!("{ip} link set {near:#} master {master:#}"));
     }
-    commands.extend(up.then(|| format!("{ip} link set {near} up")));
+    commands.extend(up.then(|| format!("{ip} link set {near:#} up")));
     commands
 }
 

@@ -35,9 +35,9 @@ impl Faces for NamespaceChange {
     fn commands(&self, place: &Place) -> Vec<String> {
         match self {
             Self::CreateNamespace => {
-                vec![format!("ip netns add {place}"), format!("ip -n {place} link set lo up")]
+                vec![format!("ip netns add {place:#}"), format!("ip -n {place:#} link set lo up")]
             }
-            Self::DeleteNamespace => vec![format!("ip netns delete {place}")],
+            Self::DeleteNamespace => vec![format!("ip netns delete {place:#}")],
         }
     }
 

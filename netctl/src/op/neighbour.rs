@@ -58,10 +58,10 @@ impl Faces for NeighbourChange {
         let ip = command::ip(place);
         vec![match self {
             Self::AddNeighbour { interface, address, mac } => {
-                format!("{ip} neigh add {address} lladdr {mac} dev {interface}")
+                format!("{ip} neigh add {address} lladdr {mac} dev {interface:#}")
             }
             Self::DeleteNeighbour { interface, address } => {
-                format!("{ip} neigh delete {address} dev {interface}")
+                format!("{ip} neigh delete {address} dev {interface:#}")
             }
         }]
     }

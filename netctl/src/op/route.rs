@@ -59,8 +59,8 @@ impl Faces for RouteChange {
     fn commands(&self, place: &Place) -> Vec<String> {
         let (ip, family) = (command::ip(place), family(&self.route().to.addr()));
         vec![match self {
-            Self::AddRoute { route, .. } => format!("{ip} {family}route add {route}"),
-            Self::DeleteRoute { route } => format!("{ip} {family}route delete {route}"),
+            Self::AddRoute { route, .. } => format!("{ip} {family}route add {route:#}"),
+            Self::DeleteRoute { route } => format!("{ip} {family}route delete {route:#}"),
         }]
     }
 

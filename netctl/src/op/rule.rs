@@ -66,8 +66,8 @@ impl Faces for RuleChange {
         };
         let ip = command::ip(place);
         vec![match self {
-            Self::AddRule { rule, .. } => format!("{ip} {family}rule add {rule}"),
-            Self::DeleteRule { rule, .. } => format!("{ip} {family}rule delete {rule}"),
+            Self::AddRule { rule, .. } => format!("{ip} {family}rule add {rule:#}"),
+            Self::DeleteRule { rule, .. } => format!("{ip} {family}rule delete {rule:#}"),
         }]
     }
 

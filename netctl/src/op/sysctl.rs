@@ -5,7 +5,10 @@ use std::fmt;
 use serde::Serialize;
 
 use super::{Effect, Faces, Op, command};
-use crate::model::{At, Place};
+use crate::{
+    model::{At, Place},
+    shell,
+};
 
 /// Sets a `net.*` sysctl.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -29,8 +32,8 @@ impl Faces for SysctlChange {
     }
 
     fn commands(&self, place: &Place) -> Vec<String> {
-        let assignment = command::quote(&format!("{}={}", self.key, self.value));
-        vec![format!("{}sysctl -w {assignment}", command::inside(place))]
+        let assignment = format!("{}={}", self.key, self.value);
+        vec![format!("{}sysctl -w {}", command::inside(place), shell::quoted(&assignment))]
     }
 
     fn inverse(&self, place: &Place) -> Vec<Op> {

@@ -112,9 +112,9 @@ impl Conflict {
             Self::Subnet(_) | Self::Route { .. } => None,
         };
         match (self, owner) {
-            (_, Some(owner)) => format!("`netctl down {owner}` removes that topology"),
+            (_, Some(owner)) => format!("`netctl down {owner:#}` removes that topology"),
             (Self::Namespace { name, .. }, None) => {
-                format!("choose another name in the file, or remove it with `netctl ns del {name}`")
+                format!("choose another name in the file, or remove it with `netctl ns del {name:#}`")
             }
             (Self::Link { .. }, None) => "choose another interface name in the file".to_owned(),
             (Self::Route { wanted, .. }, None) => format!(

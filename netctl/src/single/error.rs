@@ -186,12 +186,12 @@ impl Error {
             Self::Translation(error) => error.hint().map(str::to_owned),
             Self::Observe(error) => error.hint(),
             Self::NoSysctl { place: Place::Netns(name), .. } => {
-                Some(format!("`netctl exec {name} -- sysctl -a` lists the keys that are there"))
+                Some(format!("`netctl exec {name:#} -- sysctl -a` lists the keys that are there"))
             }
             Self::NoSysctl { place: Place::Host, .. } => Some("`sysctl -a` lists the keys that are there".to_owned()),
             Self::NoNamespace { nearest: Some(nearest), .. } => Some(format!("did you mean `{nearest}`?")),
             Self::NoNamespace { name, nearest: None } => {
-                Some(format!("`netctl ns ls` lists them, `netctl ns add {name}` makes it"))
+                Some(format!("`netctl ns ls` lists them, `netctl ns add {name:#}` makes it"))
             }
             Self::NoInterface { elsewhere: Some(Place::Netns(name)), .. } => {
                 Some(format!("there is one in namespace `{name}`: say `-n {name}`"))
@@ -205,14 +205,14 @@ impl Error {
                 Some("every namespace has a loopback of its own, which stays there".to_owned())
             }
             Self::Taken { interface, place, .. } => Some(format!(
-                "choose another name, or remove it with `netctl{} link del {interface}`",
+                "choose another name, or remove it with `netctl{} link del {interface:#}`",
                 switch(place)
             )),
             Self::NoAddress { there, .. } if there.is_empty() => Some("it has none at all".to_owned()),
             Self::NoAddress { there, .. } => Some(format!("it has {}", there.join(", "))),
             Self::NoRoute { place, .. } => Some(format!("`netctl{} route ls` lists them", switch(place))),
             Self::Owned { owner, .. } => Some(format!(
-                "edit its file and `netctl up` it, or remove all of it with `netctl down {owner}`; `--force` does it all \
+                "edit its file and `netctl up` it, or remove all of it with `netctl down {owner:#}`; `--force` does it all \
                  the same"
             )),
             Self::Held { .. } => Some(

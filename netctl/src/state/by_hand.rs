@@ -5,7 +5,7 @@ use std::{fs, io, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Directories, Error, Lock, io_error, remove, write};
+use super::{Directories, Error, Lock, files, io_error};
 use crate::{model::Place, ownership::sysctls::Ledger};
 
 /// A gateway made by hand.
@@ -65,7 +65,7 @@ impl Directories {
 }
 
 fn read(path: PathBuf) -> Result<Option<ByHand>, Error> {
-    let text = match fs::read_to_string(&path) {
+    let text = match files::read(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         text => text.map_err(io_error("read", &path))?,
     };
@@ -79,10 +79,10 @@ impl Lock {
     /// If the file cannot be written.
     pub fn save_by_hand(&self, directories: &Directories, gateway: &ByHand) -> Result<(), Error> {
         let directory = directories.by_hand_directory();
-        fs::create_dir_all(&directory).map_err(io_error("make the directory", &directory))?;
+        files::make_directory(&directory)?;
         let path = directories.by_hand_path(&gateway.place);
         let text = serde_json::to_vec(gateway);
-        write(&path, &text.map_err(|source| Error::Record { path: path.clone(), source })?)
+        files::write(&path, &text.map_err(|source| Error::Record { path: path.clone(), source })?)
     }
 
     /// Forgets it; nothing there is no error.
@@ -90,7 +90,7 @@ impl Lock {
     /// # Errors
     /// If the file cannot be removed.
     pub fn forget_by_hand(&self, directories: &Directories, place: &Place) -> Result<(), Error> {
-        remove(&directories.by_hand_path(place))?;
+        files::remove(&directories.by_hand_path(place))?;
         // Others may still be there.
         let _ = fs::remove_dir(directories.by_hand_directory());
         Ok(())

@@ -3,7 +3,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::{self, File},
     io::{self, BufRead as _, BufReader},
     mem,
     path::{Path, PathBuf},
@@ -11,7 +10,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Directories, Error, Lock, io_error, remove, write};
+use super::{Directories, Error, Lock, files, io_error};
 use crate::{
     model::{Forward, NetnsName, Place, Topology, TopologyName},
     netfilter::Tool,
@@ -146,7 +145,7 @@ impl Directories {
     /// If it cannot be read or understood.
     pub fn record(&self, topology: &TopologyName) -> Result<Option<Record>, Error> {
         let path = self.record_path(topology);
-        let text = present(fs::read_to_string(&path), &path)?;
+        let text = present(files::read(&path), &path)?;
         text.map(|text| Record::of_lines(&text)).transpose().map_err(|source| Error::Record { path, source })
     }
 
@@ -182,7 +181,7 @@ impl Directories {
     /// Those of [`Self::record`].
     pub fn outline(&self, topology: &TopologyName) -> Result<Option<Topology>, Error> {
         let path = self.record_path(topology);
-        let Some(file) = present(File::open(&path), &path)? else { return Ok(None) };
+        let Some(file) = present(files::open(&path), &path)? else { return Ok(None) };
         let mut outline = String::new();
         BufReader::new(file).read_line(&mut outline).map_err(io_error("read", &path))?;
         Record::of_outline(&outline)
@@ -212,7 +211,7 @@ impl Directories {
         let path = self.record_path(topology);
         let wanted = serde_json::to_vec(&line(index, forward));
         let wanted = wanted.map_err(|source| Error::Record { path: path.clone(), source })?;
-        let Some(file) = present(File::open(&path), &path)? else { return Ok(false) };
+        let Some(file) = present(files::open(&path), &path)? else { return Ok(false) };
         let mut lines = BufReader::with_capacity(1 << 16, file);
         let mut line = Vec::new();
         loop {
@@ -246,7 +245,7 @@ impl Lock {
     pub fn save(&self, directories: &Directories, record: &Record) -> Result<(), Error> {
         let path = directories.record_path(&record.topology.name);
         let lines = record.to_lines();
-        write(&path, &lines.map_err(|source| Error::Record { path: path.clone(), source })?)
+        files::write(&path, &lines.map_err(|source| Error::Record { path: path.clone(), source })?)
     }
 
     /// Removes a record; none there is no error.
@@ -254,12 +253,14 @@ impl Lock {
     /// # Errors
     /// If the file cannot be removed.
     pub fn forget(&self, directories: &Directories, topology: &TopologyName) -> Result<(), Error> {
-        remove(&directories.record_path(topology))
+        files::remove(&directories.record_path(topology))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::{ownership::sysctls::Written, spec};
 

@@ -7,11 +7,8 @@ use std::{
     path::PathBuf,
 };
 
-use super::{Directories, Error, Lock, Record, io_error};
+use super::{Directories, Error, Lock, Record, files, io_error};
 use crate::model::TopologyName;
-
-/// The extension of a file that holds room.
-pub(super) const EXTENSION: &str = "next";
 
 /// Room for a record. Given back when dropped.
 #[derive(Debug)]
@@ -33,8 +30,8 @@ impl Lock {
         size: usize,
     ) -> Result<Reservation, Error> {
         let record = directories.record_path(topology);
-        let path = record.with_extension(EXTENSION);
-        let file = File::create(&path).map_err(io_error("write", &path))?;
+        let path = record.with_extension(files::ROOM);
+        let file = files::create(&path).map_err(io_error("write", &path))?;
         let mut room = Reservation { file, path, record };
         // Written, not only made that long: a file of holes has no room.
         let filled = io::copy(&mut io::Read::take(io::repeat(b' '), size as u64), &mut room.file);

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 
 use serde::Serialize;
 
-use super::{Failure, Printer};
+use super::{Failure, Printer, ink};
 
 /// The second screen, an invisible cursor, and lines that end at the right edge instead of going on below.
 const ENTER: &str = "\x1b[?1049h\x1b[?25l\x1b[?7l";
@@ -49,14 +49,15 @@ impl<'a> Screen<'a> {
             }
             page.push_str(HOME);
             let room = terminal_size::terminal_size().map_or(usize::MAX, |(_, height)| height.0.into());
-            page.push_str(&fitted(lines, room).join(&format!("{CLEAR_LINE}\n")));
+            let lines = fitted(lines, room).iter().map(|line| ink::rendered(line)).collect::<Vec<_>>();
+            page.push_str(&lines.join(&format!("{CLEAR_LINE}\n")));
             page.push_str(CLEAR_LINE);
             page.push_str(CLEAR_BELOW);
         } else {
             if !self.is_first {
                 page.push('\n');
             }
-            lines.iter().for_each(|line| page.extend([line.trim_end(), "\n"]));
+            lines.iter().for_each(|line| page.extend([&ink::rendered(line.trim_end()), "\n"]));
         }
         self.is_first = false;
         self.printer.out.write_all(page.as_bytes())?;
