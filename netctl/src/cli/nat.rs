@@ -75,10 +75,29 @@ pub(super) fn run(
         Verb::Flows { filters } => {
             let listed = nat::flows(place, &filters.into(), directories)?;
             printer.show(&listed, |printer| flows::tell(&listed, place.is_none(), printer))?;
+            for its in nat::unseen(place, directories)? {
+                printer.note(&format!(
+                    "the flows of `{}` are netfilter's (backend `{}`): `{}` shows them",
+                    its.gateway, its.backend, its.flows
+                ));
+            }
         }
         Verb::Stats => {
             let stats = nat::stats(place, directories)?;
-            printer.show(&stats, |printer| stats::tell(&stats, printer))?;
+            let unseen = nat::unseen(place, directories)?;
+            printer.show(&stats, |printer| match (stats.as_slice(), unseen.as_slice()) {
+                ([], [_, ..]) => Ok(()),
+                _ => stats::tell(&stats, printer),
+            })?;
+            for its in unseen {
+                let commands: Vec<String> = its.counters.iter().map(|words| format!("`{words}`")).collect();
+                printer.note(&format!(
+                    "the counters of `{}` are netfilter's (backend `{}`): see {}",
+                    its.gateway,
+                    its.backend,
+                    commands.join(" and ")
+                ));
+            }
         }
         Verb::Flush { filters } => {
             let flushed = nat::flush(&mut Session::begin(directories, false)?, place, &filters.into())?;

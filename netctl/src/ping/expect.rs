@@ -175,12 +175,18 @@ impl Way<'_> {
                 return self.forward(place, rule, is_outside, packet);
             }
         }
-        let is_closed = |rule: &Masquerade| !rule.routed && rule.source.contains(&packet.dst);
-        let is_kept = gateway.backend == Backend::Ebpf && is_outside;
-        if is_kept && gateway.masquerades.iter().any(is_closed) {
-            return Err(Why::Unsolicited { place: place.clone() });
-        }
-        Ok(())
+        let covers = |rule: &&Masquerade| rule.source.contains(&packet.dst);
+        let covering = gateway.masquerades.iter().filter(covers);
+        let is_kept = match gateway.backend {
+            Backend::Ebpf => is_outside && covering.clone().any(|rule| !rule.routed),
+            // Netfilter's rules are about what is forwarded, and about the rule's own uplinks.
+            Backend::Iptables | Backend::Nftables => {
+                let by_its_uplink = |rule: &&Masquerade| arrived.is_some_and(|by| rule.out.contains(by));
+                let rule = covering.filter(by_its_uplink).max_by_key(|rule| rule.source.prefix_len());
+                rule.is_some_and(|rule| !rule.routed) && !seat.owns(packet.dst)
+            }
+        };
+        if is_kept { Err(Why::Unsolicited { place: place.clone() }) } else { Ok(()) }
     }
 
     /// Hands on what a forward takes. A client inside is seen with the address that it called, one outside with its own.
@@ -306,8 +312,12 @@ mod tests {
         let routed =
             text.replace("source = \"192.168.15.0/24\"", "source = \"192.168.15.0/24\"\nrouted = true");
         said(&routed, &[("internet 192.168.15.1", "yes"), ("red 203.0.113.2", "yes")]);
-        let netfilter = format!("{text}\n[nat]\nbackend = 'nftables'");
-        said(&netfilter, &[("internet 192.168.15.1", "yes")]);
+        for backend in ["nftables", "iptables"] {
+            let netfilter = |text: &str| format!("{text}\n[nat]\nbackend = '{backend}'");
+            let cases = [("internet 192.168.15.1", CLOSED), ("internet 192.168.15.5", "yes")];
+            said(&netfilter(&text), &[&cases[..], &[("red 203.0.113.2", "yes")]].concat());
+            said(&netfilter(&routed), &[("internet 192.168.15.1", "yes"), ("red 203.0.113.2", "yes")]);
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod filter;
 mod flows;
 mod flush;
 mod ls;
+mod netfilter;
 mod rules;
 mod stats;
 mod sweep;
@@ -14,6 +15,7 @@ pub use self::{
     flows::{Listed, flows},
     flush::{Flushed, flush},
     ls::{InForce, Rule, RuleKind, ls_forwards, ls_masquerades},
+    netfilter::{Unseen, unseen},
     rules::{Changed, Which, add_forward, add_masquerade, delete},
     stats::{Counted, Counters, Drop, Paths, Stats, Table, stats},
     sweep::sweep,

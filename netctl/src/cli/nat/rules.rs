@@ -48,9 +48,9 @@ where
     let row = |its: &InForce<R>| {
         vec![
             cells::name(its.gateway.to_string()),
-            cells::plain(its.number.to_string()),
+            cells::or_dash(its.number),
             cells::plain(its.rule.to_string()),
-            cells::plain(its.live.to_string()),
+            cells::or_dash(its.live),
             cells::or_dash(its.topology.as_ref()),
         ]
     };

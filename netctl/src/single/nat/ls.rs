@@ -5,9 +5,9 @@ use std::{collections::BTreeMap, fmt};
 use netctl_ebpf::count::Ended;
 use serde::Serialize;
 
-use super::{Gateway, gateways};
+use super::{Gateway, gateways, netfilter::by_netfilter};
 use crate::{
-    model::{Forward, IfName, Masquerade, Place, TopologyName},
+    model::{self, Forward, IfName, Masquerade, Place, TopologyName},
     nat::ebpf::maps::{Flow, Numbered, Tables},
     netlink::link,
     place::Places,
@@ -76,13 +76,13 @@ pub struct InForce<R> {
     pub gateway: Place,
     /// The topology that made it; `null` of one made by hand.
     pub topology: Option<TopologyName>,
-    /// The rule's number there.
-    pub number: u32,
+    /// The rule's number there; none where the rules are netfilter's.
+    pub number: Option<u32>,
     /// The rule.
     #[serde(flatten)]
     pub rule: R,
-    /// Its live connections.
-    pub live: u64,
+    /// Its live connections; likewise.
+    pub live: Option<u64>,
 }
 
 /// The masquerade rules of a gateway, or of all.
@@ -94,7 +94,9 @@ pub fn ls_masquerades(
     directories: &Directories,
 ) -> Result<Vec<InForce<Masquerade>>, Error> {
     let mut places = Places::default();
-    ls(place, directories, |gateway| Ok(gateway.tables.masquerades(&names(&gateway.place, &mut places)?)?))
+    let by_programs =
+        |gateway: &Gateway| Ok(gateway.tables.masquerades(&names(&gateway.place, &mut places)?)?);
+    ls(place, directories, by_programs, |gateway| gateway.masquerades)
 }
 
 /// The forwards of a gateway, or of all.
@@ -102,13 +104,14 @@ pub fn ls_masquerades(
 /// # Errors
 /// If the place is not there, or a table cannot be read.
 pub fn ls_forwards(place: Option<&Place>, directories: &Directories) -> Result<Vec<InForce<Forward>>, Error> {
-    ls(place, directories, |gateway| Ok(gateway.tables.forwards()?))
+    ls(place, directories, |gateway| Ok(gateway.tables.forwards()?), |gateway| gateway.forwards)
 }
 
 fn ls<R>(
     place: Option<&Place>,
     directories: &Directories,
     mut rules: impl FnMut(&Gateway) -> Result<Vec<Numbered<R>>, Error>,
+    recorded: impl Fn(model::Gateway) -> Vec<R>,
 ) -> Result<Vec<InForce<R>>, Error> {
     let mut listed = Vec::new();
     for gateway in gateways(place, directories)? {
@@ -116,9 +119,19 @@ fn ls<R>(
         listed.extend(rules(&gateway)?.into_iter().map(|Numbered { id, rule }| InForce {
             gateway: gateway.place.clone(),
             topology: gateway.topology(),
-            number: id,
+            number: Some(id),
             rule,
-            live: live.get(&id).map_or(0, |live| live.flows),
+            live: Some(live.get(&id).map_or(0, |live| live.flows)),
+        }));
+    }
+    for (topology, gateway) in by_netfilter(place, directories)? {
+        let place = gateway.place.clone();
+        listed.extend(recorded(gateway).into_iter().map(|rule| InForce {
+            gateway: place.clone(),
+            topology: Some(topology.clone()),
+            number: None,
+            rule,
+            live: None,
         }));
     }
     Ok(listed)
