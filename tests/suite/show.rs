@@ -265,3 +265,20 @@ fn a_terminal_gets_its_first_screen_back() {
     assert_eq!(page.lines().count(), 10, "{said}");
     assert!(page.contains(" more lines"), "{said}");
 }
+
+#[test]
+fn the_uplink_of_a_gateway_on_the_host_is_named_also_where_it_is_nobodys_link() {
+    let lab = Lab::new();
+    for words in
+        ["link add eth9 type veth peer name eth8", "addr add 198.51.100.1/24 dev eth9", "link set eth9 up"]
+    {
+        lab.host().run("ip", words.split(' ')).success();
+    }
+    let text = "name = 'hosted'\n[namespaces.red]\n[bridges.br9]\naddresses = ['10.2.0.1/24']\n\
+                [bridges.br9.ports]\nred = { addresses = ['10.2.0.2/24'] }\n\
+                [[nat.masquerade]]\nnamespace = 'host'\nsource = '10.2.0.0/24'\nout = 'eth9'\n";
+    lab.file("hosted.toml", text);
+    lab.netctl(["up", "hosted.toml"]).success();
+    let shown = lab.netctl(["show", "hosted"]).success();
+    assert!(shown.stdout().contains("10.2.0.0/24 out eth9"), "{shown}");
+}

@@ -17,6 +17,7 @@ use crate::{
         pinned::Pinned,
     },
     netfilter,
+    netlink::link::Link,
     netns::Netns,
     single::nat::{Counters, Counts, Drop, Paths, Table},
     state::Directories,
@@ -61,6 +62,7 @@ pub struct ShownRule<R> {
 /// Those gateways of a place that a topology, or without one anybody, has there.
 pub(super) fn by_programs<'a>(
     place: &ShownPlace,
+    links: &[Link],
     gateways: impl Iterator<Item = &'a Pinned>,
     topology: Option<&Topology>,
     netns: &Netns,
@@ -73,7 +75,8 @@ pub(super) fn by_programs<'a>(
     let look = |gateway: &Pinned| {
         let tables = Tables::open(&gateway.pins(&directories.bpffs))?;
         let counts = Counts::read(&tables)?;
-        let names = place.links.iter().filter_map(|link| Some((link.its.index, link.its.name.parse().ok()?)));
+        // Of all links: an uplink need not be one of those that are shown.
+        let names = links.iter().filter_map(|link| Some((link.index, link.name.parse().ok()?)));
         let masquerades = tables.masquerades(&names.collect::<BTreeMap<_, _>>())?;
         let forwards = tables.forwards()?;
         let sources = masquerades.iter().map(|its| its.rule.source.addr());

@@ -65,7 +65,7 @@ pub(super) fn look(
         Some(dumped) => {
             let mut seen = ShownPlace::new(place, view, dumped, &there, &mut places)?;
             let gateways = gateways.iter().filter(|its| its.place == *place);
-            seen.look_closer(gateways, view, &places, directories)?;
+            seen.look_closer(gateways, view, dumped, &places, directories)?;
             Ok(seen)
         }
     };
@@ -102,13 +102,14 @@ impl ShownPlace {
         &mut self,
         gateways: impl Iterator<Item = &'a Pinned>,
         view: View<'_>,
+        dumped: &Dumped,
         places: &Places,
         directories: &Directories,
     ) -> Result<(), Error> {
         let netns = places.netns(&self.name)?;
         self.sysctls = sysctls::look(&self.name, view, netns)?;
         if view.link.is_none() {
-            self.nat = nat::by_programs(self, gateways, view.topology, netns, directories)?;
+            self.nat = nat::by_programs(self, &dumped.links, gateways, view.topology, netns, directories)?;
             self.nat.extend(nat::by_netfilter(&self.name, view.topology, netns)?);
         }
         Ok(())
