@@ -2,12 +2,17 @@
 //! doctor` tells. Everything is tried or read, nothing is guessed from version numbers, and nothing is left changed.
 
 mod by_hand;
+mod crowd;
 mod gateway;
 mod kernel;
 mod topology;
 mod user;
 
-pub(crate) use self::gateway::remedy;
+pub(crate) use self::{crowd::tables, gateway::remedy};
+pub use self::{
+    crowd::{Crowd, crowds},
+    user::{HIDDEN, UNHIDE},
+};
 
 use serde::Serialize;
 
@@ -123,7 +128,9 @@ pub fn examine(about: About<'_>, directories: &Directories) -> Result<Report, Er
     let mut report = Report::default();
     let (user, may_try) = user::examine(&directories.bpffs);
     report.add("user", user);
-    report.add("kernel", kernel::examine(may_try));
+    let mut kernel = kernel::examine(may_try);
+    kernel.extend(crowd::examine());
+    report.add("kernel", kernel);
     if !may_try {
         return Ok(report);
     }

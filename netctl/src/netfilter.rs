@@ -179,6 +179,17 @@ pub(crate) fn name(topology: &TopologyName) -> String {
     format!("{PREFIX}{start}-{:08x}", fnv1a(name.as_bytes()) & 0xffff_ffff)
 }
 
+/// The commands that list a topology's rules with their counters.
+pub(crate) fn listing(backend: Backend, topology: &TopologyName) -> Vec<String> {
+    match backend {
+        Backend::Ebpf => Vec::new(),
+        Backend::Iptables => {
+            ["iptables", "ip6tables"].map(|program| format!("{program} -t nat -nvL")).to_vec()
+        }
+        Backend::Nftables => vec![format!("nft list table inet {}", name(topology))],
+    }
+}
+
 /// By place and tool.
 pub type ByTool = BTreeMap<Place, BTreeMap<Tool, Rules>>;
 

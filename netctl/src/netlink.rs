@@ -2,7 +2,7 @@
 //! netlink families.
 //!
 //! [`message`] encodes and reads bytes, [`socket`] sends batches, matches acknowledgements and takes dumps; both know
-//! nothing of links. [`link`], [`addr`], [`route`] (with [`hop`]), [`rule`], [`neigh`], [`fdb`] and [`nsid`] each own one
+//! nothing of links. [`link`], [`addr`], [`route`] (with [`hop`]), [`rule`], [`neigh`], [`neightbl`], [`fdb`] and [`nsid`] each own one
 //! kernel object: their builders return a [`Request`] and do no I/O, their `dump` asks a [`Socket`]. [`snapshot`] keeps
 //! what a link has, to make it again. Nothing here knows of topologies, and nothing here enters a namespace: a socket
 //! stays in the one it was opened in, so it is opened inside [`Netns::run`](crate::netns::Netns::run) and used from
@@ -19,6 +19,7 @@ pub mod hop;
 pub mod link;
 pub mod message;
 pub mod neigh;
+pub mod neightbl;
 pub mod nft;
 pub mod nsid;
 #[cfg(test)]

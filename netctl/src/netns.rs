@@ -500,6 +500,40 @@ fn locked(mut directory: File, path: &Path) -> Result<Flock<File>, NetnsError> {
     }
 }
 
+/// Whether namespaces that are named here have no name outside: this process has mounts of its own, and what it mounts at
+/// [`RUN_DIR`] does not get to those of process 1. Where that cannot be told, they are taken to have one.
+#[must_use]
+pub fn is_hidden() -> bool {
+    let mounts = |process: &str| fs::read_link(format!("/proc/{process}/ns/mnt")).ok();
+    match (mounts("thread-self"), mounts("1")) {
+        (Some(own), Some(first)) if own != first => {}
+        _ => return false,
+    }
+    let read = |process: &str| fs::read_to_string(format!("/proc/{process}/mountinfo"));
+    match (read("thread-self"), read("1")) {
+        (Ok(own), Ok(first)) => {
+            let shared = |group: &str| first.lines().any(|line| groups(line).any(|its| its == group));
+            !run_mount(&own).is_some_and(|line| groups(line).any(shared))
+        }
+        _ => false,
+    }
+}
+
+/// The line of a `mountinfo` for the mount that [`RUN_DIR`] is on: the deepest, and of these the last.
+fn run_mount(mountinfo: &str) -> Option<&str> {
+    let depth = |line: &&str| {
+        let mounted = Path::new(line.split(' ').nth(4)?);
+        Path::new(RUN_DIR).starts_with(mounted).then(|| mounted.components().count())
+    };
+    let mounts = mountinfo.lines().filter_map(|line| Some((depth(&line)?, line)));
+    mounts.max_by_key(|(depth, _)| *depth).map(|(_, line)| line)
+}
+
+/// The peer groups of a mount, `shared:N`, which mount namespaces share by their numbers (proc_pid_mountinfo(5)).
+fn groups(line: &str) -> impl Iterator<Item = &str> {
+    line.split(' ').skip(6).take_while(|field| *field != "-").filter(|field| field.starts_with("shared:"))
+}
+
 /// An argument of `mount` that is not given.
 const NONE: Option<&Path> = None;
 
@@ -718,6 +752,19 @@ pub(crate) mod tests {
             holder.wait().unwrap();
             assert_eq!(found.unwrap(), [holder.id()]);
         });
+    }
+
+    #[test]
+    fn the_mount_that_the_names_are_on_is_the_deepest_and_the_last() {
+        let mounts = "22 1 0:20 / / rw shared:1 - ext4 /dev/a rw\n\
+                      23 22 0:21 / /run rw shared:5 master:2 - tmpfs tmpfs rw\n\
+                      24 23 0:21 /netns /run/netns rw - tmpfs tmpfs rw\n\
+                      25 23 0:21 /netns /run/netns rw shared:9 - tmpfs shared:7 rw\n\
+                      26 23 0:22 / /run/netns2 rw shared:8 - tmpfs tmpfs rw";
+        assert_eq!(groups(run_mount(mounts).unwrap()).collect::<Vec<_>>(), ["shared:9"]);
+        let fewer: Vec<&str> = mounts.lines().take(2).collect();
+        assert_eq!(groups(run_mount(&fewer.join("\n")).unwrap()).collect::<Vec<_>>(), ["shared:5"]);
+        assert_eq!(run_mount(""), None);
     }
 
     #[test]

@@ -20,7 +20,7 @@ use self::{
     wire::{call, echo},
 };
 use crate::{
-    interrupt,
+    doctor, interrupt,
     model::{Forward, Gateway, NetnsName, Place, Protocol, Topology, TopologyName},
     netns::NetnsError,
     ownership,
@@ -61,6 +61,8 @@ pub struct Report {
     pub places: Vec<Place>,
     /// All pings, then all connections.
     pub probes: Vec<Probe>,
+    /// How often meanwhile a packet was dropped since the kernel's table of neighbours was full.
+    pub overflows: u64,
 }
 
 /// One question and its answer.
@@ -100,6 +102,29 @@ impl Probe {
     }
 }
 
+/// What a topology lets expect, without asking anybody.
+pub struct Expected<'a>(Network<'a>);
+
+impl<'a> Expected<'a> {
+    /// What `topology` does.
+    #[must_use]
+    pub fn of(topology: &'a Topology) -> Self {
+        Self(Network::new(topology))
+    }
+
+    /// Whether `from` gets an answer to an echo of `to`.
+    #[must_use]
+    pub fn answers(&self, from: &Place, to: IpAddr) -> bool {
+        expect::echo(&self.0, from, to).is_ok()
+    }
+
+    /// Whether `from` gets to a forward's server where the forward listens.
+    #[must_use]
+    pub fn connects(&self, from: &Place, at: SocketAddr) -> bool {
+        expect::connect(&self.0, from, at.ip(), at.port()).is_ok()
+    }
+}
+
 /// Asks everyone everything. Unanswered is what no answer came to within `timeout`.
 ///
 /// # Errors
@@ -116,11 +141,14 @@ pub fn ping(name: &TopologyName, timeout: Duration, directories: &Directories) -
     let sockets = sockets(&places, &mut open)?;
     let _servers = servers(topology, &open);
     let mut probes = questions(topology, &places);
+    let overflows = || doctor::tables().iter().map(|table| table.overflows).sum::<u64>();
+    let before = overflows();
     ask(&mut probes, &sockets, &mut open, timeout)?;
+    let overflows = overflows().saturating_sub(before);
     if interrupt::is_requested() {
         return Err(Error::Interrupted);
     }
-    Ok(Report { topology: name.clone(), places, probes })
+    Ok(Report { topology: name.clone(), places, probes, overflows })
 }
 
 /// Opens the places that are there.

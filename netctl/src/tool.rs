@@ -13,6 +13,10 @@ use crate::{errno, fault};
 /// Where programs are looked for, in this order.
 pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// Whom those belong to who have no number in a user namespace, as the machine's own root has none in a rootless
+/// container.
+const OVERFLOW: u32 = 65534;
+
 /// Why a program is not run.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -84,6 +88,11 @@ fn find(program: &'static str, directories: &str) -> Result<PathBuf, Error> {
     })
 }
 
+fn is_in_user_namespace() -> bool {
+    fs::read_to_string("/proc/self/uid_map")
+        .is_ok_and(|map| !map.split_whitespace().eq(["0", "0", "4294967295"]))
+}
+
 fn is_absence(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
@@ -115,7 +124,7 @@ enum Searched {
 }
 
 fn is_changeable(metadata: &fs::Metadata, searched: Searched) -> bool {
-    if metadata.uid() != 0 {
+    if metadata.uid() != 0 && !(metadata.uid() == OVERFLOW && is_in_user_namespace()) {
         return true;
     }
     let is_kept = metadata.is_dir() && metadata.mode() & 0o1000 != 0 && searched == Searched::No;

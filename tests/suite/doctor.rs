@@ -1,6 +1,9 @@
 //! `netctl doctor`: what is in the way, and what to do about it, on machines that are well and on others.
 
-use netctl_tests::lab::{Lab, Output, netctl};
+use netctl_tests::{
+    lab::{Lab, Output, netctl},
+    skip,
+};
 use serde_json::Value;
 
 use crate::reload::foreign;
@@ -195,4 +198,32 @@ fn without_rights_the_rights_are_the_problem() {
         ["problem", "no CAP_NET_ADMIN, no CAP_NET_RAW, no CAP_SYS_ADMIN, no CAP_BPF", "sudo"],
     );
     assert_found(&said, "kernel", ["warning", "was not tried", "sudo"]);
+}
+
+#[test]
+fn more_neighbours_than_the_kernel_has_room_for_are_told_by_up_and_doctor_with_the_sysctl() {
+    let lab = Lab::new();
+    let limit = std::fs::read_to_string("/proc/sys/net/ipv4/neigh/default/gc_thresh3").unwrap();
+    let limit: usize = limit.trim().parse().unwrap();
+    if limit > 4096 {
+        skip!("the machine has room for {limit} neighbours");
+    }
+    let addresses: Vec<String> =
+        (0..=limit).map(|n| format!("'10.0.{}.{}/16'", n / 200 + 1, n % 200 + 1)).collect();
+    let text = format!(
+        "name = 'crowd'\n[namespaces.gate]\n[namespaces.many]\n[namespaces.out]\n\
+         [bridges.br0]\nnamespace = 'gate'\naddresses = ['10.0.0.1/16']\n[bridges.br0.ports]\n\
+         many = {{ addresses = [{}] }}\n\
+         [[cables]]\na = {{ namespace = 'gate', interface = 'wan', addresses = ['192.0.2.1/24'] }}\n\
+         b = {{ namespace = 'out', interface = 'eth0', addresses = ['192.0.2.2/24'] }}\n\
+         [[nat.masquerade]]\nnamespace = 'gate'\nsource = '10.0.0.0/16'\nout = 'wan'\n",
+        addresses.join(", ")
+    );
+    lab.file("crowd.toml", text);
+    let up = lab.netctl(["up", "crowd.toml"]).success();
+    let neighbours = format!("warning: `gate` has {} IPv4 neighbours", limit + 2);
+    assert!(up.stderr().starts_with(&neighbours), "{up}");
+    assert!(up.stderr().contains("`sysctl -w net.ipv4.neigh.default.gc_thresh3="), "{up}");
+    let said = lab.netctl(["doctor", "crowd", "--json"]).success();
+    assert_found(&said, "crowd", ["warning", "the kernel's neighbour table holds", "gc_thresh3="]);
 }

@@ -115,7 +115,7 @@ const CASES: &[Case] = &[
     (
         "unshare -m sh -c \"mount -o remount,ro,bind /run && $N up\"",
         1,
-        "open `/run/netctl/lock`: Read-only file system",
+        "make `/run/netctl`: Read-only file system",
         "netctl keeps there what `down` needs: it has to be writable, and not full",
     ),
     (

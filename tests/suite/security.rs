@@ -264,3 +264,34 @@ fn nobody_who_listens_is_no_reason_to_fail() {
     ends("netctl plan > >(:)", 0);
     ends("netctl down 2>/dev/full", 0);
 }
+
+#[test]
+fn names_that_nobody_else_sees_are_told_with_the_remedy() {
+    let lab = Lab::new();
+    lab.netctl(["ns", "add", "red"]).success();
+    let in_mounts = |propagation: &str, words: &str| {
+        let script = format!("unshare -m --propagation {propagation} {} {words}", netctl());
+        lab.host().run("bash", ["-c", &script])
+    };
+    let is_there = |name: &str| lab.host().run("ip", ["-n", name, "link"]).code() == Some(0);
+    let seen = in_mounts("unchanged", "ns add blue").success();
+    assert_eq!((seen.stderr(), is_there("blue")), ("", true));
+    for propagation in ["private", "slave"] {
+        let hidden = in_mounts(propagation, "ns add green").success();
+        assert!(
+            hidden.stderr().starts_with("warning: namespaces made here have no name outside"),
+            "{hidden}"
+        );
+        assert!(hidden.stderr().contains("in a systemd unit `PrivateMounts=no`"), "{hidden}");
+        assert!(!is_there("green"));
+    }
+    lab.file("one.toml", "[namespaces.one]\n");
+    let hidden = in_mounts("slave", "up one.toml").success();
+    assert!(hidden.stderr().contains("`PrivateMounts=no`"), "{hidden}");
+    let told = in_mounts("private", "doctor --json").json();
+    let user = told["sections"][0]["findings"].as_array().unwrap();
+    assert!(
+        user.iter()
+            .any(|its| its["verdict"] == "warning" && its["fix"].as_str().unwrap().contains("PrivateMounts"))
+    );
+}

@@ -10,7 +10,7 @@ use netctl::{
 };
 use serde::Serialize;
 
-use super::{Exit, Failure, Printer, cells, print};
+use super::{Exit, Failure, Printer, cells, print, up::warn_if_hidden};
 
 /// Shown below the help.
 pub(super) const EXAMPLES: &str = "\
@@ -59,6 +59,7 @@ pub(super) fn run(args: &Args, directories: &Directories, printer: &mut Printer)
     match &args.verb {
         Some(Verb::Add { names }) => {
             let ops = ns::add(&mut Session::begin(directories, false)?, names)?;
+            warn_if_hidden(printer);
             let names: Vec<&str> = names.iter().map(NetnsName::as_str).collect();
             let is = if names.len() == 1 { "is there, its" } else { "are there, their" };
             cells::done(&ops, Some(&format!("{} {is} loopback up", names.join(", "))), printer)

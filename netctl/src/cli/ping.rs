@@ -112,6 +112,12 @@ pub(super) fn run(args: &Args, directories: &Directories, printer: &mut Printer)
         probes: report.probes.iter().map(Line::new).collect(),
     };
     printer.show(&document, |printer| tell(&report, printer))?;
+    if report.overflows > 0 {
+        printer.warning(&format!(
+            "meanwhile the kernel's table of neighbours was full {}: `netctl doctor` says how to make room",
+            cells::count(report.overflows, "time")
+        ));
+    }
     Ok(if holds { Exit::Done } else { Exit::NotHeld })
 }
 

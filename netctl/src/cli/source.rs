@@ -67,6 +67,7 @@ pub(super) enum Meant {
 pub(super) fn meant(argument: Option<&str>, directories: &Directories) -> Result<Meant, Failure> {
     let file = |source: Source| Meant::File(Box::new(source.topology));
     match argument {
+        // Of a file, others than root may ask, too, who cannot see what is up.
         Some(text) if is_file(text) => read(Path::new(text)).map(file),
         Some(text) => named(text).map(Meant::Up),
         None => match present(directories)? {

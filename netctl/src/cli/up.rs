@@ -2,15 +2,19 @@
 
 use std::{
     env, fs, io,
+    net::SocketAddr,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 use netctl::{
-    holder,
+    doctor, holder,
     model::{Place, Protocol, Topology},
-    op::Op,
+    netns,
+    op::{Change, NamespaceChange, Op},
     ownership::sysctls::Disagreement,
+    ping::Expected,
+    shell,
     state::Directories,
     up,
 };
@@ -82,12 +86,28 @@ pub(super) fn run(args: &Args, directories: &Directories, printer: &mut Printer)
             "sysctl `{key}` on the host is {value} now, and topology `{other}` wants {theirs}"
         ));
     }
+    let makes = |op: &Op| op.change == Change::Namespace(NamespaceChange::CreateNamespace);
+    if ops.iter().any(makes) {
+        warn_if_hidden(printer);
+    }
+    if !ops.is_empty() {
+        for crowd in doctor::crowds(&source.topology) {
+            printer.warning(&format!("{}: on the host, `{}`", crowd.text(), crowd.remedy()));
+        }
+    }
     for (place, held) in holder::of_ports(&ops) {
         printer.warning(&format!(
             "{held}: while `{place}` forwards the port, what comes from outside goes to where the forward leads"
         ));
     }
     Ok(Exit::Done)
+}
+
+/// Where nobody else sees the names of what was made.
+pub(super) fn warn_if_hidden(printer: &Printer) {
+    if netns::is_hidden() {
+        printer.warning(&format!("{}: {}", doctor::HIDDEN, doctor::UNHIDE));
+    }
 }
 
 fn explain(ops: &[Op], printer: &mut Printer) -> Result<(), Failure> {
@@ -137,13 +157,15 @@ fn contents(topology: &Topology) -> String {
     present.join(", ")
 }
 
-/// Three commands that show what was built.
+/// Three commands that show what was built. Those that reach somebody are expected to.
 fn suggestions(topology: &Topology) -> Vec<String> {
     let netctl = invocation();
+    let expected = Expected::of(topology);
     let mut ideas = Vec::new();
-    ideas.extend(ping(topology).map(|words| format!("{netctl} {words}")));
-    ideas.extend(forwarded_server(topology).into_iter().flatten().map(|words| format!("{netctl} {words}")));
-    for words in [format!("show {}", topology.name), format!("down {}", topology.name)] {
+    ideas.extend(ping(topology, &expected).map(|words| format!("{netctl} {words}")));
+    let server = forwarded_server(topology, &expected);
+    ideas.extend(server.into_iter().flatten().map(|words| format!("{netctl} {words}")));
+    for words in [format!("show {:#}", topology.name), format!("down {:#}", topology.name)] {
         if ideas.len() < 3 {
             ideas.push(format!("{netctl} {words}"));
         }
@@ -151,35 +173,55 @@ fn suggestions(topology: &Topology) -> Vec<String> {
     ideas
 }
 
-/// The first namespace pings the last one.
-fn ping(topology: &Topology) -> Option<String> {
+/// More candidates than this are not looked at: nobody waits for a suggestion.
+const CANDIDATES: usize = 1000;
+
+/// The first namespace pings the last one; or the next that gets an answer, the next that gives one.
+fn ping(topology: &Topology, expected: &Expected<'_>) -> Option<String> {
     let ends = topology.cables.iter().flat_map(|cable| [&cable.a, &cable.b]);
     let address = |place: &Place| {
         let own = ends.clone().filter(|end| end.place == *place).flat_map(|end| &end.addresses);
         own.map(ipnet::IpNet::addr).min_by_key(std::net::IpAddr::is_ipv6)
     };
-    let [first, .., last] = topology.namespaces.as_slice() else { return None };
-    let to = address(&Place::Netns(last.name.clone()))?;
-    Some(format!("exec {} -- ping -c 3 {to}", first.name))
+    let names = || topology.namespaces.iter().map(|namespace| &namespace.name);
+    let pairs =
+        names().rev().flat_map(|to| names().filter(move |from| *from != to).map(move |from| (from, to)));
+    pairs.take(CANDIDATES).find_map(|(from, to)| {
+        let to = address(&Place::Netns(to.clone()))?;
+        let is_answered = expected.answers(&Place::Netns(from.clone()), to);
+        is_answered.then(|| format!("exec {from:#} -- ping -c 3 {to}"))
+    })
 }
 
-/// A web server behind the first forward, and somebody outside who calls it.
-fn forwarded_server(topology: &Topology) -> Option<[String; 2]> {
+/// A web server behind the first forward that somebody outside can use, who calls it.
+fn forwarded_server(topology: &Topology, expected: &Expected<'_>) -> Option<[String; 2]> {
     let ends = || topology.cables.iter().flat_map(|cable| [(&cable.a, &cable.b), (&cable.b, &cable.a)]);
-    topology.gateways.iter().find_map(|gateway| {
-        let forward = gateway.forwards.iter().find(|forward| forward.protocol == Protocol::Tcp)?;
+    let forwards = topology
+        .gateways
+        .iter()
+        .flat_map(|gateway| gateway.forwards.iter().map(move |forward| (gateway, forward)))
+        .filter(|(_, forward)| forward.protocol == Protocol::Tcp);
+    forwards.take(CANDIDATES).find_map(|(gateway, forward)| {
         let is_server = |end: &netctl::model::End| end.addresses.iter().any(|a| a.addr() == forward.to);
         let (server, _) = ends().find(|(end, _)| is_server(end))?;
         let is_uplink =
             |end: &netctl::model::End| end.place == gateway.place && gateway.uplinks.contains(&end.interface);
-        let (uplink, client) = ends().find(|(end, _)| is_uplink(end))?;
+        let (Place::Netns(server), (uplink, client)) =
+            (&server.place, ends().find(|(end, _)| is_uplink(end))?)
+        else {
+            return None;
+        };
+        let Place::Netns(client) = &client.place else { return None };
         let own = uplink.addresses.iter().map(ipnet::IpNet::addr);
-        let address = forward.address.or_else(|| own.min_by_key(std::net::IpAddr::is_ipv6))?;
-        let host = if address.is_ipv6() { format!("[{address}]") } else { address.to_string() };
-        Some([
-            format!("exec {} -- python3 -m http.server {} &", server.place, forward.to_port),
-            format!("exec {} -- curl http://{host}:{}", client.place, forward.ports.0),
-        ])
+        let of_family = own.filter(|address| address.is_ipv4() == forward.to.is_ipv4());
+        let address = forward.address.or_else(|| of_family.min_by_key(std::net::IpAddr::is_ipv6))?;
+        let at = SocketAddr::new(address, forward.ports.0);
+        expected.connects(&Place::Netns(client.clone()), at).then(|| {
+            [
+                format!("exec {server:#} -- python3 -m http.server {} &", forward.to_port),
+                format!("exec {client:#} -- curl http://{at}"),
+            ]
+        })
     })
 }
 
@@ -189,7 +231,7 @@ fn invocation() -> String {
     let Some(this) = this else { return "netctl".to_owned() };
     let here = env::current_dir().ok();
     let shown = here.as_deref().and_then(|here| this.strip_prefix(here).ok()).unwrap_or(&this);
-    shown.display().to_string()
+    shell::quoted(&shown.to_string_lossy()).into_owned()
 }
 
 /// Whether the shell finds this program by its name, be it by a link.
@@ -197,4 +239,44 @@ pub(super) fn is_on_path() -> bool {
     let (Ok(this), Some(path)) = (env::current_exe(), env::var_os("PATH")) else { return false };
     let mut found = env::split_paths(&path).filter_map(|dir| fs::canonicalize(dir.join("netctl")).ok());
     found.next() == Some(this)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ideas(text: &str) -> Vec<String> {
+        let topology = Topology::parse(text, "f", "trial".parse().unwrap()).unwrap();
+        let expected = Expected::of(&topology);
+        let server = forwarded_server(&topology, &expected).into_iter().flatten();
+        ping(&topology, &expected).into_iter().chain(server).collect()
+    }
+
+    #[test]
+    fn what_is_suggested_is_expected_to_answer() {
+        let quickstart = netctl::spec::QUICKSTART;
+        let server = "exec blue -- python3 -m http.server 80 &";
+        assert_eq!(
+            ideas(quickstart),
+            ["exec red -- ping -c 3 203.0.113.2", server, "exec internet -- curl http://203.0.113.1:8080"]
+        );
+        // `internet` comes first in the file, and has no way in.
+        let turned = quickstart.replace("[namespaces.internet]\n", "");
+        let turned = turned.replace("[namespaces.red]\n", "[namespaces.internet]\n[namespaces.red]\n");
+        assert_eq!(ideas(&turned)[0], "exec internet -- ping -c 3 203.0.113.1");
+        // Nobody outside may use a forward.
+        let closed =
+            quickstart.replace("113.1:8080/tcp\"\n", "113.1:8080/tcp\"\nallow = [\"198.51.100.0/24\"]\n");
+        let closed = closed.replace("::1]:8080/tcp\"\n", "::1]:8080/tcp\"\nallow = [\"fd99::/64\"]\n");
+        assert_eq!(ideas(&closed), ["exec red -- ping -c 3 203.0.113.2"]);
+        assert!(ideas("[namespaces.red]\n[namespaces.blue]").is_empty());
+    }
+
+    #[test]
+    fn names_in_a_suggestion_are_only_names_to_a_shell() {
+        let text = "[namespaces.'a;b']\n[namespaces.c]\n[[cables]]\n\
+                    a = { namespace = 'a;b', interface = 'x', addresses = ['10.0.0.1/24'] }\n\
+                    b = { namespace = 'c', interface = 'x', addresses = ['10.0.0.2/24'] }";
+        assert_eq!(ideas(text), ["exec 'a;b' -- ping -c 3 10.0.0.2"]);
+    }
 }

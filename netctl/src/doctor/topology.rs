@@ -1,6 +1,6 @@
 //! A topology: whether it is as it was made, or could be.
 
-use super::{Finding, again, gateway};
+use super::{Finding, again, crowds, gateway};
 use crate::{
     model::Topology,
     state::{Directories, Record},
@@ -12,11 +12,17 @@ const MOST: usize = 8;
 
 /// What `up` would find.
 pub(super) fn foresee(topology: &Topology, directories: &Directories) -> Vec<Finding> {
-    vec![match preview(Wanted::again(topology), directories) {
+    let mut findings = vec![match preview(Wanted::again(topology), directories) {
         Ok(ops) if ops.is_empty() => Finding::ok("up, and as the file says"),
         Ok(ops) => Finding::ok(format!("nothing is in its way: `netctl up` would take {} steps", ops.len())),
         Err(error) => refused(&error),
-    }]
+    }];
+    findings.extend(crowded(topology));
+    findings
+}
+
+fn crowded(topology: &Topology) -> Vec<Finding> {
+    crowds(topology).iter().map(|crowd| Finding::warning(crowd.text(), crowd.remedy())).collect()
 }
 
 /// What has become of it since it was brought up, and of its gateways.
@@ -44,6 +50,7 @@ pub(super) fn examine(record: &Record, directories: &Directories) -> Vec<Finding
     for gateway in &topology.gateways {
         findings.extend(gateway::examine(gateway, Some(name), directories));
     }
+    findings.extend(crowded(topology));
     findings
 }
 

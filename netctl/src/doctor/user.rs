@@ -3,11 +3,21 @@
 use std::{fs, path::Path};
 
 use super::{Finding, Verdict};
-use crate::nat::ebpf::{attach, load};
+use crate::{
+    nat::ebpf::{attach, load},
+    netns,
+};
 
 /// What netctl needs, by its number in include/uapi/linux/capability.h.
 const CAPABILITIES: [(u32, &str); 4] =
     [(12, "CAP_NET_ADMIN"), (13, "CAP_NET_RAW"), (21, "CAP_SYS_ADMIN"), (39, "CAP_BPF")];
+
+/// What namespaces are that are named where nobody else sees the names.
+pub const HIDDEN: &str =
+    "namespaces made here have no name outside: this process has mounts of its own, which others do not see";
+/// What to do about it.
+pub const UNHIDE: &str = "in a systemd unit `PrivateMounts=no`, and none of `PrivateTmp=`, `ProtectSystem=` and the like, which \
+     imply it; else run netctl outside of `unshare -m`, `ip netns exec` and `netctl exec`";
 
 /// What there is to say, and whether the rights suffice to try anything.
 pub(super) fn examine(bpffs: &Path) -> (Vec<Finding>, bool) {
@@ -16,6 +26,7 @@ pub(super) fn examine(bpffs: &Path) -> (Vec<Finding>, bool) {
     let may_try = findings[0].verdict == Verdict::Ok;
     if may_try {
         findings.extend([self::bpffs(bpffs), cgroups()]);
+        findings.extend(netns::is_hidden().then(|| Finding::warning(HIDDEN, UNHIDE)));
     }
     (findings, may_try)
 }

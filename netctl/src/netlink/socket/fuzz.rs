@@ -5,7 +5,7 @@ use std::fmt::Debug;
 
 use super::{
     super::{
-        Malformed, addr, fdb, link, message::Message, message::messages, neigh, nsid, route, rule,
+        Malformed, addr, fdb, link, message::Message, message::messages, neigh, neightbl, nsid, route, rule,
         snapshot::Kept,
     },
     reply::{Acks, Dump},
@@ -33,6 +33,7 @@ pub fn replies(input: &[u8]) {
         assert!(!kept.requests(|index| index).is_empty(), "it can be made again");
     }
     dump(datagrams, fdb::parse);
+    dump(datagrams, neightbl::parse);
     dump(datagrams, nsid::parse);
 }
 

@@ -3,7 +3,7 @@
 
 use crate::{
     model::{Backend, Gateway, Place, TopologyName},
-    nat::classic,
+    netfilter,
     single::Error,
     state::Directories,
 };
@@ -31,7 +31,7 @@ pub fn unseen(place: Option<&Place>, directories: &Directories) -> Result<Vec<Un
             Place::Host => String::new(),
             Place::Netns(name) => format!("netctl exec {name:#} -- "),
         };
-        let counters = classic::listing(gateway.backend, &topology);
+        let counters = netfilter::listing(gateway.backend, &topology);
         Unseen {
             counters: counters.iter().map(|command| format!("{inside}{command}")).collect(),
             flows: format!("{inside}conntrack -L"),
