@@ -117,7 +117,7 @@ impl Error {
 }
 
 fn origin(file: Option<&Path>) -> String {
-    file.map_or_else(|| "the built-in quickstart".to_owned(), |file| format!("`{}`", file.display()))
+    file.map_or_else(|| "one that is from no file".to_owned(), |file| format!("`{}`", file.display()))
 }
 
 /// Refuses a topology that was brought up in another network namespace than the calling thread's, and returns that one.

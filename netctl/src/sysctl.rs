@@ -141,7 +141,7 @@ pub(crate) fn of_interfaces(netns: &Netns, interfaces: &[IfName]) -> Result<Vec<
 /// Writes a value, and returns what the kernel printed before and prints now; it may print another than was written.
 ///
 /// # Errors
-/// Those of [`write`].
+/// Those of [`write()`].
 pub fn exchange(
     netns: &Netns,
     key: &Key,

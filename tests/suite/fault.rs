@@ -178,3 +178,34 @@ fn row_162_after_a_kill_at_any_step_to_another_backend_all_can_be_had() {
         println!("killed `up` from {from} to {to} at {points} steps");
     }
 }
+
+#[test]
+fn after_a_kill_at_any_step_a_sysctl_still_goes_back_to_what_was_found() {
+    const KEY: &str = "net.ipv4.conf.all.log_martians";
+    let lab = Lab::new();
+    let write = |sysctls: &str| {
+        let text = format!("name = 'office'\n[namespaces.red]\nsysctls = {{ {sysctls} }}\n");
+        lab.file("netctl.toml", text);
+    };
+    let (with, without) = (format!("'{KEY}' = '1'"), "");
+    let value = || lab.ns("red").run("sysctl", ["-n", KEY]).success().stdout().trim().to_owned();
+    write(without);
+    lab.netctl(["-q", "up"]).success();
+    let found = value();
+    for (from, to) in [(without, with.as_str()), (&with, without)] {
+        let points = (1..MANY).find(|&step| {
+            write(from);
+            lab.netctl(["-q", "up"]).success();
+            write(to);
+            let survived = dies(&lab, step, &["-q", "up"]).is_some();
+            lab.netctl(["-q", "up"]).success();
+            assert_eq!(value() == found, to == without);
+            write(without);
+            lab.netctl(["-q", "up"]).success();
+            lab.netctl(["-q", "plan"]).success();
+            assert_eq!(value(), found, "killed at step {step} on the way to {to:?}");
+            survived
+        });
+        assert!(points.expect("an `up` that is not killed any more") > 3);
+    }
+}

@@ -308,6 +308,12 @@ impl Settlement {
     #[must_use]
     pub fn ledgers(&self, topology: &Topology, ops: &[Op], exchanged: &[Exchanged]) -> Ledgers {
         let mut ledgers = self.kept.clone();
+        for (place, ledger) in &mut ledgers {
+            for (key, written) in ledger.iter_mut().filter(|(_, written)| written.wrote.is_none()) {
+                // It has that value, unless one of `ops` is about it.
+                written.wrote = topology.sysctl(place, key).map(str::to_owned);
+            }
+        }
         for op in ops {
             let Change::Sysctl(SysctlChange { key, value, before }) = &op.change else { continue };
             let place = &op.place;
@@ -435,6 +441,10 @@ mod tests {
         assert_eq!(again[&place("red")][KEY], Written::new("0", "1"));
         let underway = Settlement::of(&topology, Some(&before)).ledgers(&topology, &[set(Some("2"))], &[]);
         assert_eq!(underway[&place("red")][KEY].wrote, None, "either of the two");
+        // Killed, and found done.
+        let killed = record(topology.clone(), underway);
+        let completed = Settlement::of(&topology, Some(&killed)).ledgers(&topology, &[], &[]);
+        assert_eq!(completed[&place("red")][KEY], Written::new("0", "1"));
     }
 
     #[test]

@@ -738,13 +738,13 @@ fn an_mtu_that_the_file_no_longer_has_goes_back_to_the_kernels() {
     let mut observed = machine();
     up(&with("mtu = 1400", ", mtu = 9000"), &mut observed);
     let ops: Vec<String> = up(&with("", ""), &mut observed).iter().map(ToString::to_string).collect();
-    let to_usual = |link: &str, place: &str| format!("set MTU 1500 of link `{link}` {place}");
-    for expected in [
-        to_usual("br0", "on the host"),
-        to_usual("veth-red-br", "on the host"),
-        to_usual("eth0", "in namespace `red`"),
-        to_usual("w", "in namespace `red`"),
+    for link in [
+        "`br0` on the host",
+        "`veth-red-br` on the host",
+        "`eth0` in namespace `red`",
+        "`w` in namespace `red`",
     ] {
+        let expected = format!("set MTU 1500 of link {link}");
         assert!(ops.contains(&expected), "{expected}: {ops:?}");
     }
     assert_eq!(plan(&with("", ""), &observed).unwrap(), []);
