@@ -51,6 +51,8 @@ fn whatever_others_do_and_whatever_fails_netctl_changes_nothing_but_its_own() {
         println!("{:4} × {kind} (seeds {})", differences.len(), seeds.join(", "));
     }
     println!("{outcome}");
+    let has_kills = outcome.kills > 0 || campaign.weights.killed == 0 || outcome.rounds < 500;
+    assert!(has_kills, "no kill in {} rounds: was netctl built with `fault-injection`?", outcome.rounds);
     if let Some((kind, differences)) = outcome.differences.iter().next() {
         panic!("{kind}\n{}", differences[0].told);
     }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use super::{
-    Difference, Outcome, Weights,
+    Class, Difference, Outcome, Weights,
     file::{File, Place},
     foreign::{self, BASE, Doing, On},
 };
@@ -46,6 +46,12 @@ fn weighted<T: Copy>(random: &mut Random, of: &[(T, usize)]) -> Option<T> {
     })
 }
 
+/// An `up` that changes little has few steps.
+fn some_step(random: &mut Random) -> usize {
+    let limit = random.pick(&[4, 8, 16, 40]);
+    1 + random.below(limit)
+}
+
 impl Case {
     pub(super) fn draw(seed: u64, weights: &Weights, can_fail: bool) -> Self {
         let mut random = Random::new(seed);
@@ -68,8 +74,8 @@ impl Case {
                 }
             }
             let fate = match random.below(100) {
-                n if n < weights.failing => Fate::Failure(if can_fail { 1 + random.below(40) } else { 0 }),
-                n if n < weights.failing + weights.killed => Fate::Kill(1 + random.below(40)),
+                n if n < weights.failing => Fate::Failure(if can_fail { some_step(random) } else { 0 }),
+                n if n < weights.failing + weights.killed => Fate::Kill(some_step(random)),
                 _ => Fate::Success,
             };
             steps.push(Step::Up(file.clone(), fate));
@@ -245,7 +251,8 @@ impl Play<'_, '_> {
             }
             if *on == On::Theirs {
                 self.bench.base.take(&item, &after);
-            } else {
+            } else if *class != Class::Alias {
+                // An alias takes netctl's mark away, which it may put back; it has to know its link by the others.
                 self.planted.retain(|planted| planted.item != item || planted.change == Change::Added);
                 self.planted.push(Planted { doing: doing.clone(), item, change });
             }
@@ -276,9 +283,10 @@ impl Play<'_, '_> {
                     .then_some(())
                     .ok_or_else(|| ("the plan is not empty after `up`".to_owned(), plan()))
             }
-            (_, Some(code @ (1 | 2))) => {
+            // 130: as if the user had pressed Ctrl-C.
+            (_, Some(code @ (1 | 2 | 130))) => {
                 match (fate, code) {
-                    (Fate::Failure(_), 1) => self.outcome.failures += 1,
+                    (Fate::Failure(_), 1 | 130) => self.outcome.failures += 1,
                     _ => self.outcome.refused += 1,
                 }
                 let before = &self.bench.now;
