@@ -290,12 +290,16 @@ impl Play<'_, '_> {
                     _ => self.outcome.refused += 1,
                 }
                 let before = &self.bench.now;
-                let after = self.bench.watcher.look_until(|now| before.difference(now).is_empty());
-                let difference = self.bench.now.difference(&after);
-                let changes = self.bench.now.changes(&after);
+                let changes = |now: &Dump| {
+                    let mut changes = before.changes(now);
+                    changes.retain(|_, change| !is_mark(change));
+                    changes
+                };
+                let after = self.bench.watcher.look_until(|now| changes(now).is_empty());
+                let (changes, difference) = (changes(&after), before.difference(&after));
                 self.bench.now = after;
                 let kind = || format!("a failed `up` left a change of {}", kinds(changes.keys()));
-                difference.is_empty().then_some(()).ok_or_else(|| (kind(), difference))
+                changes.is_empty().then_some(()).ok_or_else(|| (kind(), difference))
             }
             (fate, code) => Err((format!("`up` ended with {code:?}"), format!("{fate:?}"))),
         }
@@ -384,6 +388,17 @@ fn wrong(planted: &[Planted], base: &Dump, now: &Dump, files: &[File]) -> Option
         let _ = writeln!(told, "{place}: {name}: {change:?}");
     }
     Some((format!("`up` changed others' {}", kinds(changes.keys())), told))
+}
+
+/// Whether a link was marked that a killed `up` had not come to mark: that is not undone.
+fn is_mark(change: &Change) -> bool {
+    let Change::Parts(parts) = change else { return false };
+    let is_of_a_mark = |(part, before, after): &(String, String, String)| match part.as_str() {
+        "alias" => before == "none" && after.starts_with("netctl:"),
+        "index" | "peer" => after == "none",
+        _ => false,
+    };
+    parts.iter().all(is_of_a_mark)
 }
 
 /// Whether the link's other end was moved or renamed.
