@@ -5,6 +5,7 @@ mod apart;
 mod backend;
 mod beside;
 mod bulk;
+mod bystander;
 mod callers;
 mod change;
 mod check;
