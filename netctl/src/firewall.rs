@@ -11,6 +11,7 @@ use crate::{
     model::Place,
     netlink::{self, Socket, nft},
     netns::{Netns, NetnsError},
+    shell,
 };
 
 /// Why it is not known what filters there are.
@@ -126,22 +127,24 @@ impl Chain {
     /// The command that has it accept instead.
     #[must_use]
     pub fn remedy(&self, place: &Place) -> String {
-        let Self { family, table, chain, .. } = self;
+        let Self { family, table, .. } = self;
+        let chain = shell::quoted(&self.chain);
         let inside = match place {
             Place::Host => String::new(),
-            Place::Netns(name) => format!("netctl exec {name} -- "),
+            Place::Netns(name) => format!("netctl exec {name:#} -- "),
         };
         match (self.kind, family) {
             (Kind::Iptables, Family::Ip6) => format!("{inside}ip6tables-legacy -P {chain} ACCEPT"),
             (Kind::Iptables, _) => format!("{inside}iptables-legacy -P {chain} ACCEPT"),
-            (Kind::Nftables, Family::Ip) if is_iptables(table, chain) => {
+            (Kind::Nftables, Family::Ip) if is_iptables(table, &self.chain) => {
                 format!("{inside}iptables -P {chain} ACCEPT")
             }
-            (Kind::Nftables, Family::Ip6) if is_iptables(table, chain) => {
+            (Kind::Nftables, Family::Ip6) if is_iptables(table, &self.chain) => {
                 format!("{inside}ip6tables -P {chain} ACCEPT")
             }
             (Kind::Nftables, _) => {
-                format!("{inside}nft 'chain {} {table} {chain} {{ policy accept; }}'", family.as_str())
+                let words = format!("chain {} {table} {} {{ policy accept; }}", family.as_str(), self.chain);
+                format!("{inside}nft {}", shell::quoted(&words))
             }
         }
     }

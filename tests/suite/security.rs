@@ -56,6 +56,11 @@ fn what_is_remembered_is_roots_alone_whatever_the_umask() {
             assert_eq!(mode, if is_directory { 0o700 } else { 0o600 }, "{path} is {mode:o}");
         }
     }
+    for directory in ["/sys/fs/bpf/netctl", "/sys/fs/bpf/netctl/quickstart"] {
+        for (path, mode) in modes(&lab, directory) {
+            assert_eq!(mode & 0o077, 0, "{path} is {mode:o}");
+        }
+    }
 }
 
 #[test]

@@ -115,7 +115,7 @@ fn sysctl(place: &Place, key: &str, error: &SysctlError) -> Option<String> {
         SysctlError::Netns(error) => return error.hint(),
         SysctlError::NotFound { .. } => {
             let inside = if let Place::Netns(name) = place {
-                format!("netctl exec {name} -- ")
+                format!("netctl exec {name:#} -- ")
             } else {
                 String::new()
             };

@@ -9,7 +9,7 @@ use crate::{
     model::{Backend, Gateway, IfName, Place, TopologyName},
     nat::ebpf::{self, attach},
     netns::{Netns, NetnsError},
-    single,
+    shell, single,
     state::Directories,
     sysctl::{self, Key, SysctlError, reverse_path},
 };
@@ -78,8 +78,10 @@ pub(super) fn sysctls<'a>(
 /// The command that sets a sysctl of a place.
 fn set(place: &Place, key: &str, value: &str) -> String {
     match place {
-        Place::Host => format!("netctl sysctl set {key}={value}"),
-        Place::Netns(name) => format!("netctl -n {name} sysctl set {key}={value}"),
+        Place::Host => format!("netctl sysctl set {}", shell::quoted(&format!("{key}={value}"))),
+        Place::Netns(name) => {
+            format!("netctl -n {name:#} sysctl set {}", shell::quoted(&format!("{key}={value}")))
+        }
     }
 }
 

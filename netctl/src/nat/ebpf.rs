@@ -22,6 +22,7 @@ pub mod rehearsal;
 
 use std::{
     fs, io,
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
 };
 
@@ -242,7 +243,7 @@ impl Pins {
         let mark = self.changing();
         // One that was left before stays, until what it stands for is tidied up.
         let is_new = !mark.exists();
-        fs::create_dir_all(&mark).map_err(Error::io("make the directory", &mark))?;
+        make_directory(&mark)?;
         let result = f();
         if is_new {
             remove_if_empty(&mark);
@@ -377,7 +378,13 @@ fn unescape(name: &str) -> String {
 /// Makes the directory that `pin` goes into.
 fn make_parent(pin: &Path) -> Result<(), Error> {
     let Some(parent) = pin.parent() else { return Ok(()) };
-    fs::create_dir_all(parent).map_err(Error::io("make the directory", parent))
+    make_directory(parent)
+}
+
+/// Makes a directory, and those above it, that nobody else gets into whatever the umask.
+fn make_directory(path: &Path) -> Result<(), Error> {
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(Error::io("make the directory", path))
 }
 
 /// The names in a directory; none if there is no such directory.

@@ -194,7 +194,7 @@ impl Error {
                 Some(format!("`netctl ns ls` lists them, `netctl ns add {name:#}` makes it"))
             }
             Self::NoInterface { elsewhere: Some(Place::Netns(name)), .. } => {
-                Some(format!("there is one in namespace `{name}`: say `-n {name}`"))
+                Some(format!("there is one in namespace `{name}`: say `-n {name:#}`"))
             }
             Self::NoInterface { elsewhere: Some(Place::Host), .. } => {
                 Some("there is one on the host: leave out `-n`".to_owned())

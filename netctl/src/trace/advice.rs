@@ -10,7 +10,7 @@ use crate::{doctor, model::Place, netlink::link::Link, ownership};
 pub(super) fn netctl(place: &Place) -> String {
     match place {
         Place::Host => "netctl".to_owned(),
-        Place::Netns(name) => format!("netctl -n {name}"),
+        Place::Netns(name) => format!("netctl -n {name:#}"),
     }
 }
 

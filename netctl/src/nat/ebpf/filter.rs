@@ -3,12 +3,12 @@
 //! A filter is no file descriptor and cannot be pinned. What says that it was made is an empty directory where the link's
 //! pin would be; another one says that the qdisc is ours to take away.
 
-use std::{fs, os::fd::AsFd as _, path::Path};
+use std::{os::fd::AsFd as _, path::Path};
 
 use aya::programs::ProgramInfo;
 use nix::errno::Errno;
 
-use super::{Build, Error, Pins, Side, attach::HOOKS};
+use super::{Build, Error, Pins, Side, attach::HOOKS, make_directory};
 use crate::{
     model::IfName,
     netlink::{
@@ -127,5 +127,5 @@ fn neighbour(pins: &Pins, side: Side, interface: &IfName) -> Result<Option<(Pins
 }
 
 fn remember(mark: &Path) -> Result<(), Error> {
-    fs::create_dir_all(mark).map_err(Error::io("make the directory", mark))
+    make_directory(mark)
 }

@@ -107,7 +107,7 @@ impl Walker<'_, '_> {
             let why = format!("{via} is set by hand to a MAC address that `{}` does not have", reached.place);
             let inside = match place {
                 Place::Host => String::new(),
-                Place::Netns(name) => format!("netctl exec {name} -- "),
+                Place::Netns(name) => format!("netctl exec {name:#} -- "),
             };
             let fix = format!("{inside}ip neigh del {via} dev {}", link.name);
             return Ok(Some(self.die(place, "neighbour", why, Some(fix))));
