@@ -115,7 +115,8 @@ pub fn apply(
     watch: &mut dyn FnMut(Step<'_>),
 ) -> Result<Vec<Exchanged>, Failure> {
     let (mark, gateways, exchanged) = (mark(topology), topology, Vec::new());
-    let mut worker = Worker { mark, gateways, places, directories, undoing: false, exchanged };
+    let mut worker =
+        Worker { mark, gateways, places, directories, undoing: false, exchanged, made: BTreeSet::new() };
     let mut journal = Journal::new(ops.len(), watch);
     let result = worker.run(ops, &mut journal);
     let entries = journal.entries;
@@ -190,7 +191,8 @@ pub fn apply_singly(
     directories: &Directories,
 ) -> Result<(), Failure> {
     let (mark, exchanged) = (String::new(), Vec::new());
-    let mut worker = Worker { mark, gateways, places, directories, undoing: false, exchanged };
+    let mut worker =
+        Worker { mark, gateways, places, directories, undoing: false, exchanged, made: BTreeSet::new() };
     let mut unwatched = |_: Step<'_>| {};
     let mut journal = Journal::new(ops.len(), &mut unwatched);
     let result = ops.iter().try_for_each(|op| worker.run(slice::from_ref(op), &mut journal));
@@ -209,6 +211,8 @@ struct Worker<'a> {
     undoing: bool,
     /// What the kernel said of the sysctls that were set.
     exchanged: Vec<Exchanged>,
+    /// The namespaces that were made.
+    made: BTreeSet<Place>,
 }
 
 impl Worker<'_> {
@@ -235,7 +239,7 @@ impl Worker<'_> {
                 kept = keep::leading(rest);
                 if kept > 0 {
                     self.send(&mut batch, journal)?;
-                    let before = Kept::before(&rest[..kept], self.places).map_err(fault)?;
+                    let before = Kept::before(&rest[..kept], &self.made, self.places).map_err(fault)?;
                     journal.entries.extend(before.into_iter().map(Entry::Kept));
                 }
             }
@@ -278,7 +282,10 @@ impl Worker<'_> {
         let mut failed = Ok(());
         for (name, made) in names.iter().zip(made) {
             match made {
-                Ok(()) => journal.push(create(name)),
+                Ok(()) => {
+                    self.made.insert(Place::Netns(name.clone()));
+                    journal.push(create(name));
+                }
                 Err(cause) => failed = failed.and(Err(fault(name, cause))),
             }
         }
@@ -346,9 +353,15 @@ impl Worker<'_> {
             Change::Namespace(change) => self.change_namespace(place, *change),
             Change::Sysctl(change) => {
                 let netns = self.places.netns(place)?;
-                let (before, after) = sysctl::exchange(netns, &change.key.parse()?, &change.value)?;
-                let (place, key) = (place.clone(), change.key.clone());
-                self.exchanged.push(Exchanged { place, key, before, after });
+                let key = change.key.parse()?;
+                let exceptions = sysctl::exceptions(netns, &key)?;
+                let (before, after) = sysctl::exchange(netns, &key, &change.value)?;
+                let at = |key: String, before, after| Exchanged { place: place.clone(), key, before, after };
+                self.exchanged.push(at(change.key.clone(), before, after.clone()));
+                // Of what the kernel has set along with it.
+                let others =
+                    exceptions.into_iter().map(|(key, was)| at(key.to_string(), Some(was), after.clone()));
+                self.exchanged.extend(others);
                 Ok(())
             }
             Change::Nat(change) => Ok(self.change_nat(place, change)?),
@@ -413,19 +426,14 @@ impl Worker<'_> {
     /// pins, which are elsewhere.
     fn undo(&mut self, journal: &[Entry]) -> Vec<Fault> {
         self.undoing = true;
-        let is_made = |entry: &Entry| match entry {
-            Entry::Done(op) => {
-                (op.change == Change::Namespace(NamespaceChange::CreateNamespace)).then(|| op.place.clone())
-            }
-            Entry::Kept(_) => None,
-        };
-        let made: BTreeSet<Place> = journal.iter().filter_map(is_made).collect();
+        let made = std::mem::take(&mut self.made);
         let goes_by_itself = |op: &Op| {
-            let is_elsewhere = matches!(
-                op.change,
+            let is_elsewhere = match &op.change {
                 Change::Namespace(NamespaceChange::DeleteNamespace)
-                    | Change::Nat(NatChange::UnloadNat { .. })
-            );
+                | Change::Nat(NatChange::UnloadNat { .. }) => true,
+                Change::Link(LinkChange::Move { to, .. }) => !made.contains(to),
+                _ => false,
+            };
             made.contains(&op.place) && !is_elsewhere
         };
         let mut left = Vec::new();

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 
 use crate::{
     fault,
-    model::{NetnsName, Place, TopologyName},
+    model::{NetnsName, Place, TopologyName, keys},
     nat::{
         classic,
         ebpf::{self, Pins},
@@ -290,6 +290,8 @@ fn restore_sysctls(
     if report.note(others.save(lock, directories)).is_none() {
         return;
     }
+    // What sets others, too, goes first.
+    restored.sort_by_key(|(key, _)| keys::set_by(&key.to_string()).is_some());
     for (key, value) in restored {
         let text = key.to_string();
         if report.note(sysctl::write(&netns, &[(key, value)])).is_some() {

@@ -102,7 +102,8 @@ pub fn observe(
     let recorded = Recorded::of(known.topology, known.left);
     let wanted = topology.namespaces.iter().map(|namespace| &namespace.name);
     let names: BTreeSet<&NetnsName> = wanted.chain(also).collect();
-    let mut observed = Observed { machine: ownership::this_machine(), ..Observed::default() };
+    let (machine, renames_live) = (ownership::this_machine(), renames_live());
+    let mut observed = Observed { machine, renames_live, ..Observed::default() };
     places.open_all(&names.iter().copied().cloned().collect::<Vec<_>>())?;
     for place in std::iter::once(Place::Host).chain(names.into_iter().cloned().map(Place::Netns)) {
         if !places.open(&place)? {
@@ -133,6 +134,15 @@ pub fn observe(
     }
     observed.pair(topology, |place, link, other| leads_to(place, link, other, places))?;
     Ok(observed)
+}
+
+/// Whether the kernel renames links that are up: since 6.2 (`IFF_LIVE_RENAME_OK` is no longer asked in
+/// net/core/dev.c).
+fn renames_live() -> bool {
+    let release = nix::sys::utsname::uname().ok();
+    let release = release.as_ref().and_then(|names| names.release().to_str()).unwrap_or_default();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|part| part.parse::<u32>().ok());
+    (numbers.next(), numbers.next()) >= (Some(6), Some(2))
 }
 
 /// Whether the other end of a place's link is in `other`.
@@ -177,6 +187,7 @@ fn look(
             index: link.index,
             kind: link.kind.clone().unwrap_or_default(),
             marked: mark.is_some(),
+            has_alias: link.alias.is_some(),
             full_name: link.alias.as_deref().and_then(ownership::full_name).map(str::to_owned),
             mtu: link.mtu,
             up: link.up,

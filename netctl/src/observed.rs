@@ -24,6 +24,8 @@ pub struct Observed {
     pub places: BTreeMap<Place, ObservedPlace>,
     /// The machine that they are on.
     pub machine: Machine,
+    /// Whether the kernel renames links that are up.
+    pub renames_live: bool,
     /// Where the host sends what: every route of its main table, whoever set it.
     pub host_routes: Vec<HostRoute>,
     /// The other end of each end of a cable that the topology made and does not have, or not as it is.
@@ -82,6 +84,8 @@ pub struct ObservedLink {
     pub owner: Option<TopologyName>,
     /// Whether it carries an owner's mark.
     pub marked: bool,
+    /// Whether it carries an alias at all, a mark or somebody else's words.
+    pub has_alias: bool,
     /// What the mark has as its full name.
     pub full_name: Option<String>,
     /// Bytes.

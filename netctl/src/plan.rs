@@ -8,6 +8,7 @@ mod classic;
 mod conflict;
 mod host;
 mod links;
+mod moves;
 mod nat;
 mod policy;
 mod routes;
@@ -124,12 +125,18 @@ struct Planner<'a> {
     gone: BTreeSet<(Place, IfName)>,
     /// Addresses that this plan deletes.
     lost: BTreeSet<(Place, IfName, IpNet)>,
+    /// Cables that this plan changes in place.
+    moved: Vec<moves::Moved<'a>>,
 }
 
 impl<'a> Planner<'a> {
     fn new(given: Given<'a>) -> Self {
-        let (ops, fresh, gone, lost) = Default::default();
-        Self { given, ops, fresh, gone, lost }
+        let (ops, fresh, lost) = Default::default();
+        let moved = given.moved();
+        // Where it came from, an end that is moved is gone like one that is deleted.
+        let left = moved.iter().filter(|moved| !moved.is_renamed()).map(|moved| moved.from);
+        let gone = left.map(|(place, interface)| (place.clone(), interface.clone())).collect();
+        Self { given, ops, fresh, gone, lost, moved }
     }
 }
 

@@ -12,7 +12,7 @@ use nix::errno::Errno;
 
 use crate::{
     errno,
-    model::IfName,
+    model::{IfName, keys},
     netns::{Netns, NetnsError},
 };
 
@@ -113,6 +113,24 @@ pub fn read(netns: &Netns, keys: &[Key]) -> Result<Vec<Option<String>>, SysctlEr
 /// [`SysctlError::NotFound`], a value that the kernel refuses, a namespace that cannot be entered.
 pub fn write(netns: &Netns, values: &[(Key, String)]) -> Result<(), SysctlError> {
     netns.run(|| values.iter().try_for_each(|(key, value)| write_one(key, value)))
+}
+
+/// The links' own values of what writing `key` would set for all of them, where they are not the same as its own now.
+///
+/// # Errors
+/// A namespace that cannot be entered.
+pub(crate) fn exceptions(netns: &Netns, key: &Key) -> Result<Vec<(Key, String)>, SysctlError> {
+    let Some((room, last)) = keys::sets_too(&key.0) else { return Ok(Vec::new()) };
+    netns.run(|| {
+        let now = read_one(key).unwrap_or_default();
+        let links = fs::read_dir(Key(room.to_owned()).path()).into_iter().flatten().flatten();
+        let names = links.filter_map(|link| link.file_name().into_string().ok()).filter(|name| name != "all");
+        let keys = names.map(|name| Key(format!("{room}.{}.{last}", name.replace('.', "/"))));
+        let found = keys.filter_map(|key| Some((key.clone(), read_one(&key).ok()??)));
+        let mut differing: Vec<_> = found.filter(|(_, value)| Some(value) != now.as_ref()).collect();
+        differing.sort();
+        Ok(differing)
+    })
 }
 
 /// What `sysctl -a` shows of interfaces: every key that each has by itself, below `conf` and `neigh`, and that can be read.

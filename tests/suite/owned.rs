@@ -361,7 +361,7 @@ fn an_mtu_that_the_file_no_longer_has_is_the_kernels_again() {
 }
 
 /// Fills `/run/netctl` up to some bytes.
-const FILL: &str = "mkdir -p /run/netctl && mount -t tmpfs -o size=SIZE tmpfs /run/netctl";
+const FILL: &str = "mkdir -p /run/netctl && mount -t tmpfs -o mode=0700,size=SIZE tmpfs /run/netctl";
 
 #[test]
 fn where_there_is_no_room_to_remember_it_nothing_is_done() {

@@ -11,14 +11,14 @@ use ipnet::IpNet;
 
 use super::{Cause, Fault};
 use crate::{
-    model::{IfName, Place},
+    model::{IfName, Place, keys},
     netlink::{
         Request,
         link::{self, Link, NewLink, Peer},
         route::Route,
         snapshot::{self, About},
     },
-    op::{AddressChange, Change, LinkChange, Lookup, Op, RouteChange, SysctlChange},
+    op::{AddressChange, Change, LinkChange, Lookup, Op, RouteChange},
     place::Places,
     sysctl::{self, Key},
 };
@@ -64,18 +64,21 @@ pub(super) fn leading(ops: &[Op]) -> usize {
 fn takes_down(change: &Change) -> bool {
     match change {
         Change::Link(change) => match change {
-            LinkChange::DeleteLink { .. } | LinkChange::SetDown { .. } | LinkChange::Move { .. } => true,
+            LinkChange::DeleteLink { .. }
+            | LinkChange::SetDown { .. }
+            | LinkChange::SetMac { .. }
+            | LinkChange::Rename { .. }
+            | LinkChange::Move { .. } => true,
             LinkChange::SetMtu { mtu, before, .. } => *mtu < IPV6_MIN_MTU && *before >= IPV6_MIN_MTU,
             LinkChange::CreateLink { .. }
             | LinkChange::CreateCable { .. }
             | LinkChange::MarkLink { .. }
             | LinkChange::SetUp { .. }
-            | LinkChange::SetMaster { .. }
-            | LinkChange::Rename { .. } => false,
+            | LinkChange::SetMaster { .. } => false,
         },
         Change::Address(AddressChange::DeleteAddress { .. })
         | Change::Route(RouteChange::DeleteRoute { .. }) => true,
-        Change::Sysctl(change) => disables_ipv6(change),
+        Change::Sysctl(change) => keys::sets_too(&change.key).is_some(),
         Change::Namespace(_)
         | Change::Address(_)
         | Change::Route(_)
@@ -84,10 +87,6 @@ fn takes_down(change: &Change) -> bool {
         | Change::Nat(_)
         | Change::Filter(_) => false,
     }
-}
-
-fn disables_ipv6(change: &SysctlChange) -> bool {
-    change.key.ends_with(".disable_ipv6") && change.value != "0"
 }
 
 impl Target {
@@ -102,6 +101,8 @@ impl Target {
                 LinkChange::DeleteLink { interface, .. }
                 | LinkChange::SetDown { interface }
                 | LinkChange::Move { interface, .. }
+                | LinkChange::Rename { interface, .. }
+                | LinkChange::SetMac { interface, .. }
                 | LinkChange::SetMtu { interface, .. },
             )
             | Change::Address(AddressChange::DeleteAddress { interface, .. }) => {
@@ -130,10 +131,15 @@ impl Target {
 }
 
 impl Kept {
-    /// How the places of these operations are now, as far as these may take it down.
-    pub(super) fn before(ops: &[Op], places: &mut Places) -> Result<Vec<Self>, Cause> {
+    /// How the places of these operations are now, as far as these may take it down. What is in a place that was `made` for
+    /// them goes with it.
+    pub(super) fn before(
+        ops: &[Op],
+        made: &BTreeSet<Place>,
+        places: &mut Places,
+    ) -> Result<Vec<Self>, Cause> {
         let mut targets: BTreeMap<Place, (Target, &Op)> = BTreeMap::new();
-        for op in ops {
+        for op in ops.iter().filter(|op| !made.contains(&op.place)) {
             targets.entry(op.place.clone()).or_insert_with(|| (Target::default(), op)).0.add(&op.change);
             if let Change::Link(LinkChange::DeleteLink { far: Some((place, interface)), .. }) = &op.change {
                 let (target, _) = targets.entry(place.clone()).or_insert_with(|| (Target::default(), op));

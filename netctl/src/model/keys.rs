@@ -7,6 +7,32 @@ pub(crate) const IPV4: &str = "net.ipv4.ip_forward";
 /// Whether a place forwards IPv6.
 pub(crate) const IPV6: &str = "net.ipv6.conf.all.forwarding";
 
+/// Whether no link of a place has IPv6.
+const DISABLE_IPV6: &str = "net.ipv6.conf.all.disable_ipv6";
+
+/// The sysctl that, when it is written, sets this one of a link, or of links to come, too (`inet_forward_change` in
+/// net/ipv4/devinet.c, `addrconf_forward_change` and `addrconf_disable_change` in net/ipv6/addrconf.c).
+pub(crate) fn set_by(key: &str) -> Option<&'static str> {
+    let (start, last) = key.rsplit_once('.')?;
+    let by = match last {
+        "forwarding" if start.starts_with("net.ipv4.conf.") => IPV4,
+        "forwarding" if start.starts_with("net.ipv6.conf.") => IPV6,
+        "disable_ipv6" if start.starts_with("net.ipv6.conf.") => DISABLE_IPV6,
+        _ => return None,
+    };
+    (key != by).then_some(by)
+}
+
+/// The sysctls that writing this one sets, too: where a directory each is of a link, and the last part of their keys.
+pub(crate) fn sets_too(key: &str) -> Option<(&'static str, &'static str)> {
+    match key {
+        IPV4 => Some(("net.ipv4.conf", "forwarding")),
+        IPV6 => Some(("net.ipv6.conf", "forwarding")),
+        DISABLE_IPV6 => Some(("net.ipv6.conf", "disable_ipv6")),
+        _ => None,
+    }
+}
+
 /// Two names of one sysctl, of which the second is the one that is used here.
 const ALIASES: [(&str, &str); 2] =
     [("net.ipv4.conf.all.forwarding", IPV4), ("net.nf_conntrack_max", "net.netfilter.nf_conntrack_max")];

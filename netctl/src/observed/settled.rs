@@ -18,7 +18,7 @@ impl Observed {
     /// What [`observe`](crate::observe::observe) finds when `topology` is up, on a host that has nothing else.
     #[must_use]
     pub fn settled(topology: &Topology) -> Self {
-        let mut observed = Self::default();
+        let mut observed = Self { renames_live: true, ..Self::default() };
         observed.places.insert(Place::Host, ObservedPlace::default());
         for namespace in &topology.namespaces {
             let owner = Some(topology.name.clone());
@@ -91,6 +91,7 @@ impl Scene<'_> {
             kind: String::new(),
             owner: Some(self.topology.name.clone()),
             marked: true,
+            has_alias: true,
             full_name: full_name.map(ToString::to_string),
             mtu: USUAL_MTU,
             up: true,

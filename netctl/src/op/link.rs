@@ -74,6 +74,13 @@ pub enum LinkChange {
         /// The bridge it was in before.
         before: Option<IfName>,
     },
+    /// Gives a link another MAC address. What was kept of the place brings the one before back.
+    SetMac {
+        /// Its interface name.
+        interface: IfName,
+        /// The address.
+        mac: Mac,
+    },
     /// Sets a link's MTU.
     SetMtu {
         /// Its interface name.
@@ -178,6 +185,7 @@ impl Faces for LinkChange {
             | Self::SetDown { .. }
             | Self::SetMaster { .. }
             | Self::SetMtu { .. }
+            | Self::SetMac { .. }
             | Self::Rename { .. }
             | Self::Move { .. } => Some(Effect::Modify),
             Self::DeleteLink { .. } => Some(Effect::Remove),
@@ -201,6 +209,7 @@ impl Faces for LinkChange {
             }
             Self::SetMaster { interface, master: None, .. } => write!(f, "unplug link `{interface}` {at}"),
             Self::SetMtu { interface, mtu, .. } => write!(f, "set MTU {mtu} of link `{interface}` {at}"),
+            Self::SetMac { interface, mac } => write!(f, "set MAC address {mac} of link `{interface}` {at}"),
             Self::Rename { interface, name } => write!(f, "rename link `{interface}` {at} to `{name}`"),
             Self::Move { interface, to: Place::Host, .. } => {
                 write!(f, "move link `{interface}` {at} to the host")
@@ -237,6 +246,7 @@ impl Faces for LinkChange {
                 format!("{ip} link set {interface:#} nomaster")
             }
             Self::SetMtu { interface, mtu, .. } => format!("{ip} link set {interface:#} mtu {mtu}"),
+            Self::SetMac { interface, mac } => format!("{ip} link set {interface:#} address {mac}"),
             Self::Rename { interface, name } => format!("{ip} link set {interface:#} name {name:#}"),
             Self::Move { interface, to, name } => {
                 let renamed = if name == interface { String::new() } else { format!(" name {name:#}") };
@@ -262,7 +272,9 @@ impl Faces for LinkChange {
             Self::Move { interface, to, name } => {
                 Op::new(&to, Self::Move { interface: name, to: place.clone(), name: interface })
             }
-            Self::DeleteLink { .. } | Self::MarkLink { .. } | Self::SetUp { .. } => return Vec::new(),
+            Self::DeleteLink { .. } | Self::MarkLink { .. } | Self::SetUp { .. } | Self::SetMac { .. } => {
+                return Vec::new();
+            }
         }]
     }
 
@@ -280,6 +292,7 @@ impl Faces for LinkChange {
             | Self::SetDown { interface }
             | Self::SetMaster { interface, .. }
             | Self::SetMtu { interface, .. }
+            | Self::SetMac { interface, .. }
             | Self::Rename { interface, .. }
             | Self::Move { interface, .. } => Some(interface),
         }
@@ -298,6 +311,7 @@ impl Message for LinkChange {
             | Self::MarkLink { .. }
             | Self::SetUp { .. }
             | Self::SetDown { .. }
+            | Self::SetMac { .. }
             | Self::SetMtu { .. } => None,
         }
     }
@@ -314,6 +328,7 @@ impl Message for LinkChange {
             | Self::SetUp { .. }
             | Self::SetDown { .. }
             | Self::SetMaster { .. }
+            | Self::SetMac { .. }
             | Self::SetMtu { .. } => Vec::new(),
         }
     }
@@ -355,6 +370,7 @@ impl Message for LinkChange {
                 link::set_master(interface, index(lookup, place, master.as_ref())?)
             }
             Self::SetMtu { interface, mtu, .. } => link::set_mtu(interface, *mtu),
+            Self::SetMac { interface, mac } => link::set_address(interface, mac.0),
             Self::Rename { interface, name } => link::rename(lookup.index(place, interface)?, name),
             Self::Move { interface, to, name } => {
                 link::move_as(lookup.index(place, interface)?, lookup.netns(to)?, name)

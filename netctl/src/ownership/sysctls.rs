@@ -158,7 +158,12 @@ impl Others {
     #[must_use]
     pub fn fate(&self, key: &str, written: &Written, now: Option<&str>) -> Fate {
         let Some(now) = now.filter(|now| written.is_still(now)) else { return Fate::Left };
-        if let Some(other) = self.topologies.iter().find(|other| other.topology.sets(&Place::Host, key)) {
+        // Whoever has the kernel set it for all links has it set for this one.
+        let asked = keys::set_by(key).unwrap_or(key);
+        let wants = |other: &&Record| {
+            other.topology.sets(&Place::Host, key) || other.topology.sets(&Place::Host, asked)
+        };
+        if let Some(other) = self.topologies.iter().find(wants) {
             let value = other.topology.sysctl(&Place::Host, key).filter(|value| *value != now);
             return Fate::Passed { to: other.topology.name.clone(), value: value.map(str::to_owned) };
         }
@@ -252,7 +257,9 @@ impl Settlement {
         let ledgers = before.into_iter().flat_map(|record| &record.sysctls);
         for (place, ledger) in ledgers.filter(|(place, _)| there(place)) {
             for (key, written) in ledger {
-                let side = if topology.sets(place, key) { &mut all.kept } else { &mut all.leftover };
+                let is_set_along = keys::set_by(key).is_some_and(|by| topology.sets(place, by));
+                let stays = topology.sets(place, key) || is_set_along;
+                let side = if stays { &mut all.kept } else { &mut all.leftover };
                 side.entry(place.clone()).or_default().insert(key.clone(), written.clone());
             }
         }
@@ -327,6 +334,16 @@ impl Settlement {
             let written = ledger.entry(key.clone()).or_insert_with(|| Written::new(found, value));
             written.wrote = answer.map(|_| value.clone());
             written.reads = answer.and_then(|answer| answer.after.clone()).filter(|after| after != value);
+        }
+        // What the host's links had for themselves before the kernel set it for all of them.
+        let is_asked = |answer: &Exchanged| {
+            let is_about = |op: &Op| matches!(&op.change, Change::Sysctl(change) if change.key == answer.key);
+            ops.iter().any(|op| op.place == answer.place && is_about(op))
+        };
+        for answer in exchanged.iter().filter(|answer| answer.place == Place::Host && !is_asked(answer)) {
+            let (Some(before), Some(after)) = (&answer.before, &answer.after) else { continue };
+            let ledger = ledgers.entry(Place::Host).or_default();
+            ledger.entry(answer.key.clone()).or_insert_with(|| Written::new(before, after));
         }
         ledgers
     }

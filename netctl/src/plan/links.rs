@@ -25,7 +25,7 @@ struct Wanted<'a> {
 }
 
 impl<'a> Given<'a> {
-    fn link(self, place: &Place, interface: &IfName) -> Option<&'a ObservedLink> {
+    pub(super) fn link(self, place: &Place, interface: &IfName) -> Option<&'a ObservedLink> {
         self.there(place)?.links.get(interface)
     }
 
@@ -43,7 +43,7 @@ impl<'a> Given<'a> {
         ends.filter(move |end| end.place == bridge.place && end.master.as_ref() == Some(&bridge.name))
     }
 
-    fn has_cable(self, cable: &Cable) -> bool {
+    pub(super) fn has_cable(self, cable: &Cable) -> bool {
         self.observed.has_cable(&self.topology.name, cable)
     }
 
@@ -61,16 +61,28 @@ impl<'a> Given<'a> {
     }
 
     /// The other end of a cable that goes.
-    fn far_end(self, place: &Place, interface: &IfName) -> Option<(&'a Place, &'a IfName)> {
+    pub(super) fn far_end(self, place: &Place, interface: &IfName) -> Option<(&'a Place, &'a IfName)> {
         let (place, interface) = self.observed.peers.get(&(place.clone(), interface.clone()))?;
         Some((place, interface))
     }
 
-    fn create_bridge(self, bridge: &Bridge) -> Op {
+    /// A bridge takes the smallest MTU of its ports whenever one comes or goes, until it is once given another
+    /// (`br_mtu_auto_adjust` in net/bridge/br_if.c). The one that it is created with does not count, nor one that it has
+    /// already, so it is created with another.
+    fn create_bridge(self, bridge: &Bridge) -> Vec<Op> {
+        const ANOTHER: u32 = 1280;
         let Bridge { place, name, mtu, .. } = bridge;
         let mac = Some(self.mac(place, name));
+        let first = mtu.filter(|&mtu| mtu == USUAL_MTU).map(|_| ANOTHER);
         let (interface, kind) = (name.clone(), NewKind::Bridge);
-        Op::new(place, LinkChange::CreateLink { interface, kind, mtu: *mtu, mac, up: true })
+        let create = LinkChange::CreateLink { interface, kind, mtu: first, mac, up: true };
+        let full_name = bridge.full_name.as_ref().map(FullName::as_str);
+        let mut ops = vec![Op::new(place, create), self.mark(place, name, full_name)];
+        ops.extend(mtu.map(|mtu| {
+            let (interface, before) = (name.clone(), first.unwrap_or(USUAL_MTU));
+            Op::new(place, LinkChange::SetMtu { interface, mtu, before })
+        }));
+        ops
     }
 
     fn cable_end(self, end: &End) -> CableEnd {
@@ -83,7 +95,7 @@ impl<'a> Given<'a> {
         }
     }
 
-    fn mac(self, place: &Place, interface: &IfName) -> Mac {
+    pub(super) fn mac(self, place: &Place, interface: &IfName) -> Mac {
         Mac::of(self.observed.machine, &self.topology.name, place, interface)
     }
 
@@ -93,7 +105,7 @@ impl<'a> Given<'a> {
         Op::new(place, LinkChange::MarkLink { interface: interface.clone(), alias })
     }
 
-    fn mark_end(self, end: &End) -> Op {
+    pub(super) fn mark_end(self, end: &End) -> Op {
         self.mark(&end.place, &end.interface, end.full_name.as_ref().map(FullName::as_str))
     }
 
@@ -120,6 +132,9 @@ impl Planner<'_> {
         kept.extend(bridges.map(|bridge| (&bridge.place, &bridge.name)));
         let cables = given.topology.cables.iter().filter(|cable| given.has_cable(cable));
         kept.extend(cables.flat_map(|cable| [&cable.a, &cable.b]).map(|end| (&end.place, &end.interface)));
+        let moved =
+            self.moved.iter().flat_map(|moved| [(&moved.stays.place, &moved.stays.interface), moved.from]);
+        kept.extend(moved);
         let links = given.topology.links.iter().filter(|link| given.has_link(link));
         kept.extend(links.map(|link| (&link.place, &link.interface)));
         let ours = given.kept_places().flat_map(|(place, there)| {
@@ -151,7 +166,7 @@ impl Planner<'_> {
 
     pub(super) fn bridges(&mut self) -> Result<(), Conflict> {
         for bridge in &self.given.topology.bridges {
-            let Bridge { place, name, full_name, .. } = bridge;
+            let Bridge { place, name, .. } = bridge;
             if self.given.has_bridge(bridge) {
                 self.settle(&Wanted {
                     place,
@@ -163,8 +178,7 @@ impl Planner<'_> {
                 continue;
             }
             self.given.refuse_foreign_link(place, name)?;
-            self.ops.push(self.given.create_bridge(bridge));
-            self.ops.push(self.given.mark(place, name, full_name.as_ref().map(FullName::as_str)));
+            self.ops.extend(self.given.create_bridge(bridge));
             self.fresh.insert((place.clone(), name.clone()));
         }
         Ok(())
@@ -173,17 +187,21 @@ impl Planner<'_> {
     /// Makes all cables and then marks their far ends, so that what goes to one place can go there in one batch.
     pub(super) fn cables(&mut self) -> Result<(), Conflict> {
         let mut far_ends = Vec::new();
+        self.move_ends();
         for cable in &self.given.topology.cables {
-            if self.given.has_cable(cable) {
-                for end in [&cable.a, &cable.b] {
-                    self.settle(&Wanted {
-                        place: &end.place,
-                        interface: &end.interface,
-                        full_name: end.full_name.as_ref(),
-                        mtu: end.mtu.unwrap_or(USUAL_MTU),
-                        master: end.master.as_ref(),
-                    });
+            let moved = self.moved.iter().find(|moved| std::ptr::eq(moved.cable, cable));
+            if let Some(moved) = moved {
+                let (stays, to, is_renamed) = (moved.stays, moved.to, moved.is_renamed());
+                self.settle_end(stays);
+                if is_renamed {
+                    self.settle_end(to);
+                } else {
+                    self.settle_moved(to);
                 }
+                continue;
+            }
+            if self.given.has_cable(cable) {
+                [&cable.a, &cable.b].into_iter().for_each(|end| self.settle_end(end));
                 continue;
             }
             // The end that is plugged in is made first: its master travels in the creating message.
@@ -208,8 +226,35 @@ impl Planner<'_> {
             }
             self.ops.push(Op::new(&far.place, LinkChange::SetUp { interface: interface() }));
         }
-        self.bridges_own_mtus();
         Ok(())
+    }
+
+    fn settle_end(&mut self, end: &End) {
+        self.settle(&Wanted {
+            place: &end.place,
+            interface: &end.interface,
+            full_name: end.full_name.as_ref(),
+            mtu: end.mtu.unwrap_or(USUAL_MTU),
+            master: end.master.as_ref(),
+        });
+    }
+
+    /// What an end that comes from another place has lost on its way; its MTU came with it.
+    fn settle_moved(&mut self, end: &End) {
+        let (place, interface) = (&end.place, || end.interface.clone());
+        let from = self.moved.iter().find(|moved| std::ptr::eq(moved.to, end)).map(|moved| moved.from);
+        let before =
+            from.and_then(|(place, interface)| self.given.link(place, interface)).map(|link| link.mtu);
+        let mtu = end.mtu.unwrap_or(USUAL_MTU);
+        if let Some(before) = before.filter(|&before| before != mtu) {
+            self.ops.push(Op::new(place, LinkChange::SetMtu { interface: interface(), mtu, before }));
+        }
+        if let Some(master) = end.master.clone() {
+            let plug = LinkChange::SetMaster { interface: interface(), master: Some(master), before: None };
+            self.ops.push(Op::new(place, plug));
+        }
+        self.ops.push(Op::new(place, LinkChange::SetUp { interface: interface() }));
+        self.fresh.insert((place.clone(), interface()));
     }
 
     /// Makes the links that are neither, after what they are on top of. A VLAN cannot be up from the start: its parent may
@@ -258,27 +303,14 @@ impl Planner<'_> {
         }
     }
 
-    /// A bridge takes the smallest MTU of its ports whenever one comes, until it is once given another
-    /// (`br_mtu_auto_adjust` in net/bridge/br_if.c; the one that it is created with does not count).
-    fn bridges_own_mtus(&mut self) {
-        for bridge in &self.given.topology.bridges {
-            let ports: Vec<&End> = self.given.ports(bridge).collect();
-            let is_fresh = |port: &&End| self.fresh.contains(&(port.place.clone(), port.interface.clone()));
-            let (Some(mtu), true) = (bridge.mtu, ports.iter().any(is_fresh)) else { continue };
-            let smallest = ports.iter().filter_map(|port| port.mtu).min();
-            if let Some(before) = smallest.filter(|&smallest| smallest != mtu) {
-                let interface = bridge.name.clone();
-                self.ops.push(Op::new(&bridge.place, LinkChange::SetMtu { interface, mtu, before }));
-            }
-        }
-    }
-
     /// Changes what differs on a link that stays.
     fn settle(&mut self, wanted: &Wanted<'_>) {
         let &Wanted { place, interface, full_name, mtu, master } = wanted;
-        let Some(link) = self.given.link(place, interface) else { return };
+        let Some(link) = self.seen(place, interface) else { return };
         let mut ops = Vec::new();
-        if !link.marked || link.full_name.as_deref() != full_name.map(FullName::as_str) {
+        // An alias that somebody else has written stays.
+        let is_misnamed = link.marked && link.full_name.as_deref() != full_name.map(FullName::as_str);
+        if is_misnamed || !link.has_alias {
             ops.push(self.given.mark(place, interface, full_name.map(FullName::as_str)));
         }
         if mtu != link.mtu {
@@ -302,22 +334,29 @@ impl Planner<'_> {
     pub(super) fn addresses(&mut self) {
         for ((place, interface), wanted) in wanted_addresses(self.given.topology) {
             let is_fresh = self.fresh.contains(&(place.clone(), interface.clone()));
-            let link = self.given.link(place, interface).filter(|_| !is_fresh);
+            let link = self.seen(place, interface).filter(|_| !is_fresh);
             let found = link.map_or(&[][..], |link| &link.addresses);
             let goes = |address: &IpNet| {
                 link.is_some_and(|link| link.owned.contains(address)) && !wanted.contains(address)
             };
-            for &address in found.iter().rev().filter(|address| goes(address)) {
+            let leaving: Vec<IpNet> = found.iter().rev().filter(|address| goes(address)).copied().collect();
+            let coming = wanted.iter().filter(|address| !found.contains(address)).copied();
+            // With the last IPv4 address of a link all its IPv4 routes go, whoever set them (`fib_disable_ip` in
+            // net/ipv4/fib_frontend.c): so what comes, comes first. IPv6 takes no address twice.
+            let is_again = |address: &IpNet| leaving.iter().any(|other| other.addr() == address.addr());
+            let (again, first): (Vec<IpNet>, Vec<IpNet>) = coming.partition(is_again);
+            let add =
+                |address| AddressChange::AddAddress { interface: interface.clone(), address, owned: true };
+            let order = [found, first.as_slice()].concat();
+            let mut changes: Vec<AddressChange> = first.into_iter().map(add).collect();
+            for &address in &leaving {
                 self.lost.insert((place.clone(), interface.clone(), address));
-                let first = is_first(address, found, goes);
+                let first = is_first(address, &order, goes);
                 let interface = interface.clone();
-                self.ops.push(Op::new(place, AddressChange::DeleteAddress { interface, address, first }));
+                changes.push(AddressChange::DeleteAddress { interface, address, first });
             }
-            for &address in wanted.iter().filter(|address| !found.contains(address)) {
-                let interface = interface.clone();
-                let add = AddressChange::AddAddress { interface, address, owned: true };
-                self.ops.push(Op::new(place, add));
-            }
+            changes.extend(again.into_iter().map(add));
+            self.ops.extend(changes.into_iter().map(|change| Op::new(place, change)));
         }
     }
 }

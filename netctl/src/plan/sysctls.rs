@@ -45,19 +45,12 @@ impl Planner<'_> {
     /// to come (`inet_forward_change` in net/ipv4/devinet.c, `addrconf_forward_change` in net/ipv6/addrconf.c), and
     /// `conf.all.disable_ipv6` likewise (`addrconf_disable_change`).
     fn is_overwritten(&self, place: &Place, key: &str) -> bool {
-        let by = match key.rsplit_once('.') {
-            Some((start, "forwarding")) if start.starts_with("net.ipv4.conf.") => keys::IPV4,
-            Some((start, "forwarding")) if start.starts_with("net.ipv6.conf.") => keys::IPV6,
-            Some((start, "disable_ipv6")) if start.starts_with("net.ipv6.conf.") => DISABLE_IPV6,
-            _ => return false,
-        };
+        let Some(by) = keys::set_by(key) else { return false };
         let sets =
             |op: &Op| op.place == *place && matches!(&op.change, Change::Sysctl(change) if change.key == by);
-        key != by && self.ops.iter().any(sets)
+        self.ops.iter().any(sets)
     }
 }
-
-const DISABLE_IPV6: &str = "net.ipv6.conf.all.disable_ipv6";
 
 /// What a sysctl is about, in the order to set them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

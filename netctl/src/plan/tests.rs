@@ -61,6 +61,7 @@ fn add_link(observed: &mut Observed, end: &CableEnd, kind: &str, up: bool) -> u3
         kind: kind.to_owned(),
         owner: None,
         marked: false,
+        has_alias: false,
         full_name: None,
         mtu: end.mtu.unwrap_or(1500),
         up,
@@ -147,7 +148,7 @@ fn run_link(change: LinkChange, at: &Place, observed: &mut Observed) {
         LinkChange::DeleteLink { interface, .. } => delete_link(observed, at, &interface),
         LinkChange::MarkLink { interface, alias } => {
             let link = link(observed, at, &interface);
-            (link.owner, link.marked) = (owner(&alias), true);
+            (link.owner, link.marked, link.has_alias) = (owner(&alias), true, true);
             link.full_name = full_name(&alias).map(str::to_owned);
         }
         LinkChange::SetUp { interface } => link(observed, at, &interface).up = true,
@@ -161,10 +162,31 @@ fn run_link(change: LinkChange, at: &Place, observed: &mut Observed) {
             assert_eq!(link.mtu, before);
             link.mtu = mtu;
         }
-        change @ (LinkChange::SetDown { .. } | LinkChange::Rename { .. } | LinkChange::Move { .. }) => {
-            panic!("{}", Op::new(at, change));
+        LinkChange::SetMac { interface, .. } => drop(link(observed, at, &interface)),
+        LinkChange::Rename { interface, name } => {
+            let renamed = place(observed, at).links.remove(&interface).expect("No such device");
+            assert!(place(observed, at).links.insert(name, renamed).is_none(), "File exists");
         }
+        LinkChange::Move { interface, to, name } => move_link(observed, at, &interface, &to, name),
+        change @ LinkChange::SetDown { .. } => panic!("{}", Op::new(at, change)),
     }
+}
+
+/// It arrives down, with nothing but its mark.
+fn move_link(observed: &mut Observed, at: &Place, interface: &IfName, to: &Place, name: IfName) {
+    let mut moved = place(observed, at).links.remove(interface).expect("No such device");
+    let before = moved.index;
+    let there = &mut place(observed, to).links;
+    moved.index = there.values().map(|link| link.index).max().unwrap_or(1) + 1;
+    (moved.up, moved.master) = (false, None);
+    moved.addresses.clear();
+    moved.owned.clear();
+    let (index, peer) = (moved.index, moved.peer_index);
+    assert!(there.insert(name, moved).is_none(), "File exists");
+    let is_peer = |link: &&mut ObservedLink| Some(link.index) == peer && link.peer_index == Some(before);
+    let links = observed.places.values_mut().flat_map(|there| there.links.values_mut());
+    links.filter(is_peer).for_each(|link| link.peer_index = Some(index));
+    forget_lost_routes(observed, at);
 }
 
 fn run_nat(change: NatChange, place: &mut ObservedPlace) {
@@ -315,8 +337,8 @@ fn a_changed_file_changes_what_differs_and_nothing_else() {
             "192.168.15.3/24",
             &[
                 "delete route default via 192.168.15.5 in namespace `blue`",
-                "delete address 192.168.15.2/24 of `eth0` in namespace `blue`",
                 "add address 192.168.15.3/24 to `eth0` in namespace `blue`",
+                "delete address 192.168.15.2/24 of `eth0` in namespace `blue`",
                 "replace forward 203.0.113.1:8080/tcp to 192.168.15.2:80 by 203.0.113.1:8080/tcp to 192.168.15.3:80 \
                  in namespace `router`",
                 "add route default via 192.168.15.5 in namespace `blue`",
@@ -549,7 +571,10 @@ fn changes_by_hand_are_repaired() {
             forget_lost_routes(observed, at);
         }),
         ("MTU changed", |observed, at, interface| link(observed, at, interface).mtu = 1400),
-        ("mark removed", |observed, at, interface| link(observed, at, interface).marked = false),
+        ("mark removed", |observed, at, interface| {
+            let link = link(observed, at, interface);
+            (link.marked, link.has_alias) = (false, false);
+        }),
         ("namespace removed", |observed, at, interface| {
             delete_link(observed, at, interface);
             observed.places.remove(at);
@@ -709,6 +734,10 @@ fn a_remade_link_s_sysctls_are_set_again() {
     let mut observed = machine();
     up(&with_sysctls(&sysctls, "blue"), &mut observed);
     assert_eq!(up(&with_sysctls(&sysctls, "blue"), &mut observed), []);
+    // Its other end goes elsewhere: it is the same link.
+    let ops = up(&with_sysctls(&sysctls, "green"), &mut observed);
+    assert!(!ops.is_empty() && !ops.iter().any(|op| sets(op, key)), "{ops:?}");
+    delete_link(&mut observed, &netns("red"), &"w".parse().unwrap());
     let ops = up(&with_sysctls(&sysctls, "green"), &mut observed);
     let cable = position(&ops, |op| matches!(op.change, Change::Link(LinkChange::CreateCable { .. })));
     assert!(position(&ops, |op| sets(op, key)) > cable, "{ops:?}");

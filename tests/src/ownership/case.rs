@@ -292,7 +292,7 @@ impl Play<'_, '_> {
                 let before = &self.bench.now;
                 let changes = |now: &Dump| {
                     let mut changes = before.changes(now);
-                    changes.retain(|_, change| !is_mark(change));
+                    changes.retain(|item, change| !is_mark(change) && !is_leftover(item));
                     changes
                 };
                 let after = self.bench.watcher.look_until(|now| changes(now).is_empty());
@@ -399,6 +399,11 @@ fn is_mark(change: &Change) -> bool {
         _ => false,
     };
     parts.iter().all(is_of_a_mark)
+}
+
+/// Whether it is a file that a killed `up` was writing: the next command takes it away.
+fn is_leftover((_, name): &Item) -> bool {
+    name.contains("/run/netctl/") && [".next", ".new"].iter().any(|end| name.ends_with(end))
 }
 
 /// Whether the link's other end was moved or renamed.

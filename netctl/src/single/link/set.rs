@@ -116,6 +116,7 @@ fn is_breaking(op: &Op) -> bool {
             | LinkChange::DeleteLink { .. }
             | LinkChange::MarkLink { .. }
             | LinkChange::SetUp { .. }
+            | LinkChange::SetMac { .. }
             | LinkChange::SetMtu { .. } => false,
         },
         Change::Namespace(_)
