@@ -9,6 +9,7 @@ mod down;
 mod exec;
 mod failure;
 mod graph;
+mod iproute2;
 mod link;
 mod ls;
 mod man;
@@ -22,6 +23,7 @@ mod plan;
 mod print;
 mod progress;
 mod route;
+mod rule;
 mod schema;
 mod show;
 mod source;
@@ -31,7 +33,9 @@ mod up;
 mod words;
 
 use std::{
-    env, io,
+    env,
+    ffi::OsString,
+    io, iter,
     process::ExitCode,
     sync::{
         Arc,
@@ -45,6 +49,7 @@ use tracing::level_filters::LevelFilter;
 
 use self::{
     failure::Failure,
+    namespace::Desk,
     print::{Errors, Printer},
 };
 
@@ -54,8 +59,8 @@ use self::{
 struct Cli {
     #[command(flatten)]
     global: Global,
-    /// Act in this namespace, as in `ip -n`: for show, link, addr, route, neigh, sysctl, nat and monitor, which take it
-    /// anywhere
+    /// Act in this namespace, as in `ip -n`: for show, link, addr, route, neigh, rule, sysctl, nat and
+    /// monitor, which take it anywhere
     #[arg(short = 'n', long = "netns", value_name = "NS", value_parser = namespace::place)]
     before_verb: Option<Place>,
     #[command(subcommand)]
@@ -135,9 +140,12 @@ enum Verb {
     /// Set, remove and list routes
     #[command(visible_alias = "r", after_help = route::EXAMPLES)]
     Route(route::Args),
-    /// List neighbours (the ARP table)
-    #[command(visible_alias = "arp")]
+    /// Set, forget and list neighbours (the ARP table)
+    #[command(visible_alias = "arp", after_help = neigh::EXAMPLES)]
     Neigh(neigh::Args),
+    /// Set, end and list policy rules: which routing table decides about which packets
+    #[command(after_help = rule::EXAMPLES)]
+    Rule(rule::Args),
     /// Show and set `net.*` sysctls
     #[command(after_help = sysctl::EXAMPLES)]
     Sysctl(sysctl::Args),
@@ -169,6 +177,7 @@ impl Verb {
             | Self::Show(_)
             | Self::Route(_)
             | Self::Neigh(_)
+            | Self::Rule(_)
             | Self::Sysctl(_)
             | Self::Nat(_)
             | Self::Monitor(_) => return None,
@@ -216,9 +225,12 @@ impl From<Exit> for ExitCode {
 /// Runs the command line and says what failed.
 pub(crate) fn main() -> impl Into<ExitCode> {
     completions::answer();
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => return usage(&error),
+    let cli = match iproute2::read(env::args_os().skip(1).collect()) {
+        Ok(arguments) => match Cli::try_parse_from(iter::once(OsString::from("netctl")).chain(arguments)) {
+            Ok(cli) => cli,
+            Err(error) => return usage(&error),
+        },
+        Err(answer) => return answered(answer),
     };
     let mut printer = Printer::new(cli.global.json, cli.global.quiet, cli.global.color);
     let errors = Errors::new(cli.global.quiet, cli.global.color);
@@ -262,6 +274,22 @@ fn usage(error: &clap::Error) -> Exit {
     Exit::Usage
 }
 
+/// Says what to type instead.
+fn answered(answer: iproute2::Answer) -> Exit {
+    #[derive(Debug, Parser)]
+    #[command(no_binary_name = true)]
+    struct Switches {
+        #[command(flatten)]
+        global: Global,
+    }
+    let Switches { global } = Switches::try_parse_from(&answer.switches)
+        .or_else(|_| Switches::try_parse_from([""; 0]))
+        .unwrap_or_else(|error| error.exit());
+    let failure = Failure::from(answer.error());
+    Printer::new(global.json, global.quiet, global.color).failure(&failure);
+    failure.exit()
+}
+
 fn run(cli: &Cli, printer: &mut Printer) -> Result<Exit, Failure> {
     let directories = Directories::default();
     let place = cli.before_verb.as_ref();
@@ -272,29 +300,31 @@ fn run(cli: &Cli, printer: &mut Printer) -> Result<Exit, Failure> {
     if is_here && let Err(error) = netctl::single::nat::sweep(&directories) {
         tracing::debug!("what vanished gateways have left stays: {error}");
     }
+    let mut desk = Desk { before: place, directories: &directories, printer };
     match &cli.verb {
-        Verb::Up(args) => up::run(args, &directories, printer),
-        Verb::Plan(args) => plan::run(args, &directories, printer),
-        Verb::Check(args) => check::run(args, printer),
-        Verb::Down(args) => down::run(args, &directories, printer),
-        Verb::Ls => ls::run(&directories, printer),
-        Verb::Show(args) => show::run(args, place, &directories, printer),
-        Verb::Graph(args) => graph::run(args, &directories, printer),
-        Verb::Ping(args) => ping::run(args, &directories, printer),
-        Verb::Monitor(args) => monitor::run(args, place, &directories, printer),
-        Verb::Trace(args) => trace::run(args, &directories, printer),
-        Verb::Doctor(args) => doctor::run(args, &directories, printer),
-        Verb::Schema => schema::run(printer),
-        Verb::Completions(args) => completions::run(args, printer),
+        Verb::Up(args) => up::run(args, &directories, desk.printer),
+        Verb::Plan(args) => plan::run(args, &directories, desk.printer),
+        Verb::Check(args) => check::run(args, desk.printer),
+        Verb::Down(args) => down::run(args, &directories, desk.printer),
+        Verb::Ls => ls::run(&directories, desk.printer),
+        Verb::Show(args) => show::run(args, place, &directories, desk.printer),
+        Verb::Graph(args) => graph::run(args, &directories, desk.printer),
+        Verb::Ping(args) => ping::run(args, &directories, desk.printer),
+        Verb::Monitor(args) => monitor::run(args, place, &directories, desk.printer),
+        Verb::Trace(args) => trace::run(args, &directories, desk.printer),
+        Verb::Doctor(args) => doctor::run(args, &directories, desk.printer),
+        Verb::Schema => schema::run(desk.printer),
+        Verb::Completions(args) => completions::run(args, desk.printer),
         Verb::Man(args) => man::run(args),
         Verb::Exec(args) => exec::run(args),
-        Verb::Ns(args) => ns::run(args, &directories, printer),
-        Verb::Link(args) => link::run(args, place, &directories, printer),
-        Verb::Addr(args) => addr::run(args, place, &directories, printer),
-        Verb::Route(args) => route::run(args, place, &directories, printer),
-        Verb::Neigh(args) => neigh::run(args, place, printer),
-        Verb::Sysctl(args) => sysctl::run(args, place, &directories, printer),
-        Verb::Nat(args) => nat::run(args, place, &directories, printer),
+        Verb::Ns(args) => ns::run(args, &mut desk),
+        Verb::Link(args) => link::run(args, &mut desk),
+        Verb::Addr(args) => addr::run(args, &mut desk),
+        Verb::Route(args) => route::run(args, &mut desk),
+        Verb::Neigh(args) => neigh::run(args, &mut desk),
+        Verb::Rule(args) => rule::run(args, &mut desk),
+        Verb::Sysctl(args) => sysctl::run(args, &mut desk),
+        Verb::Nat(args) => nat::run(args, &mut desk),
     }
 }
 

@@ -254,9 +254,12 @@ fn remove_host_routes(record: &Record, report: &mut Report) {
 fn host_leftover(record: &Record) -> Result<(Places, Vec<Op>), Error> {
     let mut places = Places::default();
     places.open(&Place::Host)?;
-    let left = observe::left_on_host(&record.recorded(), &mut places)?;
-    let routes = left.routes.into_iter().map(|route| RouteChange::DeleteRoute { route }.into());
-    let rules = left.rules.into_iter().map(|rule| RuleChange::DeleteRule { rule, owned: true }.into());
+    let (routes, rules) = observe::left_on_host(&record.recorded(), &mut places)?;
+    let routes = routes.into_iter().map(|seen| {
+        let (route, protocol) = (seen.route, Some(seen.protocol));
+        RouteChange::DeleteRoute { route, protocol }.into()
+    });
+    let rules = rules.into_iter().map(|rule| RuleChange::DeleteRule { rule, owned: true }.into());
     let changes: Vec<Change> = routes.chain(rules).collect();
     Ok((places, changes.into_iter().map(|change| Op::new(&Place::Host, change)).collect()))
 }

@@ -61,6 +61,7 @@ pub use self::{
     links::{Seen, Veth},
     name::{FullName, IfName, NameError, NetnsName, TopologyName},
     problem::Problem,
+    rule::{read_mark, read_table},
     side::Side,
     timeout::{Seconds, Timeout, Timeouts},
 };

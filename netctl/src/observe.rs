@@ -215,7 +215,10 @@ fn look(
 ///
 /// # Errors
 /// If the host does not answer.
-pub(crate) fn left_on_host(recorded: &Recorded<'_>, places: &mut Places) -> Result<Leftover, Error> {
+pub(crate) fn left_on_host(
+    recorded: &Recorded<'_>,
+    places: &mut Places,
+) -> Result<(Vec<ObservedRoute>, Vec<Rule>), Error> {
     let (place, failed) = (Place::Host, |source| Error::Netlink { place: Place::Host, source });
     let socket = places.socket(&place)?;
     let (links, routes) = (link::dump(socket).map_err(failed)?, route::dump(socket).map_err(failed)?);
@@ -223,10 +226,10 @@ pub(crate) fn left_on_host(recorded: &Recorded<'_>, places: &mut Places) -> Resu
     let names = links.iter().filter_map(|link| Some((link.index, link.name.parse().ok()?))).collect();
     let routes = told_routes(&place, &routes, &names, recorded, false);
     let rules = look_at_policy(&place, recorded, false, places)?;
-    Ok(Leftover {
-        routes: routes.into_iter().filter(|seen| seen.owned).map(|seen| seen.route).collect(),
-        rules: rules.into_iter().filter(|seen| seen.owned).map(|seen| seen.rule).collect(),
-    })
+    Ok((
+        routes.into_iter().filter(|seen| seen.owned).collect(),
+        rules.into_iter().filter(|seen| seen.owned).map(|seen| seen.rule).collect(),
+    ))
 }
 
 fn told_routes(
@@ -265,7 +268,7 @@ fn look_at_policy(
     Ok(told.collect())
 }
 
-fn administered_rule(place: &Place, seen: &rule::Rule) -> Option<Rule> {
+pub(crate) fn administered_rule(place: &Place, seen: &rule::Rule) -> Option<Rule> {
     let action = match seen.action {
         Action::Table(table) => RuleAction::Table(table),
         Action::Blackhole => RuleAction::Blackhole,
@@ -303,7 +306,11 @@ fn is_kernels(route: &route::Route) -> bool {
 }
 
 /// A route of a kind that a file can have, as it would have it; of several next hops none is told.
-fn administered_route(place: &Place, route: &route::Route, names: &BTreeMap<u32, IfName>) -> Option<Route> {
+pub(crate) fn administered_route(
+    place: &Place,
+    route: &route::Route,
+    names: &BTreeMap<u32, IfName>,
+) -> Option<Route> {
     let kind = match route.kind {
         Rtn::Unicast => RouteKind::Unicast,
         Rtn::Blackhole => RouteKind::Blackhole,

@@ -24,7 +24,7 @@ pub use self::{
     address::AddressChange,
     filter::FilterChange,
     link::{CableEnd, LinkChange, NewKind},
-    mac::{Mac, Machine},
+    mac::{Mac, MacError, Machine},
     namespace::NamespaceChange,
     nat::NatChange,
     neighbour::NeighbourChange,

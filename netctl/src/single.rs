@@ -14,6 +14,7 @@ pub mod neigh;
 pub mod ns;
 pub(crate) mod peer;
 pub mod route;
+pub mod rule;
 pub mod sysctl;
 
 pub use self::error::Error;

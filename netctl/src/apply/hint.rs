@@ -7,7 +7,7 @@ use crate::{
     hint::{DOCTOR, switch},
     model::{CONNTRACK_LIBERAL, IfName, Place},
     netlink::Refusal,
-    op::{AddressChange, Change, LinkChange, NewKind, Op, RouteChange},
+    op::{AddressChange, Change, LinkChange, NeighbourChange, NewKind, Op, RouteChange, RuleChange},
     sysctl::SysctlError,
 };
 
@@ -38,8 +38,14 @@ fn refused(op: &Op, refusal: &Refusal) -> Option<String> {
         Change::Address(AddressChange::AddAddress { .. }) if refusal.errno == Errno::EACCES => {
             Some(no_ipv6(&op.place))
         }
-        Change::Route(RouteChange::AddRoute { route, .. }) => {
+        Change::Route(RouteChange::AddRoute { route, .. } | RouteChange::ReplaceRoute { route, .. }) => {
             add_route(&op.place, route.dev.as_ref(), refusal.errno)
+        }
+        Change::Neighbour(NeighbourChange::AddNeighbour { .. }) if refusal.errno == Errno::EEXIST => {
+            Some("the kernel knows it already: `netctl neigh replace` sets it all the same".to_owned())
+        }
+        Change::Rule(RuleChange::AddRule { .. }) if refusal.errno == Errno::EEXIST => {
+            Some(format!("`netctl{} rule ls` has it", switch(&op.place)))
         }
         Change::Namespace(_)
         | Change::Address(_)

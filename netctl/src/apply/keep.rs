@@ -77,7 +77,7 @@ fn takes_down(change: &Change) -> bool {
             | LinkChange::SetMaster { .. } => false,
         },
         Change::Address(AddressChange::DeleteAddress { .. })
-        | Change::Route(RouteChange::DeleteRoute { .. }) => true,
+        | Change::Route(RouteChange::DeleteRoute { .. } | RouteChange::ReplaceRoute { .. }) => true,
         Change::Sysctl(change) => keys::sets_too(&change.key).is_some(),
         Change::Namespace(_)
         | Change::Address(_)
@@ -92,7 +92,9 @@ fn takes_down(change: &Change) -> bool {
 impl Target {
     fn add(&mut self, change: &Change) {
         match change {
-            Change::Route(RouteChange::DeleteRoute { route }) => {
+            Change::Route(
+                RouteChange::DeleteRoute { route, .. } | RouteChange::ReplaceRoute { before: route, .. },
+            ) => {
                 self.links.extend(route.dev.clone());
                 self.destinations.insert(route.to);
             }

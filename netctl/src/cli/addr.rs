@@ -3,19 +3,12 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use netctl::{
-    model::{IfName, Place},
-    single::{
-        Session,
-        addr::{self, Listed},
-    },
-    state::Directories,
-};
+use netctl::single::addr::{self, Listed};
 
 use super::{
     Exit, Failure, Printer, cells,
-    namespace::Namespace,
-    words::{self, parse},
+    namespace::{Desk, Placed},
+    words::{self, device, parse},
 };
 
 /// Shown below the help.
@@ -25,16 +18,10 @@ Examples:
   netctl -n red addr ls";
 
 /// What to do with addresses.
-#[derive(Debug, clap::Args)]
-pub(super) struct Args {
-    #[command(flatten)]
-    namespace: Namespace,
-    #[command(subcommand)]
-    verb: Option<Verb>,
-}
+pub(super) type Args = Placed<Verb>;
 
 #[derive(Debug, clap::Subcommand)]
-enum Verb {
+pub(super) enum Verb {
     /// Give a link an address, which can be used at once
     #[command(override_usage = "netctl addr add ADDRESS/LENGTH [dev] IF")]
     Add {
@@ -67,38 +54,33 @@ enum Verb {
     },
 }
 
-pub(super) fn run(
-    args: &Args,
-    before: Option<&Place>,
-    directories: &Directories,
-    printer: &mut Printer,
-) -> Result<Exit, Failure> {
-    let place = args.namespace.or(before)?;
+pub(super) fn run(args: &Args, desk: &mut Desk<'_>) -> Result<Exit, Failure> {
+    let place = args.namespace.or(desk.before)?;
     let ops = match &args.verb {
         Some(Verb::Add { address, interface }) => {
-            let (address, interface) = (with_length(address, printer)?, device(interface)?);
-            addr::add(&mut Session::begin(directories, false)?, &place, &interface, address)?
+            let (address, interface) = (with_length(address, desk.printer)?, device(interface)?);
+            addr::add(&mut desk.session(false)?, &place, &interface, address)?
         }
         Some(Verb::Del { address, interface, force }) => {
-            let (address, interface) = (with_length(address, printer)?, device(interface)?);
-            addr::delete(&mut Session::begin(directories, *force)?, &place, &interface, address)?
+            let (address, interface) = (with_length(address, desk.printer)?, device(interface)?);
+            addr::delete(&mut desk.session(*force)?, &place, &interface, address)?
         }
-        Some(Verb::Ls { interface }) if !interface.is_empty() => {
-            return list(&place, Some(&device(interface)?), printer);
+        None | Some(Verb::Ls { .. }) => {
+            let only = match &args.verb {
+                Some(Verb::Ls { interface }) if !interface.is_empty() => Some(device(interface)?),
+                _ => None,
+            };
+            let titles = ["NAME", "STATE", "ADDRESSES"];
+            return cells::list(
+                &addr::ls(&place, only.as_ref())?,
+                &titles,
+                row,
+                "there are no links",
+                desk.printer,
+            );
         }
-        None | Some(Verb::Ls { .. }) => return list(&place, None, printer),
     };
-    cells::done(&ops, None, printer)
-}
-
-/// Reads `[dev] IF`.
-pub(super) fn device(words: &[String]) -> Result<IfName, words::Error> {
-    match words {
-        [interface] => Ok(interface.parse()?),
-        [dev, interface] if dev == "dev" => Ok(interface.parse()?),
-        [word, ..] => Err(words::Error::Unknown { word: word.clone(), known: &["dev"] }),
-        [] => Err(words::Error::NoValue { keyword: "dev" }),
-    }
+    cells::done(&ops, None, desk.printer)
 }
 
 /// Reads an address; one without a prefix length is alone in its subnet, as with `ip`, which is seldom meant.
@@ -112,15 +94,6 @@ fn with_length(text: &str, printer: &Printer) -> Result<IpNet, words::Error> {
         "`{text}` is taken as {alone}, a subnet of one; `{text}/{usual}` would reach its neighbours"
     ));
     Ok(alone)
-}
-
-fn list(place: &Place, interface: Option<&IfName>, printer: &mut Printer) -> Result<Exit, Failure> {
-    let listed = addr::ls(place, interface)?;
-    printer.show(&listed, |printer| {
-        let titles = ["NAME", "STATE", "ADDRESSES"];
-        cells::table(&titles, listed.iter().map(row), "there are no links", printer)
-    })?;
-    Ok(Exit::Done)
 }
 
 fn row(its: &Listed) -> cells::Row {

@@ -39,6 +39,16 @@ pub(super) fn state(state: State) -> (Style, String) {
     }
 }
 
+/// A routing table, by its name if it has one (`/etc/iproute2/rt_tables`).
+pub(super) fn routing_table(number: u32) -> String {
+    match number {
+        253 => "default".to_owned(),
+        254 => "main".to_owned(),
+        255 => "local".to_owned(),
+        number => number.to_string(),
+    }
+}
+
 /// So many of that thing.
 pub(super) fn count(number: u64, thing: &str) -> String {
     format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
@@ -54,6 +64,18 @@ pub(super) fn table(
     let mut all = vec![titles.iter().map(|title| faint(*title)).collect::<Row>()];
     all.extend(rows);
     if all.len() == 1 { printer.line(none) } else { printer.table("", &all) }
+}
+
+/// Lists what is there: as an array in JSON, as a table for people.
+pub(super) fn list<T: Serialize>(
+    listed: &[T],
+    titles: &[&str],
+    row: impl Fn(&T) -> Row,
+    none: &str,
+    printer: &mut Printer,
+) -> Result<Exit, Failure> {
+    printer.show(&listed, |printer| table(titles, listed.iter().map(row), none, printer))?;
+    Ok(Exit::Done)
 }
 
 #[derive(Serialize)]

@@ -4,36 +4,32 @@ pub(super) mod parse;
 
 use netctl::{
     model::{IfName, Place},
-    single::{
-        Session,
-        link::{self, Filter, Listed, Peer},
-    },
-    state::Directories,
+    op::{NewKind, Op},
+    single::link::{self, Filter, Listed, Peer},
 };
 
-use super::{Exit, Failure, Printer, cells, namespace::Namespace};
+use super::{
+    Exit, Failure, Printer, cells,
+    namespace::{Desk, Placed},
+};
 
 /// Shown below the help.
 pub(super) const EXAMPLES: &str = "\
 Examples:
   netctl link add veth veth-red red veth-red-br     one end in the namespace red, the other here
   netctl link add bridge v-net-0
+  netctl link add dummy lan0
+  netctl link add vlan eth0.7 link eth0 id 7
   netctl link set veth-red-br master v-net-0 up
   netctl -n red link set veth-red name eth0 up
   netctl link ls --master v-net-0                   its ports and what it has seen behind them";
 
 /// What to do with links.
-#[derive(Debug, clap::Args)]
-pub(super) struct Args {
-    #[command(flatten)]
-    namespace: Namespace,
-    #[command(subcommand)]
-    verb: Option<Verb>,
-}
+pub(super) type Args = Placed<Verb>;
 
 #[derive(Debug, clap::Subcommand)]
-enum Verb {
-    /// Make a veth pair or a bridge; it is down
+pub(super) enum Verb {
+    /// Make a veth pair, a bridge, a dummy or a VLAN; it is down
     Add {
         #[command(subcommand)]
         kind: Kind,
@@ -73,7 +69,7 @@ enum Verb {
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum Kind {
+pub(super) enum Kind {
     /// A cable: `A [NS] B [NS]`; an end without a namespace is where the command acts
     #[command(override_usage = "netctl link add veth A [NS] B [NS]")]
     Veth {
@@ -86,52 +82,61 @@ enum Kind {
         /// Its name
         name: IfName,
     },
+    /// A link that leads nowhere, for addresses that are up whatever else is
+    Dummy {
+        /// Its name
+        name: IfName,
+    },
+    /// One VLAN of another link
+    #[command(override_usage = "netctl link add vlan NAME link PARENT id N")]
+    Vlan {
+        /// Its name
+        name: IfName,
+        /// `link PARENT` and `id N`, from 1 to 4094
+        #[arg(value_name = "WORD", required = true)]
+        words: Vec<String>,
+    },
 }
 
-pub(super) fn run(
-    args: &Args,
-    before: Option<&Place>,
-    directories: &Directories,
-    printer: &mut Printer,
-) -> Result<Exit, Failure> {
-    let place = args.namespace.or(before)?;
-    let begin = |force: bool| Session::begin(directories, force);
+impl Kind {
+    /// Makes one.
+    fn add(&self, place: &Place, desk: &Desk<'_>) -> Result<Vec<Op>, Failure> {
+        let (name, kind) = match self {
+            Self::Veth { ends } => {
+                let (a, b) = parse::ends(ends, place, parse::is_namespace)?;
+                return Ok(link::add_veth(&mut desk.session(false)?, &a, &b)?);
+            }
+            Self::Bridge { name } => (name, NewKind::Bridge),
+            Self::Dummy { name } => (name, NewKind::Dummy),
+            Self::Vlan { name, words } => (name, parse::vlan(words)?),
+        };
+        Ok(link::add(&mut desk.session(false)?, place, name, kind)?)
+    }
+}
+
+pub(super) fn run(args: &Args, desk: &mut Desk<'_>) -> Result<Exit, Failure> {
+    let place = args.namespace.or(desk.before)?;
     let ops = match &args.verb {
-        Some(Verb::Add { kind: Kind::Veth { ends } }) => {
-            let (a, b) = parse::ends(ends, &place, parse::is_namespace)?;
-            link::add_veth(&mut begin(false)?, &a, &b)?
-        }
-        Some(Verb::Add { kind: Kind::Bridge { name } }) => {
-            link::add_bridge(&mut begin(false)?, &place, name)?
-        }
+        Some(Verb::Add { kind }) => kind.add(&place, desk)?,
         Some(Verb::Set { interface, changes, force }) => {
             let (interface, changes) = parse::changes(interface, changes)?;
-            link::set(&mut begin(*force)?, &place, &interface, &changes)?
+            link::set(&mut desk.session(*force)?, &place, &interface, &changes)?
         }
-        Some(Verb::Del { interface, force }) => link::delete(&mut begin(*force)?, &place, interface)?,
+        Some(Verb::Del { interface, force }) => link::delete(&mut desk.session(*force)?, &place, interface)?,
         Some(Verb::Ls { interface, master }) => {
             let filter = Filter { interface: interface.clone(), master: master.clone() };
-            return list(&place, &filter, printer);
+            return list(&place, &filter, desk.printer);
         }
-        None => return list(&place, &Filter::default(), printer),
+        None => return list(&place, &Filter::default(), desk.printer),
     };
-    cells::done(&ops, None, printer)
+    cells::done(&ops, None, desk.printer)
 }
 
 fn list(place: &Place, filter: &Filter, printer: &mut Printer) -> Result<Exit, Failure> {
-    let listed = link::ls(place, filter)?;
-    let of_a_bridge = filter.master.is_some();
-    printer.show(&listed, |printer| {
-        let titles = ["NAME", "STATE", "KIND", "PEER", "MASTER", "MTU", "MAC", "ALIAS", "LEARNED"];
-        let shown = if of_a_bridge { &titles[..] } else { &titles[..8] };
-        let rows = listed.iter().map(|its| {
-            let mut row = row(place, its);
-            row.truncate(shown.len());
-            row
-        });
-        cells::table(shown, rows, "it has no ports", printer)
-    })?;
-    Ok(Exit::Done)
+    let titles = ["NAME", "STATE", "KIND", "PEER", "MASTER", "MTU", "MAC", "ALIAS", "LEARNED"];
+    let shown = if filter.master.is_some() { &titles[..] } else { &titles[..8] };
+    let row = |its: &Listed| row(place, its).into_iter().take(shown.len()).collect();
+    cells::list(&link::ls(place, filter)?, shown, row, "it has no ports", printer)
 }
 
 fn row(place: &Place, its: &Listed) -> cells::Row {

@@ -1,8 +1,36 @@
 //! `-n NS`: where a single command acts, as in `ip -n NS`.
 
-use netctl::model::{NameError, Place};
+use netctl::{
+    model::{NameError, Place},
+    single::{self, Session},
+    state::Directories,
+};
 
-use super::words;
+use super::{Printer, words};
+
+/// What a single command works with.
+pub(super) struct Desk<'a> {
+    /// What `-n` before the verb names.
+    pub(super) before: Option<&'a Place>,
+    pub(super) directories: &'a Directories,
+    pub(super) printer: &'a mut Printer,
+}
+
+impl<'a> Desk<'a> {
+    /// Begins to change something; with `force`, also what topologies own.
+    pub(super) fn session(&self, force: bool) -> Result<Session<'a>, single::Error> {
+        Session::begin(self.directories, force)
+    }
+}
+
+/// A verb that acts in one place and without more words lists what is there.
+#[derive(Debug, clap::Args)]
+pub(super) struct Placed<V: clap::Subcommand> {
+    #[command(flatten)]
+    pub(super) namespace: Namespace,
+    #[command(subcommand)]
+    pub(super) verb: Option<V>,
+}
 
 /// The switch, after the verb's first word.
 #[derive(Debug, clap::Args)]

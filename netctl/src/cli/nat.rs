@@ -7,17 +7,13 @@ mod masquerade;
 mod rules;
 mod stats;
 
-use netctl::{
-    model::Place,
-    single::{
-        Session,
-        nat::{self, Flushed},
-    },
-    state::Directories,
-};
+use netctl::single::nat::{self, Flushed};
 
 use self::filter::Filters;
-use super::{Exit, Failure, Printer, namespace::Namespace};
+use super::{
+    Exit, Failure,
+    namespace::{Desk, Namespace},
+};
 
 /// Shown below the help.
 pub(super) const EXAMPLES: &str = "\
@@ -62,36 +58,31 @@ enum Verb {
     },
 }
 
-pub(super) fn run(
-    args: &Args,
-    before: Option<&Place>,
-    directories: &Directories,
-    printer: &mut Printer,
-) -> Result<Exit, Failure> {
-    let place = args.namespace.given(before)?;
+pub(super) fn run(args: &Args, desk: &mut Desk<'_>) -> Result<Exit, Failure> {
+    let place = args.namespace.given(desk.before)?;
     match &args.verb {
-        Verb::Masquerade(args) => return masquerade::run(args, place, directories, printer),
-        Verb::Forward(args) => return forward::run(args, place, directories, printer),
+        Verb::Masquerade(args) => return masquerade::run(args, place, desk),
+        Verb::Forward(args) => return forward::run(args, place, desk),
         Verb::Flows { filters } => {
-            let listed = nat::flows(place, &filters.into(), directories)?;
-            printer.show(&listed, |printer| flows::tell(&listed, place.is_none(), printer))?;
-            for its in nat::unseen(place, directories)? {
-                printer.note(&format!(
+            let listed = nat::flows(place, &filters.into(), desk.directories)?;
+            desk.printer.show(&listed, |printer| flows::tell(&listed, place.is_none(), printer))?;
+            for its in nat::unseen(place, desk.directories)? {
+                desk.printer.note(&format!(
                     "the flows of `{}` are netfilter's (backend `{}`): `{}` shows them",
                     its.gateway, its.backend, its.flows
                 ));
             }
         }
         Verb::Stats => {
-            let stats = nat::stats(place, directories)?;
-            let unseen = nat::unseen(place, directories)?;
-            printer.show(&stats, |printer| match (stats.as_slice(), unseen.as_slice()) {
+            let stats = nat::stats(place, desk.directories)?;
+            let unseen = nat::unseen(place, desk.directories)?;
+            desk.printer.show(&stats, |printer| match (stats.as_slice(), unseen.as_slice()) {
                 ([], [_, ..]) => Ok(()),
                 _ => stats::tell(&stats, printer),
             })?;
             for its in unseen {
                 let commands: Vec<String> = its.counters.iter().map(|words| format!("`{words}`")).collect();
-                printer.note(&format!(
+                desk.printer.note(&format!(
                     "the counters of `{}` are netfilter's (backend `{}`): see {}",
                     its.gateway,
                     its.backend,
@@ -100,8 +91,8 @@ pub(super) fn run(
             }
         }
         Verb::Flush { filters } => {
-            let flushed = nat::flush(&mut Session::begin(directories, false)?, place, &filters.into())?;
-            printer.report(&flushed, |printer| printer.line(&forgotten(&flushed)))?;
+            let flushed = nat::flush(&mut desk.session(false)?, place, &filters.into())?;
+            desk.printer.report(&flushed, |printer| printer.line(&forgotten(&flushed)))?;
         }
     }
     Ok(Exit::Done)

@@ -2,15 +2,11 @@
 
 use netctl::{
     model::NetnsName,
-    single::{
-        Session,
-        ns::{self, Deleted, Listed, State},
-    },
-    state::Directories,
+    single::ns::{self, Deleted, Listed, State},
 };
 use serde::Serialize;
 
-use super::{Exit, Failure, Printer, cells, print, up::warn_if_hidden};
+use super::{Exit, Failure, cells, namespace::Desk, print, up::warn_if_hidden};
 
 /// Shown below the help.
 pub(super) const EXAMPLES: &str = "\
@@ -55,31 +51,28 @@ struct Document {
     deleted: Vec<Deleted>,
 }
 
-pub(super) fn run(args: &Args, directories: &Directories, printer: &mut Printer) -> Result<Exit, Failure> {
+pub(super) fn run(args: &Args, desk: &mut Desk<'_>) -> Result<Exit, Failure> {
     match &args.verb {
         Some(Verb::Add { names }) => {
-            let ops = ns::add(&mut Session::begin(directories, false)?, names)?;
-            warn_if_hidden(printer);
+            let ops = ns::add(&mut desk.session(false)?, names)?;
+            warn_if_hidden(desk.printer);
             let names: Vec<&str> = names.iter().map(NetnsName::as_str).collect();
             let is = if names.len() == 1 { "is there, its" } else { "are there, their" };
-            cells::done(&ops, Some(&format!("{} {is} loopback up", names.join(", "))), printer)
+            cells::done(&ops, Some(&format!("{} {is} loopback up", names.join(", "))), desk.printer)
         }
         Some(Verb::Del { names, force }) => {
-            let deleted = ns::delete(&mut Session::begin(directories, *force)?, names)?;
+            let deleted = ns::delete(&mut desk.session(*force)?, names)?;
             for Deleted { name, processes } in deleted.iter().filter(|gone| !gone.processes.is_empty()) {
                 let pids: Vec<String> = processes.iter().map(u32::to_string).collect();
-                printer.warning(&format!("processes still live in namespace `{name}`: {}", pids.join(", ")));
+                desk.printer
+                    .warning(&format!("processes still live in namespace `{name}`: {}", pids.join(", ")));
             }
-            printer.report(&Document { deleted }, |_| Ok(()))?;
+            desk.printer.report(&Document { deleted }, |_| Ok(()))?;
             Ok(Exit::Done)
         }
         None | Some(Verb::Ls) => {
-            let listed = ns::ls()?;
-            printer.show(&listed, |printer| {
-                let titles = ["NAME", "STATE", "OWNER", "PROCESSES"];
-                cells::table(&titles, listed.iter().map(row), "no namespace has a name", printer)
-            })?;
-            Ok(Exit::Done)
+            let titles = ["NAME", "STATE", "OWNER", "PROCESSES"];
+            cells::list(&ns::ls()?, &titles, row, "no namespace has a name", desk.printer)
         }
     }
 }

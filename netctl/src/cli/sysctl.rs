@@ -1,13 +1,11 @@
 //! `netctl sysctl`: the `net.*` keys of a namespace.
 
-use netctl::{
-    model::Place,
-    single::{Session, sysctl},
-    state::Directories,
-    sysctl::Key,
-};
+use netctl::{single::sysctl, sysctl::Key};
 
-use super::{Exit, Failure, Printer, cells, namespace::Namespace};
+use super::{
+    Exit, Failure, cells,
+    namespace::{Desk, Namespace},
+};
 
 /// Shown below the help.
 pub(super) const EXAMPLES: &str = "\
@@ -47,24 +45,19 @@ fn setting(text: &str) -> Result<(Key, String), String> {
     Ok((key, value.trim().to_owned()))
 }
 
-pub(super) fn run(
-    args: &Args,
-    before: Option<&Place>,
-    directories: &Directories,
-    printer: &mut Printer,
-) -> Result<Exit, Failure> {
-    let place = args.namespace.or(before)?;
+pub(super) fn run(args: &Args, desk: &mut Desk<'_>) -> Result<Exit, Failure> {
+    let place = args.namespace.or(desk.before)?;
     match &args.verb {
         Verb::Get { keys } => {
             let listed = sysctl::get(&place, keys)?;
-            printer.show(&listed, |printer| {
+            desk.printer.show(&listed, |printer| {
                 listed.iter().try_for_each(|its| printer.line(&format!("{} = {}", its.key, its.value)))
             })?;
             Ok(Exit::Done)
         }
         Verb::Set { values } => {
-            let ops = sysctl::set(&mut Session::begin(directories, false)?, &place, values)?;
-            cells::done(&ops, None, printer)
+            let ops = sysctl::set(&mut desk.session(false)?, &place, values)?;
+            cells::done(&ops, None, desk.printer)
         }
     }
 }

@@ -3,7 +3,10 @@
 use std::{error::Error as StdError, net::IpAddr, slice, str::FromStr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use netctl::{model::NameError, spec::nearest};
+use netctl::{
+    model::{IfName, NameError, Problem},
+    spec::nearest,
+};
 
 /// What is wrong with the words.
 #[derive(Debug, thiserror::Error)]
@@ -12,6 +15,10 @@ pub(super) enum Error {
     Unknown { word: String, known: &'static [&'static str] },
     #[error("`{keyword}` needs a value")]
     NoValue { keyword: &'static str },
+    #[error("`{0}` is missing")]
+    Missing(&'static str),
+    #[error("a VLAN of {0} is not between 1 and 4094")]
+    Vlan(u16),
     #[error("`{text}` is no {what}: {source}")]
     Value { text: String, what: &'static str, source: Box<dyn StdError + Send + Sync> },
     #[error(transparent)]
@@ -26,6 +33,16 @@ pub(super) enum Error {
     Ends { a: String, b: String, c: String, both: bool },
     #[error("{to} is not of the family of {via}")]
     Families { to: IpNet, via: IpAddr },
+    #[error("what is refused leads nowhere: `{0}` does not go with it")]
+    LeadsNowhere(&'static str),
+    #[error("`onlink` needs `via ADDRESS` and `dev IF`")]
+    OnLink,
+    #[error("`{0}` is there on every link: `dev IF` says which")]
+    LinkLocal(IpAddr),
+    #[error("{0}")]
+    Problem(Box<Problem>),
+    #[error("netctl does not know `{said}`")]
+    Elsewhere { said: String, hint: String },
     #[error("`{0}` takes no `-n`")]
     NoNamespace(&'static str),
     #[error("`-n` is given twice")]
@@ -33,6 +50,10 @@ pub(super) enum Error {
 }
 
 impl Error {
+    pub(super) fn unknown(word: &str, known: &'static [&'static str]) -> Self {
+        Self::Unknown { word: word.to_owned(), known }
+    }
+
     /// The next step, where there is one.
     pub(super) fn hint(&self) -> Option<String> {
         match self {
@@ -53,8 +74,27 @@ impl Error {
             Self::Ends { b, c, both: false, .. } => {
                 Some(format!("neither `{b}` nor `{c}` is a namespace: `netctl ns ls` lists them"))
             }
-            _ => None,
+            Self::Problem(problem) => problem.hint(),
+            Self::Elsewhere { hint, .. } => Some(hint.clone()),
+            Self::NoValue { .. }
+            | Self::Missing(_)
+            | Self::Vlan(_)
+            | Self::Value { .. }
+            | Self::Name(_)
+            | Self::Twice(_)
+            | Self::Nowhere
+            | Self::LeadsNowhere(_)
+            | Self::OnLink
+            | Self::LinkLocal(_)
+            | Self::NoNamespace(_)
+            | Self::NamespaceTwice => None,
         }
+    }
+}
+
+impl From<Problem> for Error {
+    fn from(problem: Problem) -> Self {
+        Self::Problem(Box::new(problem))
     }
 }
 
@@ -76,6 +116,14 @@ impl<'a> Words<'a> {
     /// The next keyword.
     pub(super) fn keyword(&mut self) -> Option<&'a str> {
         self.0.next().map(String::as_str)
+    }
+
+    /// Passes over the next word if it is one of these.
+    pub(super) fn skip(&mut self, words: &[&str]) {
+        let mut ahead = self.0.clone();
+        if ahead.next().is_some_and(|word| words.contains(&word.as_str())) {
+            self.0 = ahead;
+        }
     }
 
     /// The value after a keyword, which must not have had one before.
@@ -104,6 +152,21 @@ where
     T: FromStr<Err: StdError + Send + Sync + 'static>,
 {
     move |text| text.parse().map_err(wrong(text, what))
+}
+
+/// An interface's name.
+pub(super) fn interface(text: &str) -> Result<IfName, Error> {
+    Ok(text.parse()?)
+}
+
+/// Reads `[dev] IF`.
+pub(super) fn device(words: &[String]) -> Result<IfName, Error> {
+    match words {
+        [name] => interface(name),
+        [dev, name] if dev == "dev" => interface(name),
+        [word, ..] => Err(Error::unknown(word, &["dev"])),
+        [] => Err(Error::NoValue { keyword: "dev" }),
+    }
 }
 
 /// `default`, a network, or one address.

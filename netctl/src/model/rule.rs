@@ -161,8 +161,24 @@ fn number_of(table: &Table) -> Option<u32> {
     }
 }
 
-/// `MARK` or `MARK/MASK`, each a number of base ten or, after `0x`, sixteen.
+/// Reads a routing table: its number, `main`, `default` or `local`.
+///
+/// # Errors
+/// If it is none of these.
+pub fn read_table(text: &str) -> Result<u32, Problem> {
+    let table = text.parse().map_or_else(|_| Table::Name(text.to_owned()), Table::Number);
+    number_of(&table).ok_or_else(|| Problem::Table { text: text.to_owned() })
+}
+
 fn mark(text: &str, path: &KeyPath) -> Result<(u32, u32), Error> {
+    read_mark(text).map_err(|problem| Error::new(path.clone(), problem))
+}
+
+/// Reads `MARK` or `MARK/MASK`, each a number of base ten or, after `0x`, sixteen.
+///
+/// # Errors
+/// If it is not that, or the mark has bits that its mask leaves out.
+pub fn read_mark(text: &str) -> Result<(u32, u32), Problem> {
     let number = |text: &str| match text.strip_prefix("0x") {
         Some(digits) if !digits.starts_with('+') => u32::from_str_radix(digits, 16).ok(),
         Some(_) => None,
@@ -175,10 +191,10 @@ fn mark(text: &str, path: &KeyPath) -> Result<(u32, u32), Error> {
     };
     // Of a mask without bits, nothing can be told apart.
     let (Some(mark), Some(mask @ 1..)) = (mark, mask) else {
-        return Err(Error::new(path.clone(), Problem::Mark { text: text.to_owned() }));
+        return Err(Problem::Mark { text: text.to_owned() });
     };
     if mark & !mask != 0 {
-        return Err(Error::new(path.clone(), Problem::MarkBeyondMask { mark, mask }));
+        return Err(Problem::MarkBeyondMask { mark, mask });
     }
     Ok((mark, mask))
 }

@@ -16,7 +16,7 @@ use super::{
     message::{Message, attributes},
     route::RTPROT_NETCTL,
 };
-use crate::model::IfName;
+use crate::model::{IfName, RuleAction};
 
 /// In a rule's flags: it is for what it does not describe.
 const FIB_RULE_INVERT: u32 = 2;
@@ -61,6 +61,17 @@ impl Action {
             Self::UNREACHABLE => Self::Unreachable,
             Self::PROHIBIT => Self::Prohibit,
             number => Self::Other(number),
+        }
+    }
+}
+
+impl From<RuleAction> for Action {
+    fn from(action: RuleAction) -> Self {
+        match action {
+            RuleAction::Table(table) => Self::Table(table),
+            RuleAction::Blackhole => Self::Blackhole,
+            RuleAction::Unreachable => Self::Unreachable,
+            RuleAction::Prohibit => Self::Prohibit,
         }
     }
 }

@@ -4,7 +4,7 @@
 //! (`br_stp_recalculate_bridge_id`), which breaks its neighbours' caches; and udev gives a link that came with a random
 //! one another a moment later.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 use serde::{Serialize, Serializer};
 
@@ -40,6 +40,25 @@ impl Mac {
     }
 }
 
+/// What is no MAC address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("write it as 02:00:00:00:00:01")]
+pub struct MacError;
+
+impl FromStr for Mac {
+    type Err = MacError;
+
+    fn from_str(text: &str) -> Result<Self, MacError> {
+        let byte = |part: &str| {
+            let is_hex = matches!(part.len(), 1 | 2) && part.bytes().all(|digit| digit.is_ascii_hexdigit());
+            if is_hex { u8::from_str_radix(part, 16).map_err(|_| MacError) } else { Err(MacError) }
+        };
+        let separator = if text.contains('-') { '-' } else { ':' };
+        let bytes: Vec<u8> = text.split(separator).map(byte).collect::<Result<_, _>>()?;
+        bytes.try_into().map(Self).map_err(|_| MacError)
+    }
+}
+
 impl fmt::Display for Mac {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [a, b, c, d, e, g] = self.0;
@@ -56,6 +75,17 @@ impl Serialize for Mac {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn it_is_read_as_it_is_written() {
+        let mac = Mac([2, 0, 0xab, 0, 0, 9]);
+        for text in ["02:00:ab:00:00:09", "02-00-AB-00-00-09", "2:0:ab:0:0:9", &mac.to_string()] {
+            assert_eq!(text.parse(), Ok(mac), "{text}");
+        }
+        for text in ["", "02:00:ab:00:00", "02:00:ab:00:00:09:01", "02:00:ab:00:00:0g", "+2:00:ab:00:00:09"] {
+            assert_eq!(text.parse::<Mac>(), Err(MacError), "{text}");
+        }
+    }
 
     #[test]
     fn an_interface_keeps_its_address_and_shares_it_with_none() {

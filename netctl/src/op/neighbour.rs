@@ -26,6 +26,17 @@ pub enum NeighbourChange {
         /// Its MAC address.
         mac: Mac,
     },
+    /// Sets a permanent neighbour in the place of one that the kernel knows.
+    ReplaceNeighbour {
+        /// The link's interface name.
+        interface: IfName,
+        /// Its address.
+        address: IpAddr,
+        /// Its MAC address.
+        mac: Mac,
+        /// The MAC address that was set before; `None` if the kernel had found out what there was.
+        before: Option<Mac>,
+    },
     /// Forgets a neighbour.
     DeleteNeighbour {
         /// The link's interface name.
@@ -39,6 +50,7 @@ impl Faces for NeighbourChange {
     fn effect(&self) -> Option<Effect> {
         Some(match self {
             Self::AddNeighbour { .. } => Effect::Add,
+            Self::ReplaceNeighbour { .. } => Effect::Modify,
             Self::DeleteNeighbour { .. } => Effect::Remove,
         })
     }
@@ -47,6 +59,9 @@ impl Faces for NeighbourChange {
         match self {
             Self::AddNeighbour { interface, address, mac } => {
                 write!(f, "add neighbour {address} at {mac} to `{interface}` {}", At(place))
+            }
+            Self::ReplaceNeighbour { interface, address, mac, .. } => {
+                write!(f, "set neighbour {address} to {mac} at `{interface}` {}", At(place))
             }
             Self::DeleteNeighbour { interface, address } => {
                 write!(f, "delete neighbour {address} of `{interface}` {}", At(place))
@@ -60,6 +75,9 @@ impl Faces for NeighbourChange {
             Self::AddNeighbour { interface, address, mac } => {
                 format!("{ip} neigh add {address} lladdr {mac} dev {interface:#}")
             }
+            Self::ReplaceNeighbour { interface, address, mac, .. } => {
+                format!("{ip} neigh replace {address} lladdr {mac} dev {interface}")
+            }
             Self::DeleteNeighbour { interface, address } => {
                 format!("{ip} neigh delete {address} dev {interface:#}")
             }
@@ -67,12 +85,17 @@ impl Faces for NeighbourChange {
     }
 
     fn inverse(&self, place: &Place) -> Vec<Op> {
-        match self.clone() {
-            Self::AddNeighbour { interface, address, .. } => {
-                vec![Op::new(place, Self::DeleteNeighbour { interface, address })]
+        vec![match self.clone() {
+            Self::AddNeighbour { interface, address, .. }
+            | Self::ReplaceNeighbour { interface, address, before: None, .. } => {
+                Op::new(place, Self::DeleteNeighbour { interface, address })
             }
-            Self::DeleteNeighbour { .. } => Vec::new(),
-        }
+            Self::ReplaceNeighbour { interface, address, mac, before: Some(before) } => {
+                let back = Self::ReplaceNeighbour { interface, address, mac: before, before: Some(mac) };
+                Op::new(place, back)
+            }
+            Self::DeleteNeighbour { .. } => return Vec::new(),
+        }]
     }
 
     fn message(&self) -> Option<&dyn Message> {
@@ -81,7 +104,9 @@ impl Faces for NeighbourChange {
 
     fn link(&self) -> Option<&IfName> {
         match self {
-            Self::AddNeighbour { interface, .. } | Self::DeleteNeighbour { interface, .. } => Some(interface),
+            Self::AddNeighbour { interface, .. }
+            | Self::ReplaceNeighbour { interface, .. }
+            | Self::DeleteNeighbour { interface, .. } => Some(interface),
         }
     }
 }
@@ -92,16 +117,32 @@ impl Message for NeighbourChange {
     }
 
     fn request(&self, place: &Place, lookup: &dyn Lookup) -> Option<Request> {
+        let index = lookup.index(place, self.link()?)?;
+        let new = |address: IpAddr, mac: Mac| NewNeighbour { index, address, mac: mac.0, protocol: None };
         Some(match self {
-            Self::AddNeighbour { interface, address, mac } => neigh::add(&NewNeighbour {
-                index: lookup.index(place, interface)?,
-                address: *address,
-                mac: mac.0,
-                protocol: None,
-            }),
-            Self::DeleteNeighbour { interface, address } => {
-                neigh::delete(lookup.index(place, interface)?, *address)
-            }
+            Self::AddNeighbour { address, mac, .. } => neigh::add(&new(*address, *mac)),
+            Self::ReplaceNeighbour { address, mac, .. } => neigh::replace(&new(*address, *mac)),
+            Self::DeleteNeighbour { address, .. } => neigh::delete(index, *address),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_set_before_comes_back_and_what_was_found_out_goes() {
+        let place = Place::Netns("red".parse().unwrap());
+        let (old, new) = (Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 2]));
+        let replace = |mac, before| {
+            let (interface, address) = ("eth0".parse().unwrap(), [10, 0, 0, 7].into());
+            Op::new(&place, NeighbourChange::ReplaceNeighbour { interface, address, mac, before })
+        };
+        let command = "ip -n red neigh replace 10.0.0.7 lladdr 02:00:00:00:00:02 dev eth0";
+        assert_eq!(replace(new, Some(old)).commands(), [command]);
+        assert_eq!(replace(new, Some(old)).inverse(), [replace(old, Some(new))]);
+        let [inverse] = <[Op; 1]>::try_from(replace(new, None).inverse()).unwrap();
+        assert_eq!(inverse.commands(), ["ip -n red neigh delete 10.0.0.7 dev eth0"]);
     }
 }

@@ -26,17 +26,33 @@ pub enum RouteChange {
         #[serde(skip)]
         owned: bool,
     },
+    /// Sets a route in the place of another one of its destination, table and metric. What was kept of the place brings
+    /// that one back.
+    ReplaceRoute {
+        /// The route.
+        route: Route,
+        /// The one that it takes the place of.
+        before: Route,
+    },
     /// Removes a route. What was kept of the place brings it back.
     DeleteRoute {
         /// The route.
         route: Route,
+        /// Who set it (`rtm_protocol`); anybody when `None`.
+        #[serde(skip)]
+        protocol: Option<u8>,
     },
 }
+
+/// `RTPROT_BOOT`: somebody set it by hand.
+const BY_HAND: u8 = 3;
 
 impl RouteChange {
     const fn route(&self) -> &Route {
         match self {
-            Self::AddRoute { route, .. } | Self::DeleteRoute { route } => route,
+            Self::AddRoute { route, .. }
+            | Self::ReplaceRoute { route, .. }
+            | Self::DeleteRoute { route, .. } => route,
         }
     }
 }
@@ -45,6 +61,7 @@ impl Faces for RouteChange {
     fn effect(&self) -> Option<Effect> {
         Some(match self {
             Self::AddRoute { .. } => Effect::Add,
+            Self::ReplaceRoute { .. } => Effect::Modify,
             Self::DeleteRoute { .. } => Effect::Remove,
         })
     }
@@ -52,7 +69,10 @@ impl Faces for RouteChange {
     fn describe(&self, place: &Place, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::AddRoute { route, .. } => write!(f, "add route {route} {}", At(place)),
-            Self::DeleteRoute { route } => write!(f, "delete route {route} {}", At(place)),
+            Self::ReplaceRoute { route, before } => {
+                write!(f, "replace route {before} {} by {route}", At(place))
+            }
+            Self::DeleteRoute { route, .. } => write!(f, "delete route {route} {}", At(place)),
         }
     }
 
@@ -60,15 +80,19 @@ impl Faces for RouteChange {
         let (ip, family) = (command::ip(place), family(&self.route().to.addr()));
         vec![match self {
             Self::AddRoute { route, .. } => format!("{ip} {family}route add {route:#}"),
-            Self::DeleteRoute { route } => format!("{ip} {family}route delete {route:#}"),
+            Self::ReplaceRoute { route, .. } => format!("{ip} {family}route replace {route:#}"),
+            Self::DeleteRoute { route, .. } => format!("{ip} {family}route delete {route:#}"),
         }]
     }
 
     fn inverse(&self, place: &Place) -> Vec<Op> {
-        match self.clone() {
-            Self::AddRoute { route, .. } => vec![Op::new(place, Self::DeleteRoute { route })],
-            Self::DeleteRoute { .. } => Vec::new(),
-        }
+        let (route, owned) = match self.clone() {
+            Self::AddRoute { route, owned } => (route, owned),
+            Self::ReplaceRoute { route, .. } => (route, false),
+            Self::DeleteRoute { .. } => return Vec::new(),
+        };
+        let protocol = Some(if owned { RTPROT_NETCTL } else { BY_HAND });
+        vec![Op::new(place, Self::DeleteRoute { route, protocol })]
     }
 
     fn message(&self) -> Option<&dyn Message> {
@@ -96,7 +120,8 @@ impl Message for RouteChange {
             Self::AddRoute { owned, .. } => {
                 route::add(&NewRoute { protocol: owned.then_some(RTPROT_NETCTL), ..new })
             }
-            Self::DeleteRoute { .. } => route::delete(&new),
+            Self::ReplaceRoute { .. } => route::replace(&new),
+            Self::DeleteRoute { protocol, .. } => route::delete(&NewRoute { protocol: *protocol, ..new }),
         })
     }
 }

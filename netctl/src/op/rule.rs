@@ -6,11 +6,11 @@ use serde::Serialize;
 
 use super::{Effect, Faces, Lookup, Message, Op, command};
 use crate::{
-    model::{At, Family, IfName, Place, Rule, RuleAction},
+    model::{At, Family, IfName, Place, Rule},
     netlink::{
         Request,
         route::RTPROT_NETCTL,
-        rule::{self, Action, Mark, NewRule},
+        rule::{self, Mark, NewRule},
     },
 };
 
@@ -94,12 +94,6 @@ impl Message for RuleChange {
 
     fn request(&self, _place: &Place, _lookup: &dyn Lookup) -> Option<Request> {
         let rule = self.rule();
-        let action = match rule.action {
-            RuleAction::Table(table) => Action::Table(table),
-            RuleAction::Blackhole => Action::Blackhole,
-            RuleAction::Unreachable => Action::Unreachable,
-            RuleAction::Prohibit => Action::Prohibit,
-        };
         let new = NewRule {
             priority: Some(rule.priority),
             from: rule.from,
@@ -107,7 +101,7 @@ impl Message for RuleChange {
             iif: rule.iif.as_ref(),
             oif: rule.oif.as_ref(),
             mark: rule.mark.map(|(value, mask)| Mark { value, mask }),
-            ..NewRule::all(rule.family, action)
+            ..NewRule::all(rule.family, rule.action.into())
         };
         Some(match self {
             Self::AddRule { owned, .. } => {

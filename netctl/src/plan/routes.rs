@@ -80,5 +80,6 @@ impl Planner<'_> {
 }
 
 fn delete(seen: &ObservedRoute) -> Op {
-    Op::new(&seen.route.place, RouteChange::DeleteRoute { route: seen.route.clone() })
+    let (route, protocol) = (seen.route.clone(), Some(seen.protocol));
+    Op::new(&seen.route.place, RouteChange::DeleteRoute { route, protocol })
 }

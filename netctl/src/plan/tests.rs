@@ -102,7 +102,7 @@ fn run(op: &Op, topology: &Topology, observed: &mut Observed) {
             assert!(!routes.iter().any(same), "File exists: {route:?}");
             routes.push(ObservedRoute { route, owned, protocol: if owned { 110 } else { 3 } });
         }
-        Change::Route(RouteChange::DeleteRoute { route }) => {
+        Change::Route(RouteChange::DeleteRoute { route, .. }) => {
             let routes = &mut place(observed, at).routes;
             let index = routes.iter().position(|seen| seen.route == route).expect("No such process");
             routes.remove(index);
@@ -113,6 +113,7 @@ fn run(op: &Op, topology: &Topology, observed: &mut Observed) {
         Change::Rule(RuleChange::DeleteRule { rule, .. }) => {
             place(observed, at).policy.retain(|seen| seen.rule != rule);
         }
+        Change::Route(change @ RouteChange::ReplaceRoute { .. }) => panic!("{}", Op::new(at, change)),
         Change::Neighbour(change) => panic!("{}", Op::new(at, change)),
         Change::Sysctl(SysctlChange { key, value, .. }) => {
             place(observed, at).sysctls.insert(key, Some(value));

@@ -89,7 +89,9 @@ impl ShownPlace {
         let links = dumped.shown(place, view, there, places)?;
         let shows = |interface: &str| links.iter().any(|link| link.its.name == interface);
         let socket = places.socket(place)?;
-        let mut routes = single::route::listed(route::dump(socket)?, &dumped.links);
+        let mut routes = route::dump(socket)?;
+        routes.retain(route::Route::is_main);
+        let mut routes = single::route::listed(routes, &dumped.links);
         // What leads nowhere is nobody's: shown where everything of a place is.
         let is_whole = view.link.is_none() && !(*place == Place::Host && view.topology.is_some());
         routes.retain(|route| route.interface.as_deref().map_or(is_whole, shows));

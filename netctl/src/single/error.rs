@@ -150,6 +150,45 @@ pub enum Error {
         /// Where.
         place: Place,
     },
+    /// A neighbour that is to go is not there.
+    #[error("{op}: the kernel does not know it")]
+    NoNeighbour {
+        /// What was to be done.
+        op: Box<Op>,
+        /// Where.
+        place: Place,
+    },
+    /// A policy rule that is to go is not there.
+    #[error("delete policy rule {}: there is no such rule", At(place))]
+    NoPolicyRule {
+        /// Where.
+        place: Place,
+    },
+    /// A policy rule is there already, at whatever priority.
+    #[error("{op}: there is one already, of priority {priority}")]
+    SamePolicyRule {
+        /// What was to be done.
+        op: Box<Op>,
+        /// That of the other one.
+        priority: u32,
+    },
+    /// A policy rule that is to go cannot be named in full.
+    #[error(
+        "delete policy rule of priority {priority} {}: it has conditions that netctl does not know",
+        At(place)
+    )]
+    StrangePolicyRule {
+        /// Its priority.
+        priority: u32,
+        /// Where.
+        place: Place,
+    },
+    /// A policy rule that is to go has another one before it, which the kernel would take for it.
+    #[error("{op}: the kernel would take another one of its priority, which comes before it")]
+    HiddenPolicyRule {
+        /// What was to be done.
+        op: Box<Op>,
+    },
     /// It would take something from a topology.
     #[error("{op}: it belongs to the topology `{owner}`")]
     Owned {
@@ -210,6 +249,13 @@ impl Error {
             )),
             Self::NoAddress { there, .. } if there.is_empty() => Some("it has none at all".to_owned()),
             Self::NoAddress { there, .. } => Some(format!("it has {}", there.join(", "))),
+            Self::NoNeighbour { place, .. } => Some(format!("`netctl{} neigh ls` lists them", switch(place))),
+            Self::NoPolicyRule { place } => Some(format!("`netctl{} rule ls` lists them", switch(place))),
+            Self::SamePolicyRule { .. } => Some("with `priority N` it goes beside it".to_owned()),
+            Self::StrangePolicyRule { priority, .. } => {
+                Some(format!("`ip rule del priority {priority}` takes the first one of it"))
+            }
+            Self::HiddenPolicyRule { .. } => Some("delete that one first".to_owned()),
             Self::NoRoute { place, .. } => Some(format!("`netctl{} route ls` lists them", switch(place))),
             Self::Owned { owner, .. } => Some(format!(
                 "edit its file and `netctl up` it, or remove all of it with `netctl down {owner:#}`; `--force` does it all \

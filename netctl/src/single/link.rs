@@ -23,15 +23,22 @@ pub struct End {
     pub interface: IfName,
 }
 
-/// Makes a bridge, down and without addresses: `ip link add NAME type bridge`.
+/// Makes a link that is no cable, down and without addresses: `ip link add [link PARENT] NAME type KIND`.
 ///
 /// # Errors
-/// If the name is taken, or the kernel refuses.
-pub fn add_bridge(session: &mut Session<'_>, place: &Place, interface: &IfName) -> Result<Vec<Op>, Error> {
-    let (interface, kind) = (interface.clone(), NewKind::Bridge);
-    let create =
-        LinkChange::CreateLink { interface: interface.clone(), kind, mtu: None, mac: None, up: false };
-    let op = Op::new(place, create);
+/// If the name is taken, a VLAN's parent is not there, or the kernel refuses.
+pub fn add(
+    session: &mut Session<'_>,
+    place: &Place,
+    interface: &IfName,
+    kind: NewKind,
+) -> Result<Vec<Op>, Error> {
+    match &kind {
+        NewKind::Vlan { parent, .. } => drop(session.link(place, parent, "make a VLAN of")?),
+        NewKind::Bridge | NewKind::Dummy => {}
+    }
+    let (interface, mtu, mac, up) = (interface.clone(), None, None, false);
+    let op = Op::new(place, LinkChange::CreateLink { interface: interface.clone(), kind, mtu, mac, up });
     session.refuse_taken(&op, place, &interface)?;
     session.apply(vec![op])
 }

@@ -1,14 +1,18 @@
-//! Routes of the main table: `netctl route`.
+//! Routes: `netctl route`.
 
 use std::net::IpAddr;
 
 use neli::consts::rtnl::{Rtn, Rtprot};
 use serde::Serialize;
 
-use super::{Error, Session, addr::scope_name, links, name_of};
+use super::{Error, Session, addr::scope_name, find, links, name_of};
 use crate::{
-    model::{Destination, IfName, Place, Route},
-    netlink::{link, route},
+    model::{Destination, Place, Route, TopologyName},
+    netlink::{
+        link,
+        route::{self, RTPROT_NETCTL},
+    },
+    observe::administered_route,
     op::{Op, RouteChange},
     place::Places,
 };
@@ -26,7 +30,7 @@ pub struct Listed {
     pub interface: Option<String>,
     /// Whether it has several next hops, which are not listed.
     pub multipath: bool,
-    /// Who set it: `kernel`, `boot` (by hand), `static`, ..
+    /// Who set it: `kernel`, `boot` (by hand), `netctl` (for a topology), `static`, ..
     pub protocol: &'static str,
     /// How far away the destination is.
     pub scope: &'static str,
@@ -34,78 +38,128 @@ pub struct Listed {
     pub source: Option<IpAddr>,
     /// The metric; the smallest wins.
     pub metric: u32,
+    /// The routing table: 254 is the main one, 255 has the place's own addresses.
+    pub table: u32,
 }
 
-/// Sets a route: `ip route add TO [via GATEWAY] [dev IF] [metric N]`.
+/// Which routes to list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tables {
+    /// Those of one table.
+    One(u32),
+    /// Those of every table.
+    All,
+}
+
+impl Tables {
+    /// The main one's, as `ip route` has them.
+    pub const MAIN: Self = Self::One(254);
+
+    const fn have(self, route: &route::Route) -> bool {
+        match self {
+            Self::One(table) => route.table == table,
+            Self::All => true,
+        }
+    }
+}
+
+/// Sets a route: `ip route add [TYPE] TO [via GATEWAY] [dev IF] [onlink] [metric N] [table N]`.
 ///
 /// # Errors
 /// If its link is not there, or the kernel refuses.
 pub fn add(session: &mut Session<'_>, route: &Route) -> Result<Vec<Op>, Error> {
-    session.check(route, "add a route by")?;
+    session.there(route, "add a route by")?;
     session.apply(vec![Op::new(&route.place, RouteChange::AddRoute { route: route.clone(), owned: false })])
 }
 
-/// Removes the first route that fits; what is left open is not compared: `ip route del TO ..`.
+/// Sets a route, in the place of one of its destination, table and metric if there is one: `ip route replace ..`. Where
+/// there is that very route, nothing is done.
+///
+/// # Errors
+/// If its link is not there, a topology wants the other one, or the kernel refuses.
+pub fn replace(session: &mut Session<'_>, route: &Route) -> Result<Vec<Op>, Error> {
+    let there = session.there(route, "set a route by")?;
+    let Some((before, _)) = there.into_iter().find(|(seen, _)| seen.key() == route.key()) else {
+        return add(session, route);
+    };
+    if route.is(&before) {
+        return Ok(Vec::new());
+    }
+    let owner = session.who_wants_route(&before)?;
+    let op = Op::new(&route.place, RouteChange::ReplaceRoute { route: route.clone(), before });
+    session.refuse_owned(&op, owner)?;
+    session.apply(vec![op])
+}
+
+/// Removes the first route that fits, and that one alone: `ip route del ..`. What is left open is not compared; with
+/// `any_kind`, neither is its type.
 ///
 /// # Errors
 /// If there is none, a topology wants it, or the kernel refuses.
-pub fn delete(session: &mut Session<'_>, route: &Route) -> Result<Vec<Op>, Error> {
-    let links = session.check(route, "delete a route by")?;
-    let there = route::dump(session.places.socket(&route.place)?)?;
-    let found = there.iter().find(|its| fits(its, route, &links)).map(|its| exactly(its, route, &links));
-    let op = |route: &Route| Op::new(&route.place, RouteChange::DeleteRoute { route: route.clone() });
-    let Some(found) = found else {
-        return Err(Error::NoRoute { op: Box::new(op(route)), place: route.place.clone() });
+pub fn delete(session: &mut Session<'_>, route: &Route, any_kind: bool) -> Result<Vec<Op>, Error> {
+    let there = session.there(route, "delete a route by")?;
+    let found = there.into_iter().find(|(seen, _)| fits(seen, route, any_kind));
+    let op =
+        |route: Route, protocol| Op::new(&route.place.clone(), RouteChange::DeleteRoute { route, protocol });
+    let Some((found, protocol)) = found else {
+        let op = Box::new(op(route.clone(), None));
+        return Err(Error::NoRoute { op, place: route.place.clone() });
     };
-    let owner = session.who_wants(|record| record.topology.routes.iter().any(|wanted| wanted.is(&found)))?;
-    let op = op(&found);
+    let owner = session.who_wants_route(&found)?;
+    let op = op(found, Some(protocol));
     session.refuse_owned(&op, owner)?;
     session.apply(vec![op])
 }
 
 impl Session<'_> {
-    /// Opens the route's place and sees that its link is there.
-    fn check(&mut self, route: &Route, action: &'static str) -> Result<Vec<link::Link>, Error> {
+    /// The place's routes, in the kernel's order, and who set each; the route's own link is to be there for `action`.
+    fn there(&mut self, route: &Route, action: &'static str) -> Result<Vec<(Route, u8)>, Error> {
+        let place = &route.place;
+        let links = self.links(place)?;
         if let Some(interface) = &route.dev {
-            self.link(&route.place, interface, action)?;
+            find(links.clone(), place, interface, action)?;
         }
-        self.links(&route.place)
+        let names = links.iter().filter_map(|link| Some((link.index, link.name.parse().ok()?))).collect();
+        let seen = route::dump(self.places.socket(place)?)?;
+        let read = |seen: &route::Route| {
+            let route = administered_route(place, seen, &names)?;
+            // Its own metric, though it be the usual one: there may be a lower one beside it.
+            Some((Route { metric: seen.metric, ..route }, seen.protocol.into()))
+        };
+        Ok(seen.iter().filter_map(read).collect())
+    }
+
+    fn who_wants_route(&self, route: &Route) -> Result<Option<TopologyName>, Error> {
+        self.who_wants(|record| record.topology.routes.iter().any(|wanted| wanted.is(route)))
     }
 }
 
-fn fits(its: &route::Route, wanted: &Route, links: &[link::Link]) -> bool {
-    let by = |name: &IfName| its.oif.is_some_and(|index| name_of(links, index) == name.as_str());
-    its.is_main()
-        && its.destination == wanted.to
-        && wanted.via.is_none_or(|via| its.gateway == Some(via))
-        && wanted.dev.as_ref().is_none_or(by)
-        && wanted.metric.is_none_or(|metric| its.metric.unwrap_or(0) == metric)
+fn fits(seen: &Route, sought: &Route, any_kind: bool) -> bool {
+    let (is, of) = (seen.canonical(), sought.canonical());
+    is.to == of.to
+        && is.table == of.table
+        && (any_kind || is.kind == of.kind)
+        && of.via.is_none_or(|via| is.via == Some(via))
+        && of.dev.is_none_or(|dev| is.dev == Some(dev))
+        && (!of.onlink || is.onlink)
+        && sought.metric.is_none_or(|metric| seen.metric.unwrap_or(0) == metric)
 }
 
-/// The route that is there.
-fn exactly(its: &route::Route, wanted: &Route, links: &[link::Link]) -> Route {
-    Route {
-        via: its.gateway,
-        dev: its.oif.and_then(|index| name_of(links, index).parse().ok()),
-        metric: its.metric,
-        ..wanted.clone()
-    }
-}
-
-/// The main table's routes, IPv4 first, each family's default routes first.
+/// A place's routes, by table, IPv4 first, each family's default routes first.
 ///
 /// # Errors
 /// If the place is not there or may not be looked at.
-pub fn ls(place: &Place) -> Result<Vec<Listed>, Error> {
+pub fn ls(place: &Place, tables: Tables) -> Result<Vec<Listed>, Error> {
     let mut places = Places::default();
     let links = links(&mut places, place)?;
-    Ok(listed(route::dump(places.socket(place)?)?, &links))
+    let mut routes = route::dump(places.socket(place)?)?;
+    routes.retain(|route| tables.have(route));
+    Ok(listed(routes, &links))
 }
 
-/// Those of the main table, in that order.
+/// Routes in that order.
 pub(crate) fn listed(mut routes: Vec<route::Route>, links: &[link::Link]) -> Vec<Listed> {
-    routes.retain(route::Route::is_main);
-    routes.sort_by_key(|its| (its.destination.addr().is_ipv6(), its.destination, its.metric));
+    routes.sort_by_key(|its| (its.table, its.destination.addr().is_ipv6(), its.destination, its.metric));
     let listed = |its: route::Route| Listed {
         to: Destination(&its.destination).to_string(),
         kind: kind_name(its.kind),
@@ -116,6 +170,7 @@ pub(crate) fn listed(mut routes: Vec<route::Route>, links: &[link::Link]) -> Vec
         scope: if its.destination.addr().is_ipv6() { "global" } else { scope_name(its.scope) },
         source: its.source,
         metric: its.metric.unwrap_or(0),
+        table: its.table,
     };
     routes.into_iter().map(listed).collect()
 }
@@ -136,8 +191,8 @@ fn kind_name(kind: Rtn) -> &'static str {
     }
 }
 
-/// As `ip route` has it (`/etc/iproute2/rt_protos`); the routing daemons' own numbers are `other`.
-fn protocol_name(protocol: Rtprot) -> &'static str {
+/// As `ip route` has it (`/etc/iproute2/rt_protos`), and netctl's own; the routing daemons' numbers are `other`.
+pub(super) fn protocol_name(protocol: Rtprot) -> &'static str {
     match protocol {
         Rtprot::Unspec => "none",
         Rtprot::Redirect => "redirect",
@@ -147,6 +202,7 @@ fn protocol_name(protocol: Rtprot) -> &'static str {
         // RTPROT_RA and RTPROT_DHCP
         Rtprot::UnrecognizedConst(9) => "ra",
         Rtprot::UnrecognizedConst(16) => "dhcp",
+        Rtprot::UnrecognizedConst(RTPROT_NETCTL) => "netctl",
         _ => "other",
     }
 }

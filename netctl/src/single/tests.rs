@@ -7,6 +7,7 @@ use super::{
 use crate::{
     model::{Route, Topology},
     netns::tests::{isolated, name},
+    op::NewKind,
     ownership::mark,
     state::Record,
 };
@@ -101,7 +102,7 @@ fn a_link_names_its_far_end_wherever_that_is() {
 #[test]
 fn several_changes_are_made_in_the_order_that_works() {
     with_red(|session| {
-        link::add_bridge(session, &red(), &ifname("br0")).unwrap();
+        link::add(session, &red(), &ifname("br0"), NewKind::Bridge).unwrap();
         link::add_veth(session, &end(Place::Host, "v0"), &end(Place::Host, "v1")).unwrap();
         let changes = Changes {
             up: Some(true),
@@ -130,7 +131,7 @@ fn changes_that_fail_half_way_leave_the_link_as_it_was() {
         addr::add(session, &Place::Host, &ifname("v0"), "10.0.0.1/24".parse().unwrap()).unwrap();
         let route = Route::through(Place::Host, "10.9.0.0/16".parse().unwrap(), "10.0.0.2".parse().unwrap());
         route::add(session, &route).unwrap();
-        let before = (listed(&Place::Host, "v0"), route::ls(&Place::Host).unwrap());
+        let before = (listed(&Place::Host, "v0"), route::ls(&Place::Host, route::Tables::MAIN).unwrap());
         let changes = Changes {
             netns: Some(red()),
             name: Some(ifname("eth0")),
@@ -146,7 +147,7 @@ fn changes_that_fail_half_way_leave_the_link_as_it_was() {
             routes.into_iter().map(|its| its.to).filter(|to| to.contains('.')).collect()
         };
         assert_eq!(listed(&Place::Host, "v0"), before.0);
-        assert_eq!(v4(route::ls(&Place::Host).unwrap()), v4(before.1));
+        assert_eq!(v4(route::ls(&Place::Host, route::Tables::MAIN).unwrap()), v4(before.1));
     });
 }
 
@@ -154,7 +155,7 @@ fn changes_that_fail_half_way_leave_the_link_as_it_was() {
 fn names_that_are_taken_or_missing_are_told_before_anything_is_done() {
     with_red(|session| {
         cable(session);
-        let error = link::add_bridge(session, &red(), &ifname("v1")).unwrap_err();
+        let error = link::add(session, &red(), &ifname("v1"), NewKind::Bridge).unwrap_err();
         assert_eq!(
             error.to_string(),
             "create bridge `v1` in namespace `red`: there is an interface `v1` already"
@@ -203,7 +204,7 @@ fn an_address_or_a_route_that_a_topology_wants_stays() {
         let record = Record::new(topology, None, None);
         session.lock.save(session.directories, &record).unwrap();
         let (host, br0) = (Place::Host, ifname("br0"));
-        link::add_bridge(session, &host, &br0).unwrap();
+        link::add(session, &host, &br0, NewKind::Bridge).unwrap();
         set(session, "br0", &Changes { up: Some(true), ..Changes::default() }).unwrap();
         let through = Route::through(Place::Host, "0.0.0.0/0".parse().unwrap(), "10.0.0.2".parse().unwrap());
         let route = |to: &str| Route { to: to.parse().unwrap(), via: None, ..through.clone() };
@@ -215,12 +216,12 @@ fn an_address_or_a_route_that_a_topology_wants_stays() {
         }
         let refused = |error: Error| assert!(matches!(error, Error::Owned { .. }), "{error}");
         refused(addr::delete(session, &host, &br0, "10.0.0.1/24".parse().unwrap()).unwrap_err());
-        refused(route::delete(session, &route("10.9.0.0/16")).unwrap_err());
-        route::delete(session, &route("10.8.0.0/16")).unwrap();
+        refused(route::delete(session, &route("10.9.0.0/16"), true).unwrap_err());
+        route::delete(session, &route("10.8.0.0/16"), true).unwrap();
         addr::delete(session, &host, &br0, "10.0.0.9/24".parse().unwrap()).unwrap();
         let error = addr::delete(session, &host, &br0, "10.0.0.9/24".parse().unwrap()).unwrap_err();
         assert!(error.hint().unwrap().starts_with("it has 10.0.0.1/24"), "{:?}", error.hint());
-        let error = route::delete(session, &route("10.8.0.0/16")).unwrap_err();
+        let error = route::delete(session, &route("10.8.0.0/16"), true).unwrap_err();
         assert_eq!(error.to_string(), "delete route 10.8.0.0/16 on the host: there is no such route");
     });
 }
@@ -228,7 +229,7 @@ fn an_address_or_a_route_that_a_topology_wants_stays() {
 #[test]
 fn a_bridge_tells_which_addresses_it_has_seen_behind_a_port() {
     with_red(|session| {
-        link::add_bridge(session, &Place::Host, &ifname("br0")).unwrap();
+        link::add(session, &Place::Host, &ifname("br0"), NewKind::Bridge).unwrap();
         cable(session);
         let up = Changes { up: Some(true), ..Changes::default() };
         set(session, "br0", &up).unwrap();

@@ -3,13 +3,14 @@
 use netctl::{
     model::{IfName, NetnsName, Place},
     netns::Netns,
+    op::NewKind,
     single::link::Changes,
     single::link::End,
 };
 
 use super::super::{
     namespace,
-    words::{self, Words, parse, settle},
+    words::{self, Words, interface as name, parse, settle},
 };
 
 /// What `link set` knows.
@@ -33,7 +34,7 @@ pub(super) fn changes(interface: &str, rest: &[String]) -> Result<(IfName, Chang
             "nomaster" => settle(&mut changes.master, "nomaster", None)?,
             "name" => words.value(&mut changes.name, "name", name)?,
             "mtu" => words.value(&mut changes.mtu, "mtu", parse("number of bytes"))?,
-            word => return Err(words::Error::Unknown { word: word.to_owned(), known: KNOWN }),
+            word => return Err(words::Error::unknown(word, KNOWN)),
         }
     }
     Ok((interface, changes))
@@ -66,13 +67,32 @@ pub(super) fn ends(
     })
 }
 
+/// Reads `link PARENT id N`.
+pub(super) fn vlan(words: &[String]) -> Result<NewKind, words::Error> {
+    let (mut parent, mut id) = (None, None);
+    let mut words = Words::new(words);
+    while let Some(word) = words.keyword() {
+        match word {
+            "link" => words.value(&mut parent, "link", name)?,
+            "id" => words.value(&mut id, "id", vlan_id)?,
+            word => return Err(words::Error::unknown(word, &["link", "id"])),
+        }
+    }
+    let parent = parent.ok_or(words::Error::Missing("link PARENT"))?;
+    Ok(NewKind::Vlan { parent, id: id.ok_or(words::Error::Missing("id N"))? })
+}
+
+/// 0 is for frames of no VLAN, 4095 is reserved (IEEE 802.1Q).
+fn vlan_id(text: &str) -> Result<u16, words::Error> {
+    match parse("VLAN")(text)? {
+        id @ 1..=4094 => Ok(id),
+        id => Err(words::Error::Vlan(id)),
+    }
+}
+
 /// `host`, or the name of a namespace that is there.
 pub(super) fn is_namespace(word: &str) -> bool {
     word == "host" || word.parse().is_ok_and(|name: NetnsName| Netns::open(&name).is_ok())
-}
-
-fn name(text: &str) -> Result<IfName, words::Error> {
-    Ok(text.parse()?)
 }
 
 fn place(text: &str) -> Result<Place, words::Error> {
@@ -118,6 +138,23 @@ mod tests {
             ("eth0 name sixteen-bytes-xx", "`sixteen-bytes-xx` is 16 bytes long, at most 15 are allowed"),
         ] {
             assert_eq!(refused(text), message);
+        }
+    }
+
+    #[test]
+    fn a_vlan_has_a_parent_and_a_number() {
+        let read = |text: &str| vlan(&words(text)).map_err(|error| error.to_string());
+        let eth0_7 = NewKind::Vlan { parent: "eth0".parse().unwrap(), id: 7 };
+        assert_eq!(read("id 7 link eth0").unwrap(), eth0_7);
+        for (text, message) in [
+            ("link eth0", "`id N` is missing"),
+            ("id 7", "`link PARENT` is missing"),
+            ("link eth0 id 4095", "a VLAN of 4095 is not between 1 and 4094"),
+            ("link eth0 id 0", "a VLAN of 0 is not between 1 and 4094"),
+            ("link eth0 id seven", "`seven` is no VLAN: invalid digit found in string"),
+            ("link eth0 proto 802.1ad", "unknown word `proto`"),
+        ] {
+            assert_eq!(read(text).unwrap_err(), message);
         }
     }
 

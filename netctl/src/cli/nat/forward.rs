@@ -2,16 +2,12 @@
 
 use netctl::{
     model::Place,
-    single::{
-        Session,
-        nat::{self, RuleKind, RuleName, Which},
-    },
+    single::nat::{self, RuleKind, RuleName, Which},
     spec,
-    state::Directories,
 };
 
 use super::{
-    super::{Exit, Failure, Printer, words},
+    super::{Exit, Failure, namespace::Desk, words},
     rules,
 };
 
@@ -47,7 +43,7 @@ enum Verb {
         force: bool,
     },
     /// End a forward and its flows
-    #[command(visible_alias = "delete")]
+    #[command(visible_alias = "delete", aliases = ["rm", "remove"])]
     Del {
         /// Its number, or where it listens
         #[arg(value_name = "RULE", required_unless_present = "listen", conflicts_with = "listen")]
@@ -64,16 +60,11 @@ enum Verb {
     Ls,
 }
 
-pub(super) fn run(
-    args: &Args,
-    place: Option<&Place>,
-    directories: &Directories,
-    printer: &mut Printer,
-) -> Result<Exit, Failure> {
+pub(super) fn run(args: &Args, place: Option<&Place>, desk: &mut Desk<'_>) -> Result<Exit, Failure> {
     let changed = match &args.verb {
         None | Some(Verb::Ls) => {
-            let listed = nat::ls_forwards(place, directories)?;
-            return rules::list(&listed, place.is_none(), "there are no forwards", printer);
+            let listed = nat::ls_forwards(place, desk.directories)?;
+            return rules::list(&listed, place.is_none(), "there are no forwards", desk.printer);
         }
         Some(Verb::Add { listen, to, allow, force }) => {
             let place = rules::place_of(place);
@@ -83,7 +74,7 @@ pub(super) fn run(
                 to: to.clone(),
                 allow: Some(allow.clone()).filter(|allow| !allow.is_empty()),
             };
-            nat::add_forward(&mut Session::begin(directories, *force)?, &place, &spec)?
+            nat::add_forward(&mut desk.session(*force)?, &place, &spec)?
         }
         Some(Verb::Del { rule, listen, force }) => {
             let which = match (rule, listen) {
@@ -91,9 +82,9 @@ pub(super) fn run(
                 (None, Some(listen)) => Which::Listening(listen.clone()),
                 (None, None) => return Err(words::Error::NoValue { keyword: "del" }.into()),
             };
-            let mut session = Session::begin(directories, *force)?;
+            let mut session = desk.session(*force)?;
             nat::delete(&mut session, &rules::place_of(place), RuleKind::Forward, &which)?
         }
     };
-    rules::done(&rules::place_of(place), &changed, printer)
+    rules::done(&rules::place_of(place), &changed, desk.printer)
 }

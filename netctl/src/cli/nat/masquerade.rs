@@ -3,16 +3,12 @@
 use ipnet::IpNet;
 use netctl::{
     model::{IfName, Place},
-    single::{
-        Session,
-        nat::{self, RuleKind, RuleName, Which},
-    },
+    single::nat::{self, RuleKind, RuleName, Which},
     spec,
-    state::Directories,
 };
 
 use super::{
-    super::{Exit, Failure, Printer, words},
+    super::{Exit, Failure, namespace::Desk, words},
     rules,
 };
 
@@ -35,16 +31,16 @@ enum Verb {
     /// Put a rule in force; the namespace forwards from then on
     Add(Rule),
     /// End a rule and its flows
-    #[command(visible_alias = "delete")]
+    #[command(visible_alias = "delete", aliases = ["rm", "remove"])]
     Del {
         /// Its number, or its source
         #[arg(value_name = "RULE", required_unless_present = "source", conflicts_with = "source")]
         rule: Option<RuleName>,
         /// Its source
-        #[arg(long, value_name = "NETWORK", value_parser = network)]
+        #[arg(short, long, value_name = "NETWORK", value_parser = network)]
         source: Option<IpNet>,
         /// Only what goes out of this interface
-        #[arg(long, value_name = "IF", requires = "source")]
+        #[arg(short, long, value_name = "IF", requires = "source")]
         out: Option<IfName>,
         /// Also if a topology wants it
         #[arg(long)]
@@ -59,10 +55,10 @@ enum Verb {
 #[derive(Debug, clap::Args)]
 struct Rule {
     /// The inside network
-    #[arg(long, value_name = "NETWORK")]
+    #[arg(short, long, value_name = "NETWORK")]
     source: String,
     /// The uplink [default: every interface that no part of the source lives behind]
-    #[arg(long, value_name = "IF")]
+    #[arg(short, long, value_name = "IF")]
     out: Option<String>,
     /// The outside address to take [default: the one that routing chooses]
     #[arg(long, value_name = "ADDRESS")]
@@ -104,20 +100,15 @@ fn network(text: &str) -> Result<IpNet, words::Error> {
     words::network(text, "network")
 }
 
-pub(super) fn run(
-    args: &Args,
-    place: Option<&Place>,
-    directories: &Directories,
-    printer: &mut Printer,
-) -> Result<Exit, Failure> {
+pub(super) fn run(args: &Args, place: Option<&Place>, desk: &mut Desk<'_>) -> Result<Exit, Failure> {
     let changed = match &args.verb {
         None | Some(Verb::Ls) => {
-            let listed = nat::ls_masquerades(place, directories)?;
-            return rules::list(&listed, place.is_none(), "there are no masquerade rules", printer);
+            let listed = nat::ls_masquerades(place, desk.directories)?;
+            return rules::list(&listed, place.is_none(), "there are no masquerade rules", desk.printer);
         }
         Some(Verb::Add(rule)) => {
             let place = rules::place_of(place);
-            let mut session = Session::begin(directories, rule.force)?;
+            let mut session = desk.session(rule.force)?;
             nat::add_masquerade(&mut session, &place, &rule.spec(&place))?
         }
         Some(Verb::Del { rule, source, out, force }) => {
@@ -126,9 +117,9 @@ pub(super) fn run(
                 (None, Some(source)) => Which::From(*source, out.clone()),
                 (None, None) => return Err(words::Error::NoValue { keyword: "del" }.into()),
             };
-            let mut session = Session::begin(directories, *force)?;
+            let mut session = desk.session(*force)?;
             nat::delete(&mut session, &rules::place_of(place), RuleKind::Masquerade, &which)?
         }
     };
-    rules::done(&rules::place_of(place), &changed, printer)
+    rules::done(&rules::place_of(place), &changed, desk.printer)
 }

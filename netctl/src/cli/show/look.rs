@@ -130,7 +130,7 @@ fn route(route: &route::Listed) -> Line {
         (None, None) if route.multipath => words.push("by several next hops".to_owned()),
         (None, None) => {}
     }
-    if !matches!(route.protocol, "boot" | "static") {
+    if !matches!(route.protocol, "boot" | "netctl" | "static") {
         words.push(format!("by {}", route.protocol));
     }
     Line::of(vec![faint("route"), plain(words.join(" "))])
