@@ -48,6 +48,7 @@ mod security;
 mod settings;
 mod shortcut;
 mod show;
+mod single;
 mod trace;
 mod tutorials;
 mod udp;

@@ -183,12 +183,6 @@ pub enum Error {
         /// Where.
         place: Place,
     },
-    /// A policy rule that is to go has another one before it, which the kernel would take for it.
-    #[error("{op}: the kernel would take another one of its priority, which comes before it")]
-    HiddenPolicyRule {
-        /// What was to be done.
-        op: Box<Op>,
-    },
     /// It would take something from a topology.
     #[error("{op}: it belongs to the topology `{owner}`")]
     Owned {
@@ -255,7 +249,6 @@ impl Error {
             Self::StrangePolicyRule { priority, .. } => {
                 Some(format!("`ip rule del priority {priority}` takes the first one of it"))
             }
-            Self::HiddenPolicyRule { .. } => Some("delete that one first".to_owned()),
             Self::NoRoute { place, .. } => Some(format!("`netctl{} route ls` lists them", switch(place))),
             Self::Owned { owner, .. } => Some(format!(
                 "edit its file and `netctl up` it, or remove all of it with `netctl down {owner:#}`; `--force` does it all \

@@ -88,7 +88,7 @@ pub fn add(session: &mut Session<'_>, new: &Sought) -> Result<Vec<Op>, Error> {
 /// Ends the first rule that fits, and that one alone: `ip rule del ..`. What is left open is not compared.
 ///
 /// # Errors
-/// If there is none, a topology wants it, it cannot be told from others, or the kernel refuses.
+/// If there is none, a topology wants it, it has conditions that netctl does not know, or the kernel refuses.
 pub fn delete(session: &mut Session<'_>, sought: &Sought) -> Result<Vec<Op>, Error> {
     let place = &sought.place;
     let there = session.rules(place, sought.family)?;
@@ -100,10 +100,6 @@ pub fn delete(session: &mut Session<'_>, sought: &Sought) -> Result<Vec<Op>, Err
         return Err(Error::StrangePolicyRule { priority: seen.priority, place: place.clone() });
     };
     let op = Op::new(place, RuleChange::DeleteRule { rule: rule.clone(), owned: seen.is_netctls() });
-    let taken = Sought::from(&rule);
-    if there.iter().position(|seen| taken.fits(seen)) != Some(found) {
-        return Err(Error::HiddenPolicyRule { op: Box::new(op) });
-    }
     let owner = session.who_wants(|record| record.topology.rules.contains(&rule))?;
     session.refuse_owned(&op, owner)?;
     session.apply(vec![op])
@@ -153,14 +149,6 @@ impl Sought {
             && same(&self.oif, &seen.oif)
             && self.mark.is_none_or(|(value, mask)| seen.mark == Some(Mark { value, mask }))
             && self.action.is_none_or(|action| seen.action == action.into())
-    }
-}
-
-impl From<&Rule> for Sought {
-    fn from(rule: &Rule) -> Self {
-        let Rule { place, family, priority, from, to, iif, oif, mark, action } = rule.clone();
-        let (priority, action) = (Some(priority), Some(action));
-        Self { place, family, priority, from, to, iif, oif, mark, action }
     }
 }
 
@@ -225,8 +213,10 @@ mod tests {
 
     #[test]
     fn what_is_left_open_is_not_compared() {
-        let one = administered_rule(&Place::Host, &seen(100, Some("10.0.0.0/24"), 7)).unwrap();
-        let sought = Sought { priority: None, action: None, ..Sought::from(&one) };
+        let (priority, to, iif, oif, mark, action) = Default::default();
+        let from = "10.0.0.0/24".parse().ok();
+        let (place, family) = (Place::Host, Family::Ipv4);
+        let sought = Sought { place, family, priority, from, to, iif, oif, mark, action };
         assert!(sought.fits(&seen(100, Some("10.0.0.0/24"), 7)));
         assert!(sought.fits(&seen(200, Some("10.0.0.0/24"), 8)));
         assert!(!sought.fits(&seen(100, None, 7)));
