@@ -90,6 +90,7 @@ enum Verb {
     #[command(after_help = up::EXAMPLES)]
     Up(up::Args),
     /// Show what `up` would change now; exit 3 if anything
+    #[command(after_help = plan::EXAMPLES)]
     Plan(plan::Args),
     /// Say whether a topology file is right, by the file alone: no root, no kernel; exit 2 if it is not
     #[command(after_help = check::EXAMPLES)]

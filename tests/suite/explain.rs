@@ -133,6 +133,26 @@ fn normalised(dump: Value) -> Value {
 }
 
 #[test]
+fn plan_prints_the_same_commands_and_its_exit_status_says_whether_there_are_any() {
+    let lab = Lab::new();
+    let commands = lab.netctl(["up", "--explain"]).success().stdout().to_owned();
+    let before = lab.snapshot();
+    let planned = lab.netctl(["plan", "--explain"]).fails(3);
+    assert_eq!(planned.stdout(), commands, "{planned}");
+    let planned = lab.netctl(["plan", "--explain", "--json"]).fails(3).json();
+    let lines: Vec<_> = planned.as_array().unwrap().iter().map(|line| line.as_str().unwrap()).collect();
+    assert_eq!(lines, commands.lines().collect::<Vec<_>>());
+    lab.assert_unchanged_since(&before);
+    lab.netctl(["up"]).success();
+    lab.ns("red").run("ip", ["route", "del", "default"]).success();
+    let planned = lab.netctl(["plan", "--explain"]).fails(3);
+    assert_eq!(planned.stdout(), "ip -n red route add default via 192.168.15.5 proto 110\n", "{planned}");
+    lab.ns("red").run("sh", ["-c", planned.stdout()]).success();
+    let planned = lab.netctl(["plan", "--explain"]).success();
+    assert_eq!(planned.stdout(), "", "{planned}");
+}
+
+#[test]
 fn the_web_server_answers_through_the_iptables_of_explain_too() {
     let lab = CASES[0].by_script();
     lab.file("index.html", "a page\n");

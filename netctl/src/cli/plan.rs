@@ -11,11 +11,20 @@ use serde::Serialize;
 
 use super::{Exit, Failure, Printer, print, source};
 
+/// Shown below the help.
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  netctl plan office.toml
+  netctl plan --explain         the ip, sysctl and iptables commands that `up` would equal";
+
 /// What to plan.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The topology file [default: ./netctl.toml or ./netctl.json, else the built-in quickstart]
     file: Option<PathBuf>,
+    /// Print the command that each step of `up` equals
+    #[arg(long)]
+    explain: bool,
 }
 
 #[derive(Serialize)]
@@ -27,8 +36,18 @@ struct Document<'a> {
 pub(super) fn run(args: &Args, directories: &Directories, printer: &mut Printer) -> Result<Exit, Failure> {
     let source = source::topology(args.file.as_deref())?;
     let ops = preview(source.wanted(false), directories)?;
-    print(source.topology.name.as_str(), &ops, printer)?;
+    if args.explain {
+        explain(&ops, printer)?;
+    } else {
+        print(source.topology.name.as_str(), &ops, printer)?;
+    }
     Ok(if ops.is_empty() { Exit::Done } else { Exit::NotHeld })
+}
+
+/// The commands that operations equal.
+pub(super) fn explain(ops: &[Op], printer: &mut Printer) -> Result<(), Failure> {
+    let commands: Vec<String> = ops.iter().flat_map(Op::commands).collect();
+    printer.show(&commands, |printer| commands.iter().try_for_each(|command| printer.line(command)))
 }
 
 /// A line an operation, with its sign.

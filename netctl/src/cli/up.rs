@@ -60,7 +60,7 @@ pub(super) fn run(args: &Args, directories: &Directories, printer: &mut Printer)
     if args.dry_run || args.explain {
         let ops = up::preview(wanted, directories)?;
         if args.explain {
-            explain(&ops, printer)?;
+            plan::explain(&ops, printer)?;
         } else {
             plan::print(topology.name.as_str(), &ops, printer)?;
         }
@@ -108,11 +108,6 @@ pub(super) fn warn_if_hidden(printer: &Printer) {
     if netns::is_hidden() {
         printer.warning(&format!("{}: {}", doctor::HIDDEN, doctor::UNHIDE));
     }
-}
-
-fn explain(ops: &[Op], printer: &mut Printer) -> Result<(), Failure> {
-    let commands: Vec<String> = ops.iter().flat_map(Op::commands).collect();
-    printer.show(&commands, |printer| commands.iter().try_for_each(|command| printer.lines(command)))
 }
 
 fn report(
