@@ -7,6 +7,7 @@ mod completions;
 mod doctor;
 mod down;
 mod exec;
+mod export;
 mod failure;
 mod graph;
 mod iproute2;
@@ -59,8 +60,8 @@ use self::{
 struct Cli {
     #[command(flatten)]
     global: Global,
-    /// Act in this namespace, as in `ip -n`: for show, link, addr, route, neigh, rule, sysctl, nat and
-    /// monitor, which take it anywhere
+    /// Act in this namespace, as in `ip -n`: for show, link, addr, route, neigh, rule, sysctl, nat, monitor and export, which
+    /// take it anywhere
     #[arg(short = 'n', long = "netns", value_name = "NS", value_parser = namespace::place)]
     before_verb: Option<Place>,
     #[command(subcommand)]
@@ -95,6 +96,9 @@ enum Verb {
     /// Say whether a topology file is right, by the file alone: no root, no kernel; exit 2 if it is not
     #[command(after_help = check::EXAMPLES)]
     Check(check::Args),
+    /// Write a topology file from what is there, made by netctl or by hand
+    #[command(after_help = export::EXAMPLES)]
+    Export(export::Args),
     /// Remove what `up` made and nothing else
     Down(down::Args),
     /// List the topologies that are up
@@ -173,7 +177,8 @@ impl Verb {
             Self::Man(_) => "man",
             Self::Exec(_) => "exec",
             Self::Ns(_) => "ns",
-            Self::Link(_)
+            Self::Export(_)
+            | Self::Link(_)
             | Self::Addr(_)
             | Self::Show(_)
             | Self::Route(_)
@@ -306,6 +311,7 @@ fn run(cli: &Cli, printer: &mut Printer) -> Result<Exit, Failure> {
         Verb::Up(args) => up::run(args, &directories, desk.printer),
         Verb::Plan(args) => plan::run(args, &directories, desk.printer),
         Verb::Check(args) => check::run(args, desk.printer),
+        Verb::Export(args) => export::run(args, place, &directories, desk.printer),
         Verb::Down(args) => down::run(args, &directories, desk.printer),
         Verb::Ls => ls::run(&directories, desk.printer),
         Verb::Show(args) => show::run(args, place, &directories, desk.printer),

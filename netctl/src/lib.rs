@@ -16,6 +16,7 @@ pub mod build;
 pub mod doctor;
 pub mod down;
 pub mod errno;
+pub mod export;
 mod fault;
 pub mod firewall;
 pub mod graph;

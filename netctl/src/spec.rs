@@ -12,8 +12,10 @@ mod json;
 mod nearest;
 mod path;
 mod schema;
+mod ser;
 mod table;
 mod tables;
+mod write;
 
 use serde::Deserialize as _;
 
@@ -29,6 +31,7 @@ pub use self::{
     tables::{
         Bridge, Cable, End, Forward, Link, Masquerade, Namespace, Nat, Port, Route, Rule, Spec, Timeouts,
     },
+    write::to_toml,
 };
 
 /// The built-in topology: what `up` builds when there is no file.

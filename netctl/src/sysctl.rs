@@ -6,7 +6,9 @@
 
 pub mod reverse_path;
 
-use std::{fmt, fs, io, path::PathBuf, str::FromStr};
+use std::{
+    collections::BTreeMap, fmt, fs, io, os::unix::fs::PermissionsExt as _, path::PathBuf, str::FromStr,
+};
 
 use nix::errno::Errno;
 
@@ -171,6 +173,32 @@ pub fn exchange(
         write_one(key, value)?;
         Ok((before, read_one(key).unwrap_or_default()))
     })
+}
+
+/// What `sysctl -a` shows of the calling thread's namespace, as far as it can be written there.
+///
+/// # Errors
+/// None but a missing `/proc`, which is as if there were no keys.
+pub(crate) fn writable() -> Result<BTreeMap<String, String>, SysctlError> {
+    const ROOT: &str = "net";
+    const WRITABLE: u32 = 0o200;
+    let mut found = BTreeMap::new();
+    let mut rooms = vec![(PathBuf::from("/proc/sys").join(ROOT), ROOT.to_owned())];
+    while let Some((path, name)) = rooms.pop() {
+        for entry in fs::read_dir(&path).into_iter().flatten().flatten() {
+            let Ok(metadata) = entry.metadata() else { continue };
+            let Some(part) = entry.file_name().to_str().map(|part| part.replace('.', "/")) else { continue };
+            let key = format!("{name}.{part}");
+            if metadata.is_dir() {
+                rooms.push((entry.path(), key));
+            } else if metadata.permissions().mode() & WRITABLE != 0
+                && let Ok(Some(value)) = read_one(&Key(key.clone()))
+            {
+                found.insert(key, value);
+            }
+        }
+    }
+    Ok(found)
 }
 
 fn read_one(key: &Key) -> Result<Option<String>, SysctlError> {

@@ -5,6 +5,7 @@ use std::{io, path::PathBuf};
 use netctl::{
     doctor, down,
     errno::Io,
+    export,
     model::{self, TopologyName},
     monitor,
     netns::NetnsError,
@@ -47,6 +48,8 @@ pub(super) enum Failure {
     #[error(transparent)]
     State(#[from] state::Error),
     #[error(transparent)]
+    Export(#[from] export::Error),
+    #[error(transparent)]
     Netns(#[from] NetnsError),
     #[error(transparent)]
     Single(#[from] single::Error),
@@ -85,6 +88,7 @@ impl Failure {
             Self::Single(error) => error.hint(),
             Self::Words(error) => error.hint(),
             Self::Show(error) => error.hint(),
+            Self::Export(error) => error.hint(),
             Self::Ping(ping::Error::NotUp(_))
             | Self::Monitor(monitor::Error::NotUp(_))
             | Self::Doctor(doctor::Error::NotUp(_)) => Some(show::Error::HOW_TO_BE_UP.to_owned()),

@@ -67,7 +67,7 @@ pub(super) fn canonical(key: &str, place: &Place, links: &Links) -> String {
 }
 
 /// What comes before an interface's name in a key, that name, and what comes after it.
-pub(super) fn of_interface(key: &str) -> Option<(&'static str, String, &str)> {
+pub(crate) fn of_interface(key: &str) -> Option<(&'static str, String, &str)> {
     let prefix = OF_INTERFACES.into_iter().find(|prefix| key.starts_with(prefix))?;
     let (interface, last) = key.strip_prefix(prefix)?.rsplit_once('.')?;
     Some((prefix, interface.replace('/', "."), last))

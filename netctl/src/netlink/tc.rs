@@ -103,6 +103,39 @@ pub fn delete_filter(filter: Filter) -> Request {
     request
 }
 
+/// A queueing discipline that somebody has set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Qdisc {
+    /// The interface's index.
+    pub index: u32,
+    /// `htb`, `netem`, ..
+    pub kind: String,
+}
+
+/// `tc qdisc show`: those of the socket's namespace that have a handle, which the kernel's own have not, but for `clsact`,
+/// which delays nothing.
+///
+/// # Errors
+/// Those of [`Socket::dump`].
+pub fn qdiscs(socket: &mut Socket) -> Result<Vec<Qdisc>, Error> {
+    let read = |message: &Message<'_>| -> Result<Option<Qdisc>, Malformed> {
+        if !message.is(Rtm::Newqdisc) {
+            return Ok(None);
+        }
+        let (&[_, _, _, _, i0, i1, i2, i3, h0, h1, h2, h3, ..], rest) = message.body::<20>()?;
+        let (index, handle) = (u32::from_ne_bytes([i0, i1, i2, i3]), u32::from_ne_bytes([h0, h1, h2, h3]));
+        for attribute in attributes(rest) {
+            let attribute = attribute?;
+            if attribute.kind == u16::from(Tca::Kind) {
+                let kind = attribute.text();
+                return Ok((handle != 0 && kind != "clsact").then_some(Qdisc { index, kind }));
+            }
+        }
+        Ok(None)
+    };
+    socket.dump(Request::new(Rtm::Getqdisc, NlmF::DUMP, &tcmsg(0, 0, 0, 0)), read)
+}
+
 /// `tc filter show dev LINK HOOK`: how many filters of whatever owner there are.
 ///
 /// # Errors

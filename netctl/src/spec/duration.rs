@@ -4,12 +4,13 @@ use std::{borrow::Cow, fmt};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{
-    Deserialize,
+    Deserialize, Serialize,
     de::{Deserializer, Error, Visitor},
 };
 
 /// A duration that nobody has looked at yet.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
 pub enum Duration {
     /// A number of seconds.
     Seconds(i64),

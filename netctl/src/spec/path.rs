@@ -43,7 +43,7 @@ impl KeyPath {
     }
 
     /// From the document to the value.
-    pub(super) fn steps(&self) -> &[Step] {
+    pub(crate) fn steps(&self) -> &[Step] {
         &self.0
     }
 

@@ -4,12 +4,13 @@ use std::{borrow::Cow, fmt};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{
-    Deserialize,
+    Deserialize, Serialize,
     de::{Deserializer, Error, Visitor},
 };
 
 /// A routing table that nobody has looked for yet.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
 pub enum Table {
     /// Its number.
     Number(i64),

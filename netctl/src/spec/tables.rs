@@ -3,12 +3,16 @@
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-use super::{Duration, Table, de::named};
+use super::{
+    Duration, Table,
+    de::named,
+    ser::{self, is_default},
+};
 
 /// A topology: namespaces, the bridges, cables and other links between them, routes and address translation.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a table")]
 pub struct Spec {
     /// Where editors find this schema; netctl does not look at it.
@@ -17,32 +21,42 @@ pub struct Spec {
     /// The topology's name; the file's stem when left out.
     pub name: Option<String>,
     /// Network namespaces by name, as `ip netns add NAME` makes them.
-    #[serde(default, deserialize_with = "named")]
+    #[serde(
+        default,
+        deserialize_with = "named",
+        serialize_with = "ser::named",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     #[schemars(with = "BTreeMap<String, Namespace>")]
     pub namespaces: Vec<(String, Namespace)>,
     /// Bridges by name, with the namespaces plugged into each.
-    #[serde(default, deserialize_with = "named")]
+    #[serde(
+        default,
+        deserialize_with = "named",
+        serialize_with = "ser::named",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     #[schemars(with = "BTreeMap<String, Bridge>")]
     pub bridges: Vec<(String, Bridge)>,
     /// Cables (veth pairs) between two places.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cables: Vec<Cable>,
     /// Other links: dummies and VLANs.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub links: Vec<Link>,
     /// Routes beside the default routes that ports bring.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub routes: Vec<Route>,
     /// Policy rules: which routing table decides about which packets.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<Rule>,
     /// Address translation.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub nat: Nat,
 }
 
 /// A network namespace, or several alike.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a table")]
 pub struct Namespace {
     /// Makes so many of them: NAME-0, NAME-1, … A port called NAME plugs all of them in.
@@ -52,30 +66,35 @@ pub struct Namespace {
     /// hop.
     pub forwarding: Option<bool>,
     /// `net.*` sysctls, in dotted form.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sysctls: BTreeMap<String, String>,
 }
 
 /// A Linux bridge.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a table")]
 pub struct Bridge {
     /// Where it lives; `host` when left out.
     pub namespace: Option<String>,
     /// The bridge's own addresses, ADDRESS/PREFIX.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<String>,
     /// Bytes, for the bridge and both ends of its ports; the kernel's 1500 when left out.
     #[schemars(range(min = 68, max = 65535))]
     pub mtu: Option<i64>,
     /// The namespaces plugged into it, by name.
-    #[serde(default, deserialize_with = "named")]
+    #[serde(
+        default,
+        deserialize_with = "named",
+        serialize_with = "ser::named",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     #[schemars(with = "BTreeMap<String, Port>")]
     pub ports: Vec<(String, Port)>,
 }
 
 /// A namespace plugged into a bridge.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
 pub struct Port {
     /// The addresses of the namespace's end, ADDRESS/PREFIX; `[]` for none. When left out: the next free one of each
@@ -94,7 +113,7 @@ pub struct Port {
 }
 
 /// A cable (veth pair).
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a table")]
 pub struct Cable {
     /// One end.
@@ -104,7 +123,7 @@ pub struct Cable {
 }
 
 /// One end of a cable.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a table")]
 pub struct End {
     /// Where it lives; may be `host`.
@@ -112,7 +131,7 @@ pub struct End {
     /// Its interface name, at most 15 bytes.
     pub interface: String,
     /// Its addresses, ADDRESS/PREFIX.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<String>,
     /// Bytes; the kernel's 1500 when left out.
     #[schemars(range(min = 68, max = 65535))]
@@ -120,7 +139,7 @@ pub struct End {
 }
 
 /// A link that is neither a bridge nor a cable.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a table")]
 pub struct Link {
     /// Where it lives; `host` when left out.
@@ -136,7 +155,7 @@ pub struct Link {
     #[schemars(range(min = 1, max = 4094))]
     pub id: Option<i64>,
     /// Its addresses, ADDRESS/PREFIX.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<String>,
     /// Bytes; when left out, the kernel's 1500 or a VLAN's parent's.
     #[schemars(range(min = 68, max = 65535))]
@@ -144,7 +163,7 @@ pub struct Link {
 }
 
 /// A route.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a table")]
 pub struct Route {
     /// Where it is set; may be `host`.
@@ -161,7 +180,7 @@ pub struct Route {
     /// hop.
     pub dev: Option<String>,
     /// Whether the next hop is a neighbour at `dev` though it is in no subnet there.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub onlink: bool,
     /// Of routes to one destination, the lowest wins; 0 when left out, with IPv6 1024.
     #[schemars(range(min = 0, max = 4_294_967_295u32))]
@@ -172,7 +191,7 @@ pub struct Route {
 }
 
 /// A policy rule, as `ip rule add` makes it.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a table")]
 pub struct Rule {
     /// Where it is set; may be `host`.
@@ -203,7 +222,7 @@ pub struct Rule {
 }
 
 /// Address translation.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
 pub struct Nat {
     /// What translates: netctl's own eBPF programs, or netfilter with the same rules, written by iptables or nft. The
@@ -211,16 +230,16 @@ pub struct Nat {
     #[schemars(extend("enum" = ["ebpf", "iptables", "nftables"]))]
     pub backend: Option<String>,
     /// Source NAT of what leaves by an uplink.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub masquerade: Vec<Masquerade>,
     /// Destination NAT of what reaches a gateway's port.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub forward: Vec<Forward>,
     /// Whether packets of answered connections go straight between the uplink and the veths of the inside, past bridge,
     /// routing and firewall, a second at a time; they do when left out.
     pub shortcut: Option<bool>,
     /// How long flows live after their last packet.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub timeouts: Timeouts,
     /// How many flows a gateway has at once, at most; 131072 when left out.
     #[schemars(range(min = 1, max = 16_777_216))]
@@ -228,7 +247,7 @@ pub struct Nat {
 }
 
 /// How long flows live after their last packet: text such as `2h4m`, or a number of seconds.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
 pub struct Timeouts {
     /// TCP, acknowledged by both sides and not closed; 2h4m when left out.
@@ -248,7 +267,7 @@ pub struct Timeouts {
 }
 
 /// Source NAT, as `iptables -t nat -A POSTROUTING -s SOURCE -o OUT -j MASQUERADE` has it.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a table")]
 pub struct Masquerade {
     /// The gateway; may be `host`.
@@ -262,7 +281,7 @@ pub struct Masquerade {
     /// The ports to choose from, FIRST-LAST; the packet's own, else any free one when left out.
     pub ports: Option<String>,
     /// Lets in what comes from outside straight to an inside address.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub routed: bool,
     /// What the outside port of an inside address and port depends on: whom it talks to, or nothing, so that it has one
     /// whomever it talks to (RFC 4787). The former when left out.
@@ -275,7 +294,7 @@ pub struct Masquerade {
 }
 
 /// Destination NAT, as `iptables -t nat -A PREROUTING … -j DNAT` has it.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, expecting = "a table")]
 pub struct Forward {
     /// The gateway; may be `host`.
