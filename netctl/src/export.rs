@@ -143,7 +143,9 @@ fn compose(seen: &Seen) -> Result<Export, Error> {
     settings::find(seen, &mut wanted);
     for (place, there) in &seen.places {
         if !(seen.is_host_in_part && *place == Place::Host) {
-            left.extend(there.others.iter().map(|what| Left::new(place, what, "no file has such things")));
+            let firewalls = there.firewalls.iter().map(|table| format!("firewall rules of table `{table}`"));
+            let others = there.others.iter().cloned().chain(firewalls);
+            left.extend(others.map(|what| Left::new(place, what, "no file has such things")));
         }
     }
     let spec = settle(spec, &wanted, &mut left)?;

@@ -20,6 +20,7 @@ mod errors;
 mod examples;
 mod exec;
 mod explain;
+mod export;
 mod families;
 mod fault;
 mod flood;

@@ -17,6 +17,9 @@ use crate::{
     sysctl,
 };
 
+/// Where `iptables` writes netctl's rules.
+const TABLES: [&str; 4] = ["nat", "filter", "mangle", "raw"];
+
 /// Looks at the chosen places; without any, at all named namespaces and what of the host hangs together with them.
 pub(super) fn look(chosen: &[Place], directories: &Directories) -> Result<Seen, Error> {
     let names = Netns::list()?;
@@ -80,9 +83,8 @@ fn look_at(place: &Place, usual: &BTreeMap<String, String>, places: &mut Places)
         others.push(format!("queueing discipline `{}` at `{}`", qdisc.kind, name(qdisc.index)));
     }
     let netns = places.netns(place)?;
-    let tables = netns.run(|| Ok::<_, Error>(firewalls()))?;
-    others.extend(tables.into_iter().map(|table| format!("firewall rules of table `{table}`")));
     there.others = others;
+    there.firewalls = netns.run(|| Ok::<_, Error>(firewalls()))?;
     let found = netns.run(sysctl::writable)?;
     there.sysctls = Settings { found, usual: usual.clone() };
     Ok(there)
@@ -173,6 +175,10 @@ fn gateways(seen: &mut Seen, directories: &Directories) -> Result<(), Error> {
     }
     for (_, gateway) in recorded.into_iter().filter(|(_, its)| its.backend != Backend::Ebpf) {
         let Some(there) = seen.places.get_mut(&gateway.place) else { continue };
+        if gateway.backend == Backend::Iptables {
+            // Its chains are in tables that others have rules in, too.
+            there.firewalls.retain(|table| !TABLES.contains(&table.as_str()));
+        }
         there.gateways.push(SeenGateway {
             backend: gateway.backend,
             masquerades: gateway.masquerades,

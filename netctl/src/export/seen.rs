@@ -43,8 +43,10 @@ pub(super) struct SeenPlace {
     /// Its sysctls, and what a new namespace has.
     pub(super) sysctls: Settings,
     pub(super) gateways: Vec<SeenGateway>,
-    /// What no file has: neighbours that somebody set, queueing disciplines, firewalls.
+    /// What no file has: neighbours that somebody set, queueing disciplines.
     pub(super) others: Vec<String>,
+    /// The tables of others' firewalls.
+    pub(super) firewalls: BTreeSet<String>,
 }
 
 /// Sysctls as they are and as they would be by themselves.

@@ -28,6 +28,8 @@ const IGNORED: [&str; 7] = [
     "base_reachable_time",
     "ra_defrtr_metric",
 ];
+/// Where IPv6 has each interface's.
+const IPV6_CONF: &str = "net.ipv6.conf.";
 /// The interface that stands for those to come.
 const DEFAULT: &str = "default";
 
@@ -74,10 +76,8 @@ fn differs(key: &str, value: &str, there: &SeenPlace) -> bool {
     let of_default = format!("{prefix}{DEFAULT}.{last}");
     match is(usual, key) {
         Some(usual) => usual != value,
-        // What is set for interfaces to come is set for some of those that are there, too (`devinet_copy_dflt_conf`).
-        None => {
-            is(usual, &of_default).is_some_and(|usual| usual != value)
-                || is(found, &of_default) != is(usual, &of_default)
-        }
+        // IPv4 sets what is set for interfaces to come for some of those that are there, too (`devinet_copy_dflt_conf`).
+        None if prefix != IPV6_CONF && is(found, &of_default) != is(usual, &of_default) => true,
+        None => is(usual, &of_default).is_some_and(|usual| usual != value),
     }
 }

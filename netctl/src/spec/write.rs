@@ -38,7 +38,12 @@ fn section(text: &mut String, path: &mut Vec<String>, table: &Table) -> fmt::Res
     for (key, value) in table.iter().filter(|(_, value)| !is_section(value)) {
         writeln!(text, "{} = {value}", word(key))?;
     }
-    for (key, value) in table.iter().filter(|(_, value)| is_section(value)) {
+    // Of the document, sections are in its order; below it, lists come last.
+    let mut sections: Vec<_> = table.iter().filter(|(_, value)| is_section(value)).collect();
+    if !path.is_empty() {
+        sections.sort_by_key(|(_, value)| value.is_array());
+    }
+    for (key, value) in sections {
         path.push(key.clone());
         match value {
             Value::Table(inner) => {
