@@ -91,7 +91,9 @@ fn what_only_looks_changes_nothing_from_anywhere() {
     lab.netctl(["up", &file]).success();
     let before = lab.settle();
     for caller in CALLERS {
-        for words in [&["plan", &file][..], &["up", "--dry-run", &file], &["show", "hosty"], &["ls"]] {
+        for words in
+            [&["plan", &file][..], &["up", "--dry-run", &file], &["show", "hosty"], &["ls"], &["export"]]
+        {
             let output = caller.calls(&lab, words);
             assert!(output.code().is_some_and(|code| code <= 3), "{caller:?}: {output}");
             lab.assert_unchanged_since(&before);

@@ -11,9 +11,9 @@ fn the_tutorial_can_be_followed_from_its_first_command_to_its_last() {
 }
 
 #[test]
-fn the_sections_on_graph_and_ping_show_what_these_print() {
+fn the_sections_on_graph_export_and_ping_show_what_these_print() {
     let lab = Lab::quickstart();
-    for section in ["graph", "ping"] {
+    for section in ["graph", "export", "ping"] {
         lab.follow(&Page::read("docs/looking.md").section(section));
     }
 }

@@ -145,13 +145,13 @@ impl<'a> Writer<'a> {
                 self.leave(*at, "the file has another bridge of that name");
                 continue;
             }
-            let mut addresses = self.addresses(*at);
+            let addresses = self.addresses(*at);
             if at.master().is_some() {
                 self.leave(*at, "that it is another bridge's port");
             }
             let bridge = spec::Bridge {
                 namespace: (*at.place != Place::Host).then(|| at.place.to_string()),
-                addresses: std::mem::take(&mut addresses).iter().map(ToString::to_string).collect(),
+                addresses: addresses.iter().map(ToString::to_string).collect(),
                 mtu: mtu(at.link),
                 ports: Vec::new(),
             };
@@ -300,7 +300,7 @@ impl<'a> Writer<'a> {
         if self.taken.insert(at.key()) {
             match peer {
                 Some(Peer::Left(place)) => {
-                    self.leave(at, format!("it leads to `{place}`, which is not chosen"))
+                    self.leave(at, format!("it leads to `{place}`, which is not chosen"));
                 }
                 Some(Peer::Chosen(..)) => self.leave(at, "no file can have its other end"),
                 Some(Peer::Nameless) | None => self.leave(at, "it leads to a namespace without a name"),

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     model::{Backend, Gateway, Place, Timeouts, TopologyName},
     nat::{ebpf::maps::Tables, pinned::pinned},
-    netlink::{self, Socket, addr, link, neigh, nft, route, rule, tc},
+    netlink::{Socket, addr, link, neigh, nft, route, rule, tc},
     netns::{Identity, Netns},
     ownership,
     place::Places,
@@ -32,13 +32,13 @@ pub(super) fn look(chosen: &[Place], directories: &Directories) -> Result<Seen, 
     let chosen: BTreeSet<Place> =
         if is_whole { everywhere().collect() } else { chosen.iter().cloned().collect() };
     let mut seen = Seen { is_host_in_part: is_whole, ..Seen::default() };
-    let usual = Netns::in_a_new_one(|| sysctl::writable())?;
+    let usual = Netns::in_a_new_one(sysctl::writable)?;
     let mut firsts: HashMap<Identity, Place> = HashMap::new();
-    for place in everywhere() {
+    for place in chosen.iter().cloned().chain(everywhere()) {
         let Ok(netns) = places.netns(&place) else { continue };
         let identity = netns.identity();
         if let Some(first) = firsts.get(&identity) {
-            if chosen.contains(&place) {
+            if chosen.contains(&place) && *first != place {
                 seen.aliases.push((place, first.clone()));
             }
         } else {
@@ -189,10 +189,4 @@ fn gateways(seen: &mut Seen, directories: &Directories) -> Result<(), Error> {
         });
     }
     Ok(())
-}
-
-impl From<netlink::Error> for Error {
-    fn from(source: netlink::Error) -> Self {
-        Self::Netlink { place: Place::Host, source }
-    }
 }
