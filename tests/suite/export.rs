@@ -6,6 +6,8 @@ use netctl::spec::Spec;
 use netctl_tests::{
     lab::{Change, Dump, HOST, Item, Lab},
     markdown::repository,
+    ownership::File,
+    random::Random,
     skip,
 };
 
@@ -341,6 +343,36 @@ fn what_no_file_has_is_told() {
         assert!(told.contains(&expected), "{expected}:\n{text}");
     }
     machine_of(&text);
+}
+
+/// One lab for all: what is made again is made where it was.
+#[test]
+fn random_files_are_made_again_as_they_were() {
+    let number = |name: &str, usual: u64| {
+        std::env::var(name).ok().and_then(|number| number.parse().ok()).unwrap_or(usual)
+    };
+    let (first, rounds) = (number("NETCTL_SEED", 1), number("NETCTL_ROUNDS", 25));
+    let lab = Lab::new();
+    let start = lab.settle();
+    for seed in first..first + rounds {
+        let drawn = File::draw(&mut Random::new(seed), 'x').toml();
+        lab.file("drawn.toml", &drawn);
+        if lab.netctl(["check", "drawn.toml"]).code() != Some(0) {
+            continue;
+        }
+        lab.netctl(["up", "drawn.toml"]).success();
+        let before = lab.settle();
+        let text = export(&lab, &[]);
+        assert_eq!(left(&text), [""; 0], "NETCTL_SEED={seed}:\n{text}");
+        lab.file("exported.toml", &text);
+        lab.netctl(["plan", "exported.toml"]).success();
+        lab.netctl(["down", "x"]).success();
+        lab.netctl(["up", "exported.toml"]).success();
+        let difference = difference(&before, &lab.settle(), |_, _| false);
+        assert!(difference.is_empty(), "NETCTL_SEED={seed}:\n{difference}\n{drawn}\n{text}");
+        lab.netctl(["down", "x"]).success();
+        lab.assert_unchanged_since(&start);
+    }
 }
 
 #[test]

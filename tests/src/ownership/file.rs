@@ -91,7 +91,7 @@ const SYSCTLS: [(&str, [&str; 3]); 4] = [
 
 impl File {
     /// A new file of a project, which is called by a letter.
-    pub(super) fn draw(random: &mut Random, project: char) -> Self {
+    pub fn draw(random: &mut Random, project: char) -> Self {
         let (namespaces, bridges, cables, routes) = Default::default();
         let mut file = Self { project, counter: 0, namespaces, bridges, cables, routes, nat: None };
         for _ in 0..=random.below(3) {
