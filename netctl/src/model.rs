@@ -113,13 +113,10 @@ impl Topology {
     }
 
     fn uses_host(&self) -> bool {
-        let ends = self.cables.iter().flat_map(|cable| [&cable.a, &cable.b]).map(|end| &end.place);
-        let bridges = self.bridges.iter().map(|bridge| &bridge.place);
-        let links = self.links.iter().map(|link| &link.place);
+        let links = self.interfaces().map(|its| its.place);
         let gateways = self.gateways.iter().map(|gateway| &gateway.place);
         let routes = self.routes.iter().map(|route| &route.place);
         let rules = self.rules.iter().map(|rule| &rule.place);
-        let links = ends.chain(bridges).chain(links);
         links.chain(gateways).chain(routes).chain(rules).any(|place| *place == Place::Host)
     }
 
@@ -128,19 +125,37 @@ impl Topology {
         let bridges = self.bridges.iter().map(|bridge| Interface {
             place: &bridge.place,
             interface: &bridge.name,
+            full_name: bridge.full_name.as_ref(),
             addresses: &bridge.addresses,
+            mtu: bridge.mtu,
         });
         let ends = self.cables.iter().flat_map(|cable| [&cable.a, &cable.b]).map(|end| Interface {
             place: &end.place,
             interface: &end.interface,
+            full_name: end.full_name.as_ref(),
             addresses: &end.addresses,
+            mtu: end.mtu,
         });
         let links = self.links.iter().map(|link| Interface {
             place: &link.place,
             interface: &link.interface,
+            full_name: link.full_name.as_ref(),
             addresses: &link.addresses,
+            mtu: link.mtu,
         });
         bridges.chain(ends).chain(links)
+    }
+
+    /// Its interface of that name at a place.
+    #[must_use]
+    pub fn interface(&self, place: &Place, name: &IfName) -> Option<Interface<'_>> {
+        self.interfaces().find(|its| (its.place, its.interface) == (place, name))
+    }
+
+    /// Its interface that has an address, at the first place that has it.
+    #[must_use]
+    pub fn owner_of(&self, address: IpAddr) -> Option<Interface<'_>> {
+        self.interfaces().find(|its| its.addresses.iter().any(|net| net.addr() == address))
     }
 
     /// Whether a place has shortcuts, beside which conntrack has to be liberal (`CONNTRACK_LIBERAL`).
@@ -182,8 +197,20 @@ pub struct Interface<'a> {
     pub place: &'a Place,
     /// Its name.
     pub interface: &'a IfName,
+    /// The name that `interface` is the shortened form of.
+    pub full_name: Option<&'a FullName>,
     /// Its addresses, each with its subnet's prefix length.
     pub addresses: &'a [IpNet],
+    /// Bytes; the kernel's default when `None`.
+    pub mtu: Option<u32>,
+}
+
+impl<'a> Interface<'a> {
+    /// As the file calls it.
+    #[must_use]
+    pub fn called(&self) -> &'a str {
+        self.full_name.map_or(self.interface.as_str(), FullName::as_str)
+    }
 }
 
 /// Where a link or a rule lives.
@@ -367,6 +394,12 @@ impl Route {
         wanted == seen
     }
 
+    /// Whether it is of the main table.
+    #[must_use]
+    pub fn is_main(&self) -> bool {
+        self.table.is_none_or(|table| table == MAIN_TABLE)
+    }
+
     /// What no two routes of a place share: destination, table and metric.
     #[must_use]
     pub fn key(&self) -> (IpNet, u32, u32) {
@@ -377,13 +410,6 @@ impl Route {
     /// `IP6_RT_PRIO_USER` in include/net/ip6_route.h; IPv4 has none.
     fn default_metric(&self) -> u32 {
         if self.to.addr().is_ipv6() { 1024 } else { 0 }
-    }
-
-    /// The next hop, where the route is nothing but one: unicast, of the main table, with the kernel's metric.
-    #[must_use]
-    pub fn plain(&self) -> Option<IpAddr> {
-        let via = self.via?;
-        (*self == Self::through(self.place.clone(), self.to, via)).then_some(via)
     }
 }
 

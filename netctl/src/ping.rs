@@ -5,6 +5,7 @@ mod expect;
 pub(crate) mod icmp;
 mod neighbours;
 mod network;
+mod segments;
 mod wire;
 
 use std::{
@@ -170,11 +171,18 @@ fn sockets(places: &[Place], open: &mut Places) -> Result<BTreeMap<Place, echo::
 
 /// Listeners where forwards lead and nobody listens, so that there is somebody to reach.
 fn servers(topology: &Topology, open: &Places) -> Vec<TcpListener> {
+    let listen = |(place, at): (Place, SocketAddr)| call::listen(open.netns(&place).ok()?, at);
+    targets(topology).into_iter().filter_map(listen).collect()
+}
+
+/// Where forwards lead. The same address may be inside of several gateways: each leads to its own.
+fn targets(topology: &Topology) -> BTreeSet<(Place, SocketAddr)> {
     let network = Network::new(topology);
-    let targets: BTreeSet<SocketAddr> =
-        tcp_forwards(topology).map(|(_, rule)| SocketAddr::new(rule.to, rule.to_port)).collect();
-    let listen = |at: SocketAddr| call::listen(open.netns(network.owner(at.ip())?).ok()?, at);
-    targets.into_iter().filter_map(listen).collect()
+    let target = |(gateway, rule): (&Gateway, &Forward)| {
+        let place = expect::end(&network, &gateway.place, rule.to)?;
+        Some((place, SocketAddr::new(rule.to, rule.to_port)))
+    };
+    tcp_forwards(topology).filter_map(target).collect()
 }
 
 fn tcp_forwards(topology: &Topology) -> impl Iterator<Item = (&Gateway, &Forward)> {
@@ -187,14 +195,15 @@ fn tcp_forwards(topology: &Topology) -> impl Iterator<Item = (&Gateway, &Forward
 fn questions(topology: &Topology, places: &[Place]) -> Vec<Probe> {
     let network = Network::new(topology);
     let probe = |from: &Place, to: &Place, how, expected| {
-        let outcome = Outcome::Failed(format!("there is no namespace `{from}`"));
+        let missing = || format!("there is no namespace `{from}`");
+        let outcome = Outcome::Failed(if is_asked(&expected) { missing() } else { "not asked".to_owned() });
         Probe { from: from.clone(), to: to.clone(), how, expected, outcome }
     };
     let mut probes = Vec::new();
     for from in places {
         for to in places.iter().filter(|to| *to != from) {
             for address in network.seat(to).into_iter().flat_map(Seat::addresses) {
-                let expected = expect::echo(&network, from, address);
+                let expected = expect::echo(&network, from, to, address);
                 probes.push(probe(from, to, How::Echo(address), expected));
             }
         }
@@ -209,6 +218,11 @@ fn questions(topology: &Topology, places: &[Place]) -> Vec<Probe> {
         }
     }
     probes
+}
+
+/// Whether an answer would be that of the place that is meant.
+const fn is_asked(expected: &Result<(), Why>) -> bool {
+    !matches!(expected, Err(Why::Namesake { .. }))
 }
 
 /// The address to call a forward by: its own, else one of an uplink, else any of the gateway.
@@ -227,7 +241,7 @@ fn ask(
     timeout: Duration,
 ) -> Result<(), Error> {
     let (mut pings, mut calls) = (Vec::new(), Vec::new());
-    for (index, probe) in probes.iter().enumerate() {
+    for (index, probe) in probes.iter().enumerate().filter(|(_, probe)| is_asked(&probe.expected)) {
         match (sockets.get(&probe.from), &probe.how) {
             (Some(sockets), How::Echo(address)) => pings.push((index, (sockets, *address))),
             (Some(_), How::Connect { at, .. }) => calls.push((index, (open.netns(&probe.from)?, *at))),
@@ -248,4 +262,40 @@ fn ask(
         probes[index].outcome = outcome;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_address_inside_of_two_gateways_is_each_ones_own_target() {
+        let site = |n: u8| {
+            format!(
+                "[namespaces.in{n}]\n[namespaces.gate{n}]\n[bridges.lan{n}]\nnamespace = 'gate{n}'\naddresses = ['10.0.0.1/24']\n\
+                 ports.in{n} = {{ addresses = ['10.0.0.2/24'] }}\n\
+                 [[cables]]\na = {{ namespace = 'gate{n}', interface = 'wan', addresses = ['203.0.113.{n}/24'] }}\n\
+                 b = {{ namespace = 'net', interface = 'eth{n}' }}\n\
+                 [[nat.masquerade]]\nnamespace = 'gate{n}'\nsource = '10.0.0.0/24'\nout = 'wan'\n\
+                 [[nat.forward]]\nnamespace = 'gate{n}'\nlisten = '203.0.113.{n}:80'\nto = '10.0.0.2'\n"
+            )
+        };
+        let text = format!("[namespaces.net]\n{}{}", site(1), site(2));
+        let topology = Topology::parse(&text, "f", "trial".parse().unwrap()).unwrap();
+        let target = |name: &str| (Place::try_from(name.to_owned()).unwrap(), "10.0.0.2:80".parse().unwrap());
+        assert_eq!(targets(&topology), [target("in1"), target("in2")].into());
+        let probes = questions(&topology, &topology.places());
+        let from_one_to_the_other: Vec<&Probe> = probes
+            .iter()
+            .filter(|probe| probe.from.to_string() == "in1" && probe.to.to_string() == "in2")
+            .collect();
+        let [Probe { expected: Err(Why::Namesake { place }), outcome, .. }] = &from_one_to_the_other[..]
+        else {
+            panic!("{from_one_to_the_other:?}")
+        };
+        assert_eq!(
+            (place.to_string(), outcome),
+            ("in1".to_owned(), &Outcome::Failed("not asked".to_owned()))
+        );
+    }
 }

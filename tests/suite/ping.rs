@@ -178,3 +178,66 @@ fn many_places_are_told_by_number_and_forget_each_other() {
     let known = lab.ns("worker-7").run("ip", ["neigh"]).success();
     assert!(known.stdout().lines().count() < 5, "the kernel's table is everybody's: {known}");
 }
+
+/// A site behind a gateway of its own, whose inside is like that of every other.
+fn site(name: &str, number: u8) -> String {
+    format!(
+        "[namespaces.{name}-pc]\n[namespaces.{name}-gate]\n\
+         [bridges.{name}-lan]\nnamespace = '{name}-gate'\naddresses = ['10.0.0.1/24']\n\
+         ports.{name}-pc = {{ addresses = ['10.0.0.2/24'] }}\n\
+         [bridges.net.ports.{name}-gate]\ninterface = 'wan'\naddresses = ['203.0.113.{number}/24']\ndefault-route = false\n\
+         [[nat.masquerade]]\nnamespace = '{name}-gate'\nsource = '10.0.0.0/24'\nout = 'wan'\n\
+         [[nat.forward]]\nnamespace = '{name}-gate'\nlisten = '8080/tcp'\nto = '10.0.0.2:80'\n"
+    )
+}
+
+#[test]
+fn two_sites_with_one_inside_network_are_told_apart() {
+    let lab = Lab::new();
+    let sites = [site("east", 1), site("west", 2)].concat();
+    let text = format!(
+        "[namespaces.net]\n[bridges.net]\nnamespace = 'net'\naddresses = ['203.0.113.9/24']\n{sites}"
+    );
+    let file = lab.file("sites.toml", &text);
+    lab.netctl(["up", file.to_str().unwrap()]).success();
+    let said = lab.netctl(["ping", "sites", "-t", "5"]).success();
+    let forwards = rows(&said, "forward");
+    let named: Vec<&[&str]> = forwards[1..].iter().map(|row| &row[..2]).collect();
+    assert_eq!(named, [["east-gate", "8080/tcp"], ["west-gate", "8080/tcp"]], "{said}");
+    assert!(!said.stdout().contains("FAIL") && !said.stdout().contains('!'), "{said}");
+    assert!(said.stdout().contains("`east-pc` has that address, too, and gets it\n"), "{said}");
+}
+
+#[test]
+fn policy_rules_and_routes_to_nowhere_are_expected_as_the_kernel_has_them() {
+    let lab = Lab::new();
+    let file = lab.file(
+        "policy.toml",
+        "[namespaces.a]\n[namespaces.b]\nforwarding = true\n[namespaces.c]\n\
+        [[cables]]\na = { namespace = 'a', interface = 'x', addresses = ['10.0.0.1/24', 'fd00::1/64'] }\n\
+        b = { namespace = 'b', interface = 'x', addresses = ['10.0.0.2/24', 'fd00::2/64'] }\n\
+        [[cables]]\na = { namespace = 'b', interface = 'y', addresses = ['10.0.1.2/24', 'fd01::2/64'] }\n\
+        b = { namespace = 'c', interface = 'y', addresses = ['10.0.1.3/24', '10.0.2.3/32', '10.0.3.3/32', 'fd01::3/64'] }\n\
+        [[routes]]\nnamespace = 'c'\nto = 'default'\nvia = '10.0.1.2'\n\
+        [[routes]]\nnamespace = 'c'\nto = '::/0'\nvia = 'fd01::2'\n\
+        [[routes]]\nnamespace = 'b'\nto = '10.0.2.0/23'\ndev = 'y'\n\
+        [[routes]]\nnamespace = 'b'\nto = '10.0.3.0/24'\ntype = 'prohibit'\nmetric = 5\n\
+        [[routes]]\nnamespace = 'a'\nto = 'default'\nvia = '10.0.0.2'\ntable = 7\n\
+        [[rules]]\nnamespace = 'a'\npriority = 10\nto = '10.0.0.0/16'\ntable = 7\n\
+        [[routes]]\nnamespace = 'a'\nto = '::/0'\nvia = 'fd00::2'\ntable = 8\n\
+        [[rules]]\nnamespace = 'a'\npriority = 10\nfrom = 'fd00::/64'\ntable = 8",
+    );
+    lab.netctl(["up", file.to_str().unwrap()]).success();
+    let said = lab.netctl(["ping", "policy", "--json", "-t", "5"]).success();
+    let document = said.json();
+    let mut unexpected = Vec::new();
+    for probe in document["probes"].as_array().unwrap() {
+        assert_eq!(probe["expected"], probe["answered"], "{probe}");
+        if probe["expected"] == false {
+            let words = ["from", "address", "why_not"].map(|key| probe[key].as_str().unwrap());
+            unexpected.push(words.join(" "));
+        }
+    }
+    let refused = "`b` has route prohibit 10.0.3.0/24 metric 5";
+    assert_eq!(unexpected, [format!("a 10.0.3.3 {refused}"), format!("b 10.0.3.3 {refused}")], "{said}");
+}

@@ -1,6 +1,10 @@
 //! `netctl ping`: the reachability matrix.
 
-use std::{collections::BTreeMap, io, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    time::Duration,
+};
 
 use anstyle::Style;
 use netctl::{
@@ -148,14 +152,21 @@ fn probes_of<'a>(probes: &[&'a Probe], is_its: impl Fn(&Probe) -> bool) -> Vec<&
     probes.iter().copied().filter(|probe| is_its(probe)).collect()
 }
 
-/// The probes of each forward, in the order of the topology.
+/// The probes of each forward, in the order of the topology; where several gateways have some, with the gateway's name.
 fn forwards(probes: &[Probe]) -> Vec<(String, Vec<&Probe>)> {
+    let calls = || {
+        probes.iter().filter_map(|probe| match &probe.how {
+            How::Connect { listen, .. } => Some((listen, probe)),
+            How::Echo(_) => None,
+        })
+    };
+    let are_several = calls().map(|(_, probe)| &probe.to).collect::<BTreeSet<_>>().len() > 1;
     let mut forwards: Vec<(String, Vec<&Probe>)> = Vec::new();
-    for probe in probes {
-        let How::Connect { listen, .. } = &probe.how else { continue };
+    for (listen, probe) in calls() {
+        let row = if are_several { format!("{} {listen}", probe.to) } else { listen.clone() };
         match forwards.last_mut() {
-            Some((last, its)) if last == listen && its[0].to == probe.to => its.push(probe),
-            _ => forwards.push((listen.clone(), vec![probe])),
+            Some((last, its)) if *last == row && its[0].to == probe.to => its.push(probe),
+            _ => forwards.push((row, vec![probe])),
         }
     }
     forwards

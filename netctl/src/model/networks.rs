@@ -38,6 +38,10 @@ impl<T> Networks<T> {
         self.by_network.get(network)
     }
 
+    pub(crate) fn get_mut(&mut self, network: &IpNet) -> Option<&mut T> {
+        self.by_network.get_mut(network)
+    }
+
     /// Those that contain all of `net`, the most specific first.
     pub(crate) fn covering(&self, net: IpNet) -> impl Iterator<Item = (IpNet, &T)> {
         let ipv4 = net.addr().is_ipv4();

@@ -130,7 +130,7 @@ impl Scene<'_> {
     }
 
     fn rest(&mut self) {
-        for route in self.topology.routes.iter().filter(|route| route.plain().is_some()) {
+        for route in &self.topology.routes {
             let seen = ObservedRoute { route: route.canonical(), owned: true, protocol: RTPROT_NETCTL };
             self.place(&route.place).routes.push(seen);
         }

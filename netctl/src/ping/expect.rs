@@ -6,7 +6,7 @@
 
 use std::{fmt, net::IpAddr};
 
-use super::network::{Hop, Network, Seat};
+use super::network::{Hop, Network, Nowhere, Question, Seat};
 use crate::model::{Backend, Forward, IfName, Masquerade, Place, Protocol};
 
 /// More places than any packet goes through.
@@ -20,12 +20,17 @@ pub enum Why {
         /// Which.
         place: Place,
     },
+    /// A route or a policy rule of a place has it dropped.
+    Refused {
+        /// Which place.
+        place: Place,
+        /// The route or the rule: `route blackhole 10.9.0.0/16`.
+        by: String,
+    },
     /// A place has no address to send from.
     NoSource {
         /// Which.
         place: Place,
-        /// The interface that it would send by.
-        out: IfName,
     },
     /// A place has no such neighbour.
     Nobody {
@@ -47,6 +52,11 @@ pub enum Why {
         /// The client, as the gateway sees it.
         client: IpAddr,
     },
+    /// Another place has the address that was called, and gets it.
+    Namesake {
+        /// Which.
+        place: Place,
+    },
     /// Somebody else gets it.
     Elsewhere {
         /// Who.
@@ -65,13 +75,15 @@ impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoRoute { place } => write!(f, "`{place}` has no route"),
-            Self::NoSource { place, out } => write!(f, "`{out}` of `{place}` has no address of that family"),
+            Self::Refused { place, by } => write!(f, "`{place}` has {by}"),
+            Self::NoSource { place } => write!(f, "`{place}` has no address of that family"),
             Self::Nobody { place } => write!(f, "`{place}` has no such neighbour"),
             Self::NotForwarding { place } => write!(f, "`{place}` does not forward"),
             Self::Unsolicited { place } => {
                 write!(f, "`{place}` drops what comes from outside straight to an inside address")
             }
             Self::NotAllowed { client } => write!(f, "the forward does not allow {client}"),
+            Self::Namesake { place } => write!(f, "`{place}` has that address, too, and gets it"),
             Self::Elsewhere { place } => write!(f, "it ends at `{place}`"),
             Self::Past { place } => write!(f, "the answer passes `{place}` by"),
             Self::Circle => f.write_str("it goes in a circle"),
@@ -79,14 +91,20 @@ impl fmt::Display for Why {
     }
 }
 
-/// Whether `from` should reach `to` by ICMP echo.
-pub(super) fn echo(network: &Network<'_>, from: &Place, to: IpAddr) -> Result<(), Why> {
-    there_and_back(network, from, Packet { src: None, dst: to, port: None })
+/// Whether `from` should reach an address of `to` by ICMP echo.
+pub(super) fn echo(network: &Network<'_>, from: &Place, to: &Place, address: IpAddr) -> Result<(), Why> {
+    there_and_back(network, from, Some(to), Packet { src: None, dst: address, port: None })
 }
 
 /// Whether `from` should reach a server by TCP, at the address and port where a forward listens.
 pub(super) fn connect(network: &Network<'_>, from: &Place, to: IpAddr, port: u16) -> Result<(), Why> {
-    there_and_back(network, from, Packet { src: None, dst: to, port: Some(port) })
+    there_and_back(network, from, None, Packet { src: None, dst: to, port: Some(port) })
+}
+
+/// Where what a place sends to an address ends, if anywhere.
+pub(super) fn end(network: &Network<'_>, from: &Place, to: IpAddr) -> Option<Place> {
+    let mut way = Way { network, flows: Vec::new(), is_answer: false };
+    way.follow(from, &mut Packet { src: None, dst: to, port: None }).ok()
 }
 
 /// A packet under way.
@@ -105,9 +123,18 @@ struct Flow {
     after: (IpAddr, IpAddr),
 }
 
-fn there_and_back(network: &Network<'_>, from: &Place, mut packet: Packet) -> Result<(), Why> {
+/// Whether a packet arrives, if it matters where at `to`, and its answer comes back.
+fn there_and_back(
+    network: &Network<'_>,
+    from: &Place,
+    to: Option<&Place>,
+    mut packet: Packet,
+) -> Result<(), Why> {
     let mut way = Way { network, flows: Vec::new(), is_answer: false };
     let end = way.follow(from, &mut packet)?;
+    if to.is_some_and(|to| *to != end) {
+        return Err(Why::Namesake { place: end });
+    }
     let Some(src) = packet.src else { return Ok(()) }; // it never left
     let mut answer = Packet { src: Some(packet.dst), dst: src, port: None };
     way.is_answer = true;
@@ -140,7 +167,7 @@ impl Way<'_> {
             if arrived.is_some() && !seat.forwards(packet.dst.is_ipv4()) {
                 return Err(Why::NotForwarding { place: place.clone() });
             }
-            let hop = seat.hop(packet.dst).ok_or_else(|| Why::NoRoute { place: place.clone() })?;
+            let hop = route(place, seat, arrived, packet)?;
             self.outwards(place, seat, &hop, packet)?;
             let nobody = || Why::Nobody { place: place.clone() };
             let (next, by) = self.network.neighbour(&hop).ok_or_else(nobody)?;
@@ -217,8 +244,8 @@ impl Way<'_> {
         hop: &Hop<'_>,
         packet: &mut Packet,
     ) -> Result<(), Why> {
-        let own =
-            || seat.source(hop).ok_or_else(|| Why::NoSource { place: place.clone(), out: hop.out.clone() });
+        let source = seat.source(hop, packet.dst.is_ipv4());
+        let own = || source.ok_or_else(|| Why::NoSource { place: place.clone() });
         let src = packet.src.map_or_else(own, Ok)?;
         packet.src = Some(src);
         let covers = |rule: &&Masquerade| rule.source.contains(&src) && rule.out.contains(hop.out);
@@ -231,6 +258,34 @@ impl Way<'_> {
         packet.src = Some(outside);
         Ok(())
     }
+}
+
+/// Where a place sends a packet. One of its own has no source yet, by which a policy rule could know it: a connection is
+/// routed again with the one that it gets (`ip_route_connect`), an echo by IPv6 if there is no way without
+/// (`ip6_dst_lookup_tail`).
+fn route<'a>(
+    place: &Place,
+    seat: &Seat<'a>,
+    iif: Option<&IfName>,
+    packet: &mut Packet,
+) -> Result<Hop<'a>, Why> {
+    let (to, ipv4) = (packet.dst, packet.dst.is_ipv4());
+    let ask = |from| seat.hop(Question { to, from, iif });
+    let mut found = ask(packet.src);
+    if packet.src.is_none() {
+        packet.src = match &found {
+            Ok(hop) if packet.port.is_some() => seat.source(hop, ipv4),
+            Err(_) if !ipv4 => seat.addresses().find(|own| !own.is_ipv4()),
+            Ok(_) | Err(_) => None,
+        };
+        if packet.src.is_some() {
+            found = ask(packet.src);
+        }
+    }
+    found.map_err(|nowhere| match nowhere {
+        Nowhere::NoRoute => Why::NoRoute { place: place.clone() },
+        Nowhere::Refused(by) => Why::Refused { place: place.clone(), by },
+    })
 }
 
 /// Whether a forward takes TCP for this address and port of its gateway.
@@ -259,7 +314,10 @@ mod tests {
             let from = Place::try_from(words[0].to_owned()).unwrap();
             let to = words[1].parse().unwrap();
             let answer = match words.get(2) {
-                None => echo(&network, &from, to),
+                None => {
+                    let owner = topology.owner_of(to).map_or(&from, |its| its.place);
+                    echo(&network, &from, owner, to)
+                }
                 Some(port) => connect(&network, &from, to, port.parse().unwrap()),
             };
             let answer = answer.map_or_else(|why| why.to_string(), |()| "yes".to_owned());
@@ -340,6 +398,126 @@ mod tests {
                 ("internet 2001:db8:113::1 8080", &refused("2001:db8:113::2")),
             ],
         );
+    }
+
+    /// `a` and `c` on both sides of `b`, which forwards.
+    const ROW: &str = "[namespaces.a]\n[namespaces.b]\nforwarding = true\n[namespaces.c]\n\
+                       [[cables]]\na = { namespace = 'a', interface = 'x', addresses = ['10.0.0.1/24', 'fd00::1/64'] }\n\
+                       b = { namespace = 'b', interface = 'x', addresses = ['10.0.0.2/24', 'fd00::2/64'] }\n\
+                       [[cables]]\na = { namespace = 'b', interface = 'y', addresses = ['10.0.1.2/24', 'fd01::2/64'] }\n\
+                       b = { namespace = 'c', interface = 'y', addresses = ['10.0.1.3/24', 'fd01::3/64'] }\n\
+                       [[routes]]\nnamespace = 'c'\nto = 'default'\nvia = '10.0.1.2'\n\
+                       [[routes]]\nnamespace = 'c'\nto = 'default'\nvia = 'fd01::2'\n";
+
+    fn with(tables: &[&str]) -> String {
+        format!("{ROW}{}", tables.join("\n"))
+    }
+
+    #[test]
+    fn of_routes_to_one_network_the_lowest_metric_leads_and_those_to_nowhere_do_not() {
+        let route = "[[routes]]\nnamespace = 'a'\nto = '10.0.1.0/24'\nvia = '10.0.0.2'\nmetric = 20";
+        let none = |kind: &str, metric: u32| {
+            format!("[[routes]]\nnamespace = 'a'\nto = '10.0.1.0/24'\ntype = '{kind}'\nmetric = {metric}")
+        };
+        said(&with(&[route]), &[("a 10.0.1.3", "yes"), ("a fd01::3", "`a` has no route")]);
+        said(&with(&[&none("blackhole", 30), route]), &[("a 10.0.1.3", "yes")]);
+        for kind in ["blackhole", "unreachable", "prohibit"] {
+            let why = format!("`a` has route {kind} 10.0.1.0/24 metric 10");
+            said(&with(&[route, &none(kind, 10)]), &[("a 10.0.1.3", &why), ("a 10.0.0.2", "yes")]);
+        }
+    }
+
+    #[test]
+    fn a_route_by_an_interface_asks_for_the_destination_itself_there() {
+        let dev = |more: &str| format!("[[routes]]\nnamespace = 'a'\nto = '10.0.1.0/24'\ndev = 'x'\n{more}");
+        // `b` answers for all its addresses, but not for those of others.
+        said(&with(&[&dev("")]), &[("a 10.0.1.2", "yes"), ("a 10.0.1.3", "`a` has no such neighbour")]);
+        said(&with(&[&dev("via = '10.0.0.2'")]), &[("a 10.0.1.3", "yes")]);
+        said(&with(&[&dev("via = '10.0.1.2'\nonlink = true")]), &[("a 10.0.1.3", "yes")]);
+    }
+
+    #[test]
+    fn policy_rules_are_asked_in_their_order_before_the_main_table() {
+        let table = "[[routes]]\nnamespace = 'a'\nto = 'default'\nvia = '10.0.0.2'\ntable = 7";
+        let rule = |priority: u32, what: &str| {
+            format!("[[rules]]\nnamespace = 'a'\nfamily = 'ipv4'\npriority = {priority}\n{what}")
+        };
+        let far = ("a 10.0.1.3", "yes");
+        let none = ("a 10.0.1.3", "`a` has no route");
+        said(&with(&[table]), &[none]);
+        said(&with(&[table, &rule(10, "table = 7")]), &[far]);
+        said(&with(&[table, &rule(10, "to = '10.0.1.0/24'\ntable = 7")]), &[far, ("a 10.0.0.2", "yes")]);
+        // Not by what nobody's echo is: marked, or of a socket that is bound to an interface.
+        said(&with(&[table, &rule(10, "fwmark = '0x1'\ntable = 7")]), &[none]);
+        said(&with(&[table, &rule(10, "oif = 'x'\ntable = 7")]), &[none]);
+        said(&with(&[table, &rule(10, "iif = 'lo'\ntable = 7")]), &[far]);
+        // An echo has no source when it is routed, its answer has.
+        said(&with(&[table, &rule(10, "from = '10.0.0.0/24'\ntable = 7")]), &[none, ("c 10.0.0.1", "yes")]);
+        let refused = ("a 10.0.1.3", "`a` has policy rule priority 5 to 10.0.1.3/32 prohibit");
+        said(
+            &with(&[table, &rule(10, "table = 7"), &rule(5, "to = '10.0.1.3/32'\ntype = 'prohibit'")]),
+            &[refused],
+        );
+        said(&with(&[table, &rule(10, "table = 7"), &rule(15, "type = 'blackhole'")]), &[far]);
+        // A table without a route leaves it to the next one.
+        said(&with(&[table, &rule(5, "table = 8"), &rule(10, "table = 7")]), &[far]);
+    }
+
+    #[test]
+    fn what_is_forwarded_is_known_to_policy_rules_by_where_it_comes_in() {
+        let way = "[[routes]]\nnamespace = 'a'\nto = 'default'\nvia = '10.0.0.2'";
+        let rule =
+            |what: &str| format!("[[rules]]\nnamespace = 'b'\npriority = 9\n{what}\ntype = 'unreachable'");
+        let why = |what: &str| format!("`b` has policy rule priority 9 {what} unreachable");
+        said(
+            &with(&[way, &rule("iif = 'x'\nfamily = 'ipv4'")]),
+            &[("a 10.0.1.3", &why("iif x")), ("a 10.0.0.2", "yes")],
+        );
+        said(&with(&[way, &rule("from = '10.0.0.1/32'")]), &[("a 10.0.1.3", &why("from 10.0.0.1/32"))]);
+        // The answer is what is refused.
+        said(&with(&[way, &rule("iif = 'y'\nfamily = 'ipv4'")]), &[("a 10.0.1.3", &why("iif y"))]);
+    }
+
+    #[test]
+    fn an_ipv6_route_that_needs_a_source_is_found_with_it() {
+        let text = with(&[
+            "[[routes]]\nnamespace = 'a'\nto = '::/0'\nvia = 'fd00::2'\ntable = 7",
+            "[[rules]]\nnamespace = 'a'\npriority = 9\nfrom = 'fd00::/64'\ntable = 7",
+        ]);
+        said(&text, &[("a fd01::3", "yes")]);
+    }
+
+    #[test]
+    fn addresses_of_dummies_and_vlans_are_reached_as_others_are() {
+        let text = with(&[
+            "[[links]]\nnamespace = 'b'\ninterface = 'd'\nkind = 'dummy'\naddresses = ['10.9.0.1/32', 'fd09::1/128']",
+            "[[links]]\nnamespace = 'b'\ninterface = 'y.7'\nkind = 'vlan'\nparent = 'y'\nid = 7\naddresses = ['10.7.0.1/24']",
+            "[[links]]\nnamespace = 'c'\ninterface = 'y.7'\nkind = 'vlan'\nparent = 'y'\nid = 7\naddresses = ['10.7.0.2/24']",
+            "[[routes]]\nnamespace = 'a'\nto = '10.0.0.0/8'\nvia = '10.0.0.2'",
+        ]);
+        said(
+            &text,
+            &[("a 10.9.0.1", "yes"), ("c fd09::1", "yes"), ("c 10.7.0.1", "yes"), ("a 10.7.0.2", "yes")],
+        );
+        said(&text, &[("b 10.9.0.2", "`b` has no route"), ("b 10.7.0.3", "`b` has no such neighbour")]);
+    }
+
+    #[test]
+    fn of_two_places_with_one_address_the_one_that_gets_it_is_named() {
+        let text = "[namespaces.a]\n[namespaces.b]\n[namespaces.c]\n[namespaces.d]\n\
+                    [[cables]]\na = { namespace = 'a', interface = 'x', addresses = ['10.0.0.1/24'] }\n\
+                    b = { namespace = 'b', interface = 'x', addresses = ['10.0.0.2/24'] }\n\
+                    [[cables]]\na = { namespace = 'c', interface = 'x', addresses = ['10.0.0.1/24'] }\n\
+                    b = { namespace = 'd', interface = 'x', addresses = ['10.0.0.2/24'] }";
+        let topology = topology(text);
+        let network = Network::new(&topology);
+        let place = |name: &str| Place::try_from(name.to_owned()).unwrap();
+        let ask = |from: &str, to: &str, address: &str| {
+            echo(&network, &place(from), &place(to), address.parse().unwrap())
+        };
+        assert_eq!(ask("a", "b", "10.0.0.2"), Ok(()));
+        assert_eq!(ask("a", "d", "10.0.0.2"), Err(Why::Namesake { place: place("b") }));
+        assert_eq!(ask("a", "c", "10.0.0.1"), Err(Why::Namesake { place: place("a") }));
     }
 
     #[test]

@@ -4,13 +4,23 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use ipnet::IpNet;
 
-use crate::model::{Cable, Gateway, IfName, Place, Topology, is_link_local, networks::Networks};
+use super::segments::segments;
+use crate::model::{
+    Family, Gateway, IfName, Place, Route, Rule, RuleAction, Topology, is_link_local, networks::Networks,
+};
+
+/// `RT_TABLE_DEFAULT`, which the kernel's last rule asks.
+const DEFAULT_TABLE: u32 = 253;
+/// `RT_TABLE_MAIN`, which the kernel's rule before that asks.
+const MAIN_TABLE: u32 = 254;
 
 /// A topology's places and what joins them.
 pub(super) struct Network<'a> {
     seats: BTreeMap<Place, Seat<'a>>,
     /// Who answers to an address on a segment, and by which interface.
     neighbours: BTreeMap<(usize, IpAddr), (&'a Place, &'a IfName)>,
+    /// The layer-3 interfaces on each segment.
+    members: BTreeMap<usize, Vec<(&'a Place, &'a IfName)>>,
 }
 
 /// One place.
@@ -19,22 +29,61 @@ pub(super) struct Seat<'a> {
     pub(super) gateway: Option<&'a Gateway>,
     /// Its addresses, but for link-local ones, with their interfaces.
     addresses: Vec<(IpNet, &'a IfName)>,
-    /// The interface and the segment that lead into each subnet.
-    connected: Networks<(&'a IfName, usize)>,
-    /// The next hop to each network.
-    routes: Networks<IpAddr>,
+    /// The segment of each layer-3 interface.
+    segments: BTreeMap<&'a IfName, usize>,
+    /// By table.
+    tables: BTreeMap<u32, Networks<Vec<Entry<'a>>>>,
+    /// Its policy rules, in the order in which they are asked; without the kernel's own.
+    rules: Vec<&'a Rule>,
     forwards_ipv4: bool,
     forwards_ipv6: bool,
+}
+
+/// What a table has for a network.
+enum Entry<'a> {
+    /// It is an interface's own subnet.
+    Connected(&'a IfName),
+    /// There is a route to it.
+    Routed(&'a Route),
+}
+
+impl Entry<'_> {
+    /// The lowest wins. A subnet's own is the kernel's (`IP6_RT_PRIO_ADDRCONF` for IPv6).
+    fn metric(&self, net: &IpNet) -> u32 {
+        match self {
+            Self::Connected(_) if net.addr().is_ipv4() => 0,
+            Self::Connected(_) => 256,
+            Self::Routed(route) => route.key().2,
+        }
+    }
+}
+
+/// What a place routes by.
+#[derive(Clone, Copy)]
+pub(super) struct Question<'a> {
+    pub(super) to: IpAddr,
+    /// `None` for a packet whose sender waits for routing to choose its source.
+    pub(super) from: Option<IpAddr>,
+    /// Where it came in; `None` for the place's own.
+    pub(super) iif: Option<&'a IfName>,
 }
 
 /// Where a place sends a packet.
 pub(super) struct Hop<'a> {
     /// The interface that it leaves by.
     pub(super) out: &'a IfName,
-    /// What that interface is plugged into.
-    segment: usize,
+    /// What that interface is plugged into; `None` where it is not the topology's.
+    segment: Option<usize>,
     /// The neighbour that it is for.
     pub(super) via: IpAddr,
+}
+
+/// Why a place sends a packet nowhere.
+pub(super) enum Nowhere {
+    /// No table that is asked has a route.
+    NoRoute,
+    /// A route or a policy rule, in its words, has it dropped.
+    Refused(String),
 }
 
 impl<'a> Network<'a> {
@@ -44,23 +93,21 @@ impl<'a> Network<'a> {
             (place, Seat { forwards_ipv4, forwards_ipv6, ..Seat::default() })
         };
         let seats = topology.places().into_iter().map(seat).collect();
-        let mut network = Self { seats, neighbours: BTreeMap::new() };
-        let mut bridges = BTreeMap::new();
-        for (segment, bridge) in topology.bridges.iter().enumerate() {
-            bridges.insert((&bridge.place, &bridge.name), segment);
-            network.add(&bridge.place, &bridge.name, &bridge.addresses, segment);
-        }
-        for (index, Cable { a, b }) in topology.cables.iter().enumerate() {
-            let bridge = a.master.as_ref().and_then(|master| bridges.get(&(&a.place, master)));
-            let segment = bridge.copied().unwrap_or(topology.bridges.len() + index);
-            for end in [a, b].into_iter().filter(|end| end.master.is_none()) {
-                network.add(&end.place, &end.interface, &end.addresses, segment);
+        let mut network = Self { seats, neighbours: BTreeMap::new(), members: BTreeMap::new() };
+        let segments = segments(topology);
+        for its in topology.interfaces() {
+            if let Some(&segment) = segments.get(&(its.place, its.interface)) {
+                network.add(its.place, its.interface, its.addresses, segment);
             }
         }
-        for (route, via) in topology.routes.iter().filter_map(|route| Some((route, route.plain()?))) {
+        for route in &topology.routes {
             let seat = network.seats.get_mut(&route.place);
-            seat.into_iter().for_each(|seat| seat.routes.insert(route.to, via));
+            seat.into_iter().for_each(|seat| seat.insert(route.key().1, route.to, Entry::Routed(route)));
         }
+        for rule in &topology.rules {
+            network.seats.get_mut(&rule.place).into_iter().for_each(|seat| seat.rules.push(rule));
+        }
+        network.seats.values_mut().for_each(|seat| seat.rules.sort_by_key(|rule| rule.priority));
         for gateway in &topology.gateways {
             let seat = network.seats.get_mut(&gateway.place);
             seat.into_iter().for_each(|seat| seat.gateway = Some(gateway));
@@ -70,10 +117,14 @@ impl<'a> Network<'a> {
 
     fn add(&mut self, place: &'a Place, name: &'a IfName, addresses: &'a [IpNet], segment: usize) {
         let Some(seat) = self.seats.get_mut(place) else { return };
-        for net in addresses.iter().filter(|net| !is_link_local(net.addr())) {
-            seat.addresses.push((*net, name));
-            seat.connected.insert(*net, (name, segment));
-            self.neighbours.insert((segment, net.addr()), (place, name));
+        seat.segments.insert(name, segment);
+        self.members.entry(segment).or_default().push((place, name));
+        for net in addresses {
+            self.neighbours.entry((segment, net.addr())).or_insert((place, name));
+            if !is_link_local(net.addr()) {
+                seat.addresses.push((*net, name));
+                seat.insert(MAIN_TABLE, *net, Entry::Connected(name));
+            }
         }
     }
 
@@ -81,18 +132,30 @@ impl<'a> Network<'a> {
         self.seats.get(place)
     }
 
-    /// The place that has an address, whoever can reach it there.
-    pub(super) fn owner(&self, address: IpAddr) -> Option<&Place> {
-        self.seats.iter().find(|(_, seat)| seat.owns(address)).map(|(place, _)| place)
-    }
-
-    /// Whom a hop reaches, and by which of its interfaces.
+    /// Whom a hop reaches, and by which of its interfaces: who has the address there or, of IPv4, anywhere (`arp_ignore`
+    /// is 0).
     pub(super) fn neighbour(&self, hop: &Hop<'_>) -> Option<(&'a Place, &'a IfName)> {
-        self.neighbours.get(&(hop.segment, hop.via)).copied()
+        let segment = hop.segment?;
+        let exact = self.neighbours.get(&(segment, hop.via)).copied();
+        let owns = |place: &Place| self.seat(place).is_some_and(|seat| seat.owns(hop.via));
+        let elsewhere = || self.members.get(&segment)?.iter().copied().find(|(place, _)| owns(place));
+        exact.or_else(|| elsewhere().filter(|_| hop.via.is_ipv4()))
     }
 }
 
 impl<'a> Seat<'a> {
+    fn insert(&mut self, table: u32, to: IpNet, entry: Entry<'a>) {
+        let table = self.tables.entry(table).or_default();
+        let metric = entry.metric(&to);
+        match table.get_mut(&to.trunc()) {
+            Some(entries) => {
+                let at = entries.partition_point(|other| other.metric(&to) <= metric);
+                entries.insert(at, entry);
+            }
+            None => table.insert(to, vec![entry]),
+        }
+    }
+
     /// Its addresses, but for link-local ones.
     pub(super) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
         self.addresses.iter().map(|(net, _)| net.addr())
@@ -112,25 +175,84 @@ impl<'a> Seat<'a> {
         if ipv4 { self.forwards_ipv4 } else { self.forwards_ipv6 }
     }
 
-    /// Where it sends what is for `to`: into the subnet or along the route that is the most specific.
-    pub(super) fn hop(&self, to: IpAddr) -> Option<Hop<'a>> {
-        let connected = self.connected.longest(to);
-        let routed = self.routes.longest(to);
-        let via = match (&connected, &routed) {
-            (Some((subnet, _)), Some((net, via))) if net.prefix_len() > subnet.prefix_len() => **via,
-            (Some(_), _) => to,
-            (None, Some((_, via))) => **via,
-            (None, None) => return None,
-        };
-        let (_, &(out, segment)) = self.connected.longest(via)?;
-        Some(Hop { out, segment, via })
+    /// Where it sends a packet: its policy rules are asked in their order, then the tables that every place has. The
+    /// first that has a route decides, be it that there is no way.
+    pub(super) fn hop(&self, question: Question<'_>) -> Result<Hop<'a>, Nowhere> {
+        for rule in self.rules.iter().filter(|rule| covers(rule, question)) {
+            match rule.action {
+                RuleAction::Table(table) => {
+                    if let Some(found) = self.look_up(table, question.to) {
+                        return found;
+                    }
+                }
+                RuleAction::Blackhole | RuleAction::Unreachable | RuleAction::Prohibit => {
+                    return Err(Nowhere::Refused(format!("policy rule {rule}")));
+                }
+            }
+        }
+        let mut usual = [MAIN_TABLE, DEFAULT_TABLE].into_iter();
+        usual.find_map(|table| self.look_up(table, question.to)).unwrap_or(Err(Nowhere::NoRoute))
     }
 
-    /// The address that it takes for what it sends by an interface: one of the next hop's subnet, else the first.
-    pub(super) fn source(&self, hop: &Hop<'_>) -> Option<IpAddr> {
-        let own = self.addresses.iter().filter(|(_, name)| *name == hop.out).map(|(net, _)| net);
-        let mut own = own.filter(|net| net.addr().is_ipv4() == hop.via.is_ipv4());
-        let near = own.clone().find(|net| net.contains(&hop.via));
-        near.or_else(|| own.next()).map(IpNet::addr)
+    /// What a table says of a destination: the narrowest network, the lowest metric.
+    fn look_up(&self, table: u32, to: IpAddr) -> Option<Result<Hop<'a>, Nowhere>> {
+        let (_, entries) = self.tables.get(&table)?.longest(to)?;
+        Some(match entries.first()? {
+            Entry::Connected(out) => Ok(self.by(out, to)),
+            Entry::Routed(route) if !route.kind.is_unicast() => {
+                Err(Nowhere::Refused(format!("route {route}")))
+            }
+            Entry::Routed(route) => {
+                let via = route.via.unwrap_or(to);
+                match route.dev.as_ref().or_else(|| self.near(via)) {
+                    Some(out) => Ok(self.by(out, via)),
+                    None => Err(Nowhere::NoRoute),
+                }
+            }
+        })
     }
+
+    fn by(&self, out: &'a IfName, via: IpAddr) -> Hop<'a> {
+        Hop { out, segment: self.segments.get(out).copied(), via }
+    }
+
+    /// The interface by which a next hop is a neighbour.
+    fn near(&self, via: IpAddr) -> Option<&'a IfName> {
+        let mut covering = self.tables.get(&MAIN_TABLE)?.covering(via.into());
+        covering.find_map(|(_, entries)| {
+            entries.iter().find_map(|entry| match entry {
+                Entry::Connected(out) => Some(*out),
+                Entry::Routed(route) => route.dev.as_ref().filter(|_| route.via.is_none()),
+            })
+        })
+    }
+
+    /// The address that it takes for what it sends to a hop: one of the next hop's subnet, else the first of that
+    /// interface, else the first of any.
+    pub(super) fn source(&self, hop: &Hop<'_>, ipv4: bool) -> Option<IpAddr> {
+        let all = || self.addresses.iter().filter(|(net, _)| net.addr().is_ipv4() == ipv4);
+        let own = || all().filter(|(_, name)| *name == hop.out);
+        let near = own().find(|(net, _)| net.contains(&hop.via));
+        near.or_else(|| own().next()).or_else(|| all().next()).map(|(net, _)| net.addr())
+    }
+}
+
+/// Whether a policy rule is for a packet that no socket option and no mark tells from others.
+fn covers(rule: &Rule, question: Question<'_>) -> bool {
+    let family = if question.to.is_ipv4() { Family::Ipv4 } else { Family::Ipv6 };
+    let is_from = |net: IpNet| match question.from {
+        Some(from) => net.contains(&from),
+        None => net.prefix_len() == 0,
+    };
+    let comes_by = |name: &IfName| match question.iif {
+        Some(iif) => name == iif,
+        // What the place sends itself comes, to the kernel, from its loopback.
+        None => name.as_str() == "lo",
+    };
+    rule.family == family
+        && rule.from.is_none_or(is_from)
+        && rule.to.is_none_or(|net| net.contains(&question.to))
+        && rule.iif.as_ref().is_none_or(comes_by)
+        && rule.oif.is_none()
+        && rule.mark.is_none_or(|(value, mask)| value & mask == 0)
 }
