@@ -19,7 +19,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::iptables::arguments;
-use crate::model::{Backend, Gateway, Place, Topology, TopologyName, hash::fnv1a};
+use crate::model::{Backend, Gateway, Interface, Place, Topology, TopologyName, hash::fnv1a};
 
 /// Who writes and lists rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -219,12 +219,8 @@ pub fn wanted(topology: &Topology) -> ByTool {
 
 /// The subnets of a gateway's inside interfaces, without those that lie in another one.
 pub(crate) fn insides(topology: &Topology, gateway: &Gateway) -> Vec<IpNet> {
-    let bridges =
-        topology.bridges.iter().map(|bridge| (&bridge.place, &bridge.name, bridge.addresses.as_slice()));
-    let ends = topology.cables.iter().flat_map(|cable| [&cable.a, &cable.b]);
-    let links = bridges.chain(ends.map(|end| (&end.place, &end.interface, end.addresses.as_slice())));
-    let inside = links.filter(|(place, name, _)| **place == gateway.place && gateway.insides.contains(name));
-    IpNet::aggregate(
-        &inside.flat_map(|(_, _, addresses)| addresses.iter().map(IpNet::trunc)).collect::<Vec<_>>(),
-    )
+    let is_inside =
+        |its: &Interface<'_>| *its.place == gateway.place && gateway.insides.contains(its.interface);
+    let addresses = topology.interfaces().filter(is_inside).flat_map(|its| its.addresses);
+    IpNet::aggregate(&addresses.map(IpNet::trunc).collect::<Vec<_>>())
 }

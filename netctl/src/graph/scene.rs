@@ -93,9 +93,7 @@ impl<'a> Scene<'a> {
 
     /// Whether a link of the host is the topology's.
     fn is_own(&self, link: &IfName) -> bool {
-        let bridges = self.topology.bridges.iter().map(|bridge| (&bridge.place, &bridge.name));
-        let ends = self.topology.cables.iter().flat_map(|cable| [&cable.a, &cable.b]);
-        bridges.chain(ends.map(|end| (&end.place, &end.interface))).any(|its| its == (&Place::Host, link))
+        self.topology.interface(&Place::Host, link).is_some()
     }
 
     /// The wires; none for a cable whose ends are in one place.
@@ -163,12 +161,7 @@ impl<'a> Scene<'a> {
 
     /// The interface that has an address.
     fn owner(&self, address: IpAddr) -> Option<Plug> {
-        let has = |nets: &[IpNet]| nets.iter().any(|net| net.addr() == address);
-        let topology = self.topology;
-        let bridges = topology.bridges.iter().map(|bridge| (&bridge.place, &bridge.name, &bridge.addresses));
-        let ends = topology.cables.iter().flat_map(|cable| [&cable.a, &cable.b]);
-        let ends = ends.map(|end| (&end.place, &end.interface, &end.addresses));
-        let (place, link, _) = bridges.chain(ends).find(|(_, _, nets)| has(nets))?;
-        self.plugs.get(&(place.clone(), link.clone())).copied()
+        let its = self.topology.owner_of(address)?;
+        self.plugs.get(&(its.place.clone(), its.interface.clone())).copied()
     }
 }

@@ -35,14 +35,10 @@ fn turned_off(key: &str) -> Option<Option<String>> {
 fn in_need(place: &Place, link: Option<&str>, links: &Links, gateways: &[Gateway]) -> Option<String> {
     let link = link.map(|link| links.any(place, link).map_or(link, |its| its.name.as_str()));
     let is_it = |name: &IfName| link.is_none_or(|link| name.as_str() == link);
-    let bridges = links.bridges.iter().map(|bridge| (&bridge.place, &bridge.name, &bridge.addresses));
-    let ends = links.cables.iter().flat_map(|cable| [&cable.a, &cable.b]);
-    let ends = ends.map(|end| (&end.place, &end.interface, &end.addresses));
-    let alone = links.alone.iter().map(|link| (&link.place, &link.interface, &link.addresses));
-    let mut all = bridges.chain(ends).chain(alone);
-    let address = all.find_map(|(its_place, name, addresses)| {
-        let address = addresses.iter().find(|address| address.addr().is_ipv6())?;
-        (its_place == place && is_it(name)).then(|| format!("{address} of `{name}`"))
+    let mut own = links.interfaces.iter().filter(|its| its.place == *place && is_it(&its.name));
+    let address = own.find_map(|its| {
+        let address = its.addresses.iter().find(|address| address.addr().is_ipv6())?;
+        Some(format!("{address} of `{}`", its.name))
     });
     let rule = || {
         let gateway = gateways.iter().find(|gateway| gateway.place == *place)?;

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 use ipnet::IpNet;
 
 use super::{
-    Backend, IfName, LinkKind, Place, Topology,
+    Backend, IfName, Interface, LinkKind, Place, Topology,
     keys::{IPV4, IPV6},
 };
 
@@ -56,20 +56,14 @@ impl Topology {
         (!asked.is_empty()).then(|| format!("whether the kernel {}", asked.join(", ")))
     }
 
-    /// The interfaces that it makes on the host, with their addresses.
-    fn own_of_host(&self) -> impl Iterator<Item = (&IfName, &[IpNet])> {
-        let bridges =
-            self.bridges.iter().map(|bridge| (&bridge.place, &bridge.name, bridge.addresses.as_slice()));
-        let ends = self.cables.iter().flat_map(|cable| [&cable.a, &cable.b]);
-        let ends = ends.map(|end| (&end.place, &end.interface, end.addresses.as_slice()));
-        let links = self.links.iter().map(|link| (&link.place, &link.interface, link.addresses.as_slice()));
-        let all = bridges.chain(ends).chain(links);
-        all.filter(|(place, ..)| **place == Place::Host).map(|(_, name, addresses)| (name, addresses))
+    /// The interfaces that it makes on the host.
+    fn own_of_host(&self) -> impl Iterator<Item = Interface<'_>> {
+        self.interfaces().filter(|its| *its.place == Place::Host)
     }
 
     /// The interfaces of the host that it names and does not make.
     fn foreign(&self) -> BTreeSet<&IfName> {
-        let own: BTreeSet<&IfName> = self.own_of_host().map(|(name, _)| name).collect();
+        let own: BTreeSet<&IfName> = self.own_of_host().map(|its| its.interface).collect();
         let gateways = self.gateways.iter().filter(|gateway| gateway.place == Place::Host);
         let routes = self.routes.iter().filter(|route| route.place == Place::Host);
         let rules = self.rules.iter().filter(|rule| rule.place == Place::Host);
@@ -88,7 +82,7 @@ impl Topology {
 
     /// The subnets that the host gets by it.
     fn subnets_of_host(&self) -> impl Iterator<Item = &IpNet> {
-        self.own_of_host().flat_map(|(_, addresses)| addresses)
+        self.own_of_host().flat_map(|its| its.addresses)
     }
 
     /// The next hops of the host that are in none of these subnets.

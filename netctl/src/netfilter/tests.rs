@@ -193,6 +193,21 @@ fn a_range_that_is_shifted_is_one_rule_of_iptables_too() {
 }
 
 #[test]
+fn the_subnets_of_vlans_and_dummies_are_inside_too() {
+    let text = "[namespaces.router]\n[namespaces.internet]\n\
+                [[cables]]\na = { namespace = 'router', interface = 'wan0', addresses = ['203.0.113.1/24'] }\n\
+                b = { namespace = 'internet', interface = 'eth0', addresses = ['203.0.113.2/24'] }\n\
+                [[cables]]\na = { namespace = 'router', interface = 'trunk' }\nb = { namespace = 'internet', interface = 'x' }\n\
+                [[links]]\nnamespace = 'router'\ninterface = 'seven'\nkind = 'vlan'\nparent = 'trunk'\nid = 7\n\
+                addresses = ['10.0.7.1/24']\n\
+                [[links]]\nnamespace = 'router'\ninterface = 'd'\nkind = 'dummy'\naddresses = ['10.0.8.1/24']\n\
+                [[nat.masquerade]]\nnamespace = 'router'\nsource = '10.0.0.0/16'\nout = 'wan0'";
+    let topology = topology(text, "nftables");
+    let insides = insides(&topology, &topology.gateways[0]);
+    assert_eq!(insides, ["10.0.7.0/24", "10.0.8.0/24"].map(|net| net.parse().unwrap()));
+}
+
+#[test]
 fn names_fit_a_chain_and_tell_topologies_apart() {
     for plain in ["office", "sixteen-bytes-xx"] {
         assert_eq!(name(&plain.parse().unwrap()), format!("netctl-{plain}"));

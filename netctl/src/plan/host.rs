@@ -9,7 +9,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::{Conflict, Given, Neighbour, Overlap, wanted_addresses};
 use crate::{
-    model::{Bridge, IfName, Place, networks::Networks},
+    model::{IfName, Place, networks::Networks},
     observed::HostRoute,
 };
 
@@ -51,9 +51,8 @@ fn new_subnets<'a>(given: Given<'a>) -> impl Iterator<Item = (&'a IfName, IpNet)
 
 /// A link of the host as the file calls it.
 fn called(interface: &IfName, given: Given<'_>) -> String {
-    let mut bridges = given.topology.bridges.iter().filter(|bridge| bridge.place == Place::Host);
-    let bridge = bridges.find(|bridge| bridge.name == *interface);
-    bridge.map_or(interface.as_str(), Bridge::called).to_owned()
+    let its = given.topology.interface(&Place::Host, interface);
+    its.map_or(interface.as_str(), |its| its.called()).to_owned()
 }
 
 /// An address of full length brings no subnet; link-local ones are on every link.
@@ -80,11 +79,18 @@ fn neighbours(given: Given<'_>) -> Networks<Neighbour> {
     });
     let own: HashSet<&IfName> =
         links().filter(|(_, link)| given.is_ours(link)).map(|(name, _)| name).collect();
-    let wanted = given.topology.routes.iter().filter(|route| route.place == Place::Host);
-    let wanted: HashSet<(IpNet, Option<IpAddr>)> = wanted.map(|route| (route.to, route.via)).collect();
+    let wanted: HashSet<(IpNet, Option<IpAddr>, Option<&IfName>)> = given
+        .topology
+        .routes
+        .iter()
+        .filter(|route| route.place == Place::Host && route.is_main())
+        .map(|route| (route.to, route.via, route.dev.as_ref()))
+        .collect();
     let is_own = |route: &HostRoute| {
-        wanted.contains(&(route.to, route.via))
-            || route.interface.as_ref().is_some_and(|name| own.contains(name))
+        let interface = route.interface.as_ref();
+        wanted.contains(&(route.to, route.via, None))
+            || wanted.contains(&(route.to, route.via, interface))
+            || interface.is_some_and(|name| own.contains(name))
     };
     let routes = given.observed.host_routes.iter().filter(|route| !is_own(route));
     let routes = routes.map(|route| (route.to, Neighbour::Route(route.clone())));
@@ -176,7 +182,11 @@ mod tests {
     }
 
     fn refusal(observed: &Observed) -> Option<(String, String)> {
-        plan(&office(), observed).err().map(|conflict| (conflict.to_string(), conflict.hint()))
+        refusal_of(&office(), observed)
+    }
+
+    fn refusal_of(topology: &Topology, observed: &Observed) -> Option<(String, String)> {
+        plan(topology, observed).err().map(|conflict| (conflict.to_string(), conflict.hint()))
     }
 
     #[test]
@@ -232,6 +242,34 @@ mod tests {
         // It came later: what is up stays up.
         settled.host_routes.push(route("192.168.0.0/16", None, "tun0"));
         assert_eq!(refusal(&settled), None);
+    }
+
+    #[test]
+    fn the_subnet_of_a_dummy_is_refused_like_that_of_a_bridge() {
+        let text =
+            "[[links]]\ninterface = 'dummy-of-the-office'\nkind = 'dummy'\naddresses = ['192.168.15.5/24']";
+        let dummy = Topology::parse(text, "f", "office".parse().unwrap()).unwrap();
+        let (refused, _) = refusal_of(&dummy, &host_with(&[route("192.168.0.0/16", None, "tun0")])).unwrap();
+        assert_eq!(
+            refused,
+            "put 192.168.15.0/24 on the host (`dummy-of-the-office`): it overlaps the host's route to \
+             192.168.0.0/16 dev tun0"
+        );
+    }
+
+    #[test]
+    fn a_route_of_the_file_by_another_interface_is_not_the_one_that_is_there() {
+        let text = format!(
+            "{OFFICE}\n[[routes]]\nnamespace = 'host'\nto = '192.168.15.0/25'\ndev = 'eth9'\n\
+             [[routes]]\nnamespace = 'host'\nto = '192.168.15.128/25'\ndev = 'eth9'\ntable = 7"
+        );
+        let topology = Topology::parse(&text, "f", "office".parse().unwrap()).unwrap();
+        let is_refused = |to: &str, interface: &str| {
+            refusal_of(&topology, &host_with(&[route(to, None, interface)])).is_some()
+        };
+        assert!(!is_refused("192.168.15.0/25", "eth9"));
+        assert!(is_refused("192.168.15.0/25", "tun0"));
+        assert!(is_refused("192.168.15.128/25", "eth9"), "the file's is of another table");
     }
 
     #[test]

@@ -292,13 +292,8 @@ impl Planner<'_> {
     /// The MTU that a link has by itself: a VLAN that of its parent.
     fn usual_mtu(&self, link: &Link) -> u32 {
         let LinkKind::Vlan { parent, .. } = &link.kind else { return USUAL_MTU };
-        let topology = self.given.topology;
-        let bridges = topology.bridges.iter().map(|its| (&its.place, &its.name, its.mtu));
-        let ends = topology.cables.iter().flat_map(|cable| [&cable.a, &cable.b]);
-        let links = topology.links.iter().map(|its| (&its.place, &its.interface, its.mtu));
-        let mut own = bridges.chain(ends.map(|its| (&its.place, &its.interface, its.mtu))).chain(links);
-        match own.find(|(place, name, _)| (*place, *name) == (&link.place, parent)) {
-            Some((.., mtu)) => mtu.unwrap_or(USUAL_MTU),
+        match self.given.topology.interface(&link.place, parent) {
+            Some(parent) => parent.mtu.unwrap_or(USUAL_MTU),
             None => self.given.link(&link.place, parent).map_or(USUAL_MTU, |parent| parent.mtu),
         }
     }
