@@ -70,8 +70,17 @@ pub enum Role {
 pub struct Link {
     /// Its name, as the file has it.
     pub name: String,
+    /// `bridge`, `veth`, `dummy` or `vlan`; `None` where it is not the topology's.
+    pub kind: Option<&'static str>,
     /// Whether it is a bridge.
     pub bridge: bool,
+    /// Of a VLAN, its number.
+    pub vlan: Option<u16>,
+    /// Of a VLAN, which of the box's links it hangs on: its parent or, if that is a port, the port's bridge.
+    pub parent: Option<usize>,
+    /// How many it hangs on, one below the other.
+    #[serde(skip)]
+    pub depth: usize,
     /// Whether what leaves by it gets another source.
     pub masquerades: bool,
     /// Its addresses; of several places, from the first to the last.
@@ -94,6 +103,23 @@ pub enum State {
     Down,
     /// Gone.
     Missing,
+}
+
+impl Link {
+    /// Its name, below that of its parent, and what it is unless a bridge or a cable. XML and HTML keep no other blanks
+    /// than these at the beginning.
+    fn called(&self) -> String {
+        let hang = match self.depth.checked_sub(1) {
+            Some(deeper) => format!("{}╰ ", "\u{a0}\u{a0}".repeat(deeper)),
+            None => String::new(),
+        };
+        let what = match (self.kind, self.vlan) {
+            (_, Some(id)) => format!(" vlan {id}"),
+            (Some("dummy"), None) => " dummy".to_owned(),
+            (_, None) => String::new(),
+        };
+        format!("{hang}{}{what}", self.name)
+    }
 }
 
 impl State {
@@ -215,6 +241,48 @@ mod tests {
             panic!("{services:?}")
         };
         assert_eq!((*server, listen.as_str(), to.as_str()), (Plug { node: 1, link: 0 }, "8080/tcp", "80"));
+    }
+
+    #[test]
+    fn a_vlan_hangs_on_its_parent_or_the_bridge_of_its_port() {
+        let text = "[namespaces.a]\n[namespaces.b]\n[bridges.lan]\nnamespace = 'b'\naddresses = ['10.0.0.1/24']\nports.a = {}\n\
+                    [[cables]]\na = { namespace = 'b', interface = 'wan' }\nb = { namespace = 'a', interface = 'x' }\n\
+                    [[links]]\nnamespace = 'b'\ninterface = 'inner'\nkind = 'vlan'\nparent = 'outer'\nid = 8\n\
+                    [[links]]\nnamespace = 'b'\ninterface = 'outer'\nkind = 'vlan'\nparent = 'lan'\nid = 7\n\
+                    [[links]]\nnamespace = 'b'\ninterface = 'aside'\nkind = 'vlan'\nparent = 'veth-a-br'\nid = 9\n\
+                    [[links]]\nnamespace = 'b'\ninterface = 'd'\nkind = 'dummy'\naddresses = ['10.9.0.1/32']\n\
+                    [[links]]\ninterface = 'eth0.5'\nkind = 'vlan'\nparent = 'eth0'\nid = 5";
+        let graph = graph(text);
+        let called = |node: usize| graph.nodes[node].links.iter().map(Link::called).collect::<Vec<_>>();
+        assert_eq!(
+            called(1),
+            ["lan", "╰ outer vlan 7", "\u{a0}\u{a0}╰ inner vlan 8", "╰ aside vlan 9", "wan", "d dummy"]
+        );
+        assert_eq!(called(2), ["eth0", "╰ eth0.5 vlan 5"]);
+        let parents: Vec<_> = graph.nodes[1].links.iter().map(|link| link.parent).collect();
+        assert_eq!(parents, [None, Some(0), Some(1), Some(0), None, None]);
+        let kinds: Vec<_> = graph.nodes[2].links.iter().map(|link| link.kind).collect();
+        assert_eq!(kinds, [None, Some("vlan")]);
+        assert_eq!(wires(&graph), ["a eth0 - b lan", "b wan - a x"]);
+        for drawn in [dot::render(&graph), mermaid::render(&graph), svg::render(&graph)] {
+            assert!(drawn.contains("╰ outer vlan 7") && drawn.contains("d dummy"), "{drawn}");
+        }
+    }
+
+    #[test]
+    fn a_forward_leads_to_the_server_behind_its_own_gateway() {
+        let site = |n: u8| {
+            format!(
+                "[namespaces.in{n}]\n[namespaces.gate{n}]\n[bridges.lan{n}]\nnamespace = 'gate{n}'\naddresses = ['10.0.0.1/24']\n\
+                 ports.in{n} = {{ addresses = ['10.0.0.2/24'] }}\n\
+                 [[nat.forward]]\nnamespace = 'gate{n}'\nlisten = '80'\nto = '10.0.0.2'\n"
+            )
+        };
+        let graph = graph(&[site(1), site(2)].concat());
+        let name = |node: usize| graph.nodes[node].name.as_str();
+        let served: Vec<_> =
+            graph.services.iter().map(|its| (name(its.gateway), name(its.server.node))).collect();
+        assert_eq!(served, [("gate1", "in1"), ("gate2", "in2")]);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 mod expect;
 pub(crate) mod icmp;
 mod neighbours;
-mod network;
+pub(crate) mod network;
 mod segments;
 mod wire;
 
@@ -179,7 +179,7 @@ fn servers(topology: &Topology, open: &Places) -> Vec<TcpListener> {
 fn targets(topology: &Topology) -> BTreeSet<(Place, SocketAddr)> {
     let network = Network::new(topology);
     let target = |(gateway, rule): (&Gateway, &Forward)| {
-        let place = expect::end(&network, &gateway.place, rule.to)?;
+        let place = network.end(&gateway.place, rule.to)?;
         Some((place, SocketAddr::new(rule.to, rule.to_port)))
     };
     tcp_forwards(topology).filter_map(target).collect()

@@ -78,7 +78,7 @@ fn label(node: &Node) -> String {
 }
 
 fn row(index: usize, link: &Link) -> String {
-    let mut name = escaped(&link.name);
+    let mut name = escaped(&link.called());
     if link.bridge {
         name = format!("<b>{name}</b>");
     }

@@ -45,7 +45,11 @@ fn label(node: &Node) -> String {
         let nat = if link.masquerades { " (NAT)" } else { "" };
         let complaint =
             link.state.complaint().map(|complaint| format!(" <b>{complaint}</b>")).unwrap_or_default();
-        lines.push(format!("{}{nat}{complaint}: {}", quoted(&link.name), quoted(&link.addresses.join(", "))));
+        lines.push(format!(
+            "{}{nat}{complaint}: {}",
+            quoted(&link.called()),
+            quoted(&link.addresses.join(", "))
+        ));
     }
     lines.extend(node.masquerades.iter().map(|rule| format!("<i>masquerade {}</i>", quoted(rule))));
     let forwards = node.forwards.iter();

@@ -1,18 +1,23 @@
 //! What there is to draw: a topology's places, links and cables, and how they are.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use ipnet::IpNet;
 
 use super::{Cable, Graph, Link, Node, Plug, Role, Service, State};
 use crate::{
-    model::{self, End, FullName, IfName, Place, Ports, Topology},
+    model::{self, End, FullName, IfName, LinkKind, Place, Ports, Topology},
+    ping::network::Network,
     show::{Shown, ShownPlace},
 };
 
 /// The picture of a topology, each place for itself.
 pub(super) fn graph(topology: &Topology, shown: Option<&Shown>) -> Graph {
-    let mut scene = Scene { topology, shown, nodes: Vec::new(), plugs: BTreeMap::new() };
+    let network = Network::new(topology);
+    let mut scene = Scene { topology, network, shown, nodes: Vec::new(), plugs: BTreeMap::new() };
     topology.places().iter().for_each(|place| scene.add_place(place));
     let (cables, services) = (scene.cables(), scene.services());
     let (name, live) = (topology.name.to_string(), shown.is_some());
@@ -22,6 +27,7 @@ pub(super) fn graph(topology: &Topology, shown: Option<&Shown>) -> Graph {
 /// A picture in the making.
 struct Scene<'a> {
     topology: &'a Topology,
+    network: Network<'a>,
     shown: Option<&'a Shown>,
     nodes: Vec<Node>,
     plugs: BTreeMap<(Place, IfName), Plug>,
@@ -48,31 +54,73 @@ impl<'a> Scene<'a> {
             forwards: listens.map(|rule| (rule.listen(), rule.target())).collect(),
         });
         for bridge in topology.bridges.iter().filter(|bridge| bridge.place == *place) {
-            self.add_link(place, &bridge.name, bridge.called(), &bridge.addresses, true);
+            self.hang(place, &bridge.name, Some("bridge"), None);
         }
         let ends = topology.cables.iter().flat_map(|cable| [&cable.a, &cable.b]);
         for end in ends.filter(|end| end.place == *place && end.master.is_none()) {
-            let name = end.full_name.as_ref().map_or(end.interface.as_str(), FullName::as_str);
-            self.add_link(place, &end.interface, name, &end.addresses, false);
+            self.hang(place, &end.interface, Some("veth"), None);
         }
-        // The host's own uplinks, which the file does not have.
-        for uplink in gateway.iter().flat_map(|gateway| &gateway.uplinks) {
-            if !self.plugs.contains_key(&(place.clone(), uplink.clone())) {
-                self.add_link(place, uplink, uplink.as_str(), &[], false);
+        let links = topology.links.iter().filter(|link| link.place == *place);
+        for link in links.clone().filter(|link| link.kind == LinkKind::Dummy) {
+            self.hang(place, &link.interface, Some("dummy"), None);
+        }
+        // The host's own, which the file does not have.
+        let uplinks = gateway.iter().flat_map(|gateway| &gateway.uplinks);
+        let parents = links.filter_map(|link| match &link.kind {
+            LinkKind::Vlan { parent, .. } => Some(parent),
+            LinkKind::Dummy => None,
+        });
+        for other in uplinks.chain(parents) {
+            if topology.interface(place, other).is_none() && self.plug(place, other).is_none() {
+                self.hang(place, other, None, None);
             }
         }
     }
 
-    fn add_link(&mut self, place: &Place, link: &IfName, name: &str, addresses: &[IpNet], bridge: bool) {
-        let gateways = self.topology.gateways.iter().filter(|gateway| gateway.place == *place);
+    fn plug(&self, place: &Place, link: &IfName) -> Option<Plug> {
+        self.plugs.get(&(place.clone(), link.clone())).copied()
+    }
+
+    /// Adds a link and, below it, the VLANs that it has, or its ports have. `below` is of a VLAN: its number and parent.
+    fn hang(
+        &mut self,
+        place: &Place,
+        link: &IfName,
+        kind: Option<&'static str>,
+        below: Option<(u16, usize)>,
+    ) {
+        let (topology, node) = (self.topology, self.nodes.len() - 1);
+        let index = self.nodes[node].links.len();
+        let depth = below.map_or(0, |(_, parent)| self.nodes[node].links[parent].depth + 1);
+        let gateways = topology.gateways.iter().filter(|gateway| gateway.place == *place);
         let masquerades =
             gateways.flat_map(|gateway| &gateway.masquerades).any(|rule| rule.out.contains(link));
+        let its = topology.interface(place, link);
+        let addresses = its.iter().flat_map(|its| its.addresses).map(ToString::to_string).collect();
         let state = self.state(place, link);
-        let node = self.nodes.len() - 1;
-        let links = &mut self.nodes[node].links;
-        self.plugs.insert((place.clone(), link.clone()), Plug { node, link: links.len() });
-        let addresses = addresses.iter().map(ToString::to_string).collect();
-        links.push(Link { name: name.to_owned(), bridge, masquerades, addresses, state });
+        self.plugs.insert((place.clone(), link.clone()), Plug { node, link: index });
+        self.nodes[node].links.push(Link {
+            name: its.map_or(link.as_str(), |its| its.called()).to_owned(),
+            kind,
+            bridge: kind == Some("bridge"),
+            vlan: below.map(|(id, _)| id),
+            parent: below.map(|(_, parent)| parent),
+            depth,
+            masquerades,
+            addresses,
+            state,
+        });
+        let ends = topology.cables.iter().flat_map(|cable| [&cable.a, &cable.b]);
+        let ports = ends.filter(|end| end.place == *place && end.master.as_ref() == Some(link));
+        let trunks: BTreeSet<&IfName> = ports.map(|port| &port.interface).chain([link]).collect();
+        for vlan in topology.links.iter().filter(|vlan| vlan.place == *place) {
+            match &vlan.kind {
+                LinkKind::Vlan { parent, id } if trunks.contains(parent) => {
+                    self.hang(place, &vlan.interface, Some("vlan"), Some((*id, index)));
+                }
+                LinkKind::Vlan { .. } | LinkKind::Dummy => {}
+            }
+        }
     }
 
     fn seen(&self, place: &Place) -> Option<&'a ShownPlace> {
@@ -101,7 +149,7 @@ impl<'a> Scene<'a> {
         let wire = |model::Cable { a, b }: &model::Cable| {
             let plug = |end: &End| {
                 let link = end.master.as_ref().unwrap_or(&end.interface);
-                self.plugs.get(&(end.place.clone(), link.clone())).copied()
+                self.plug(&end.place, link)
             };
             let (one, other) = (plug(a)?, plug(b)?);
             let states = [a, b].map(|end| self.state(&end.place, &end.interface));
@@ -145,7 +193,9 @@ impl<'a> Scene<'a> {
         for (node, place) in self.topology.places().iter().enumerate() {
             let gateways = self.topology.gateways.iter().filter(|gateway| gateway.place == *place);
             for (index, rule) in gateways.flat_map(|gateway| &gateway.forwards).enumerate() {
-                let Some(server) = self.owner(rule.to).filter(|server| server.node != node) else { continue };
+                let Some(server) = self.owner(place, rule.to).filter(|server| server.node != node) else {
+                    continue;
+                };
                 let (listen, to) = (Ports(rule.ports), Ports(rule.targets()));
                 let (listen, to) = (format!("{listen}/{}", rule.protocol), to.to_string());
                 let is_same = |its: &Service| {
@@ -159,9 +209,11 @@ impl<'a> Scene<'a> {
         services
     }
 
-    /// The interface that has an address.
-    fn owner(&self, address: IpAddr) -> Option<Plug> {
-        let its = self.topology.owner_of(address)?;
-        self.plugs.get(&(its.place.clone(), its.interface.clone())).copied()
+    /// The interface at which what a gateway sends to an address ends; several places may have it.
+    fn owner(&self, gateway: &Place, address: IpAddr) -> Option<Plug> {
+        let place = self.network.end(gateway, address)?;
+        let has = |nets: &[IpNet]| nets.iter().any(|net| net.addr() == address);
+        let its = self.topology.interfaces().find(|its| *its.place == place && has(its.addresses))?;
+        self.plug(its.place, its.interface)
     }
 }

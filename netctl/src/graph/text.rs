@@ -95,7 +95,7 @@ struct Block {
 impl Block {
     fn new(node: &Node, is_wide: bool) -> Self {
         let (mut lines, mut ports): (Vec<Line>, Vec<i32>) = (Vec::new(), Vec::new());
-        let widest = node.links.iter().map(|link| link.name.chars().count()).max().unwrap_or(0);
+        let widest = node.links.iter().map(|link| link.called().chars().count()).max().unwrap_or(0);
         for link in &node.links {
             if !ports.is_empty() && !is_wide {
                 lines.push(Line::new());
@@ -125,7 +125,7 @@ fn width(line: &Line) -> usize {
 
 /// A link's name, and what is to say of it.
 fn name(link: &Link) -> Line {
-    let mut line = vec![(if link.bridge { Ink::Name } else { Ink::Plain }, link.name.clone())];
+    let mut line = vec![(if link.bridge { Ink::Name } else { Ink::Plain }, link.called())];
     if link.masquerades {
         line.push((Ink::Nat, " NAT".to_owned()));
     }

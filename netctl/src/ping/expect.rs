@@ -101,10 +101,12 @@ pub(super) fn connect(network: &Network<'_>, from: &Place, to: IpAddr, port: u16
     there_and_back(network, from, None, Packet { src: None, dst: to, port: Some(port) })
 }
 
-/// Where what a place sends to an address ends, if anywhere.
-pub(super) fn end(network: &Network<'_>, from: &Place, to: IpAddr) -> Option<Place> {
-    let mut way = Way { network, flows: Vec::new(), is_answer: false };
-    way.follow(from, &mut Packet { src: None, dst: to, port: None }).ok()
+impl Network<'_> {
+    /// Where what a place sends to an address ends, if anywhere.
+    pub(crate) fn end(&self, from: &Place, to: IpAddr) -> Option<Place> {
+        let mut way = Way { network: self, flows: Vec::new(), is_answer: false };
+        way.follow(from, &mut Packet { src: None, dst: to, port: None }).ok()
+    }
 }
 
 /// A packet under way.

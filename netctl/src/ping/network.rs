@@ -15,7 +15,7 @@ const DEFAULT_TABLE: u32 = 253;
 const MAIN_TABLE: u32 = 254;
 
 /// A topology's places and what joins them.
-pub(super) struct Network<'a> {
+pub(crate) struct Network<'a> {
     seats: BTreeMap<Place, Seat<'a>>,
     /// Who answers to an address on a segment, and by which interface.
     neighbours: BTreeMap<(usize, IpAddr), (&'a Place, &'a IfName)>,
@@ -87,7 +87,7 @@ pub(super) enum Nowhere {
 }
 
 impl<'a> Network<'a> {
-    pub(super) fn new(topology: &'a Topology) -> Self {
+    pub(crate) fn new(topology: &'a Topology) -> Self {
         let seat = |place: Place| {
             let [forwards_ipv4, forwards_ipv6] = [true, false].map(|ipv4| topology.forwards(&place, ipv4));
             (place, Seat { forwards_ipv4, forwards_ipv6, ..Seat::default() })

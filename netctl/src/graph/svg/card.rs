@@ -83,13 +83,14 @@ impl Card {
         if link.bridge {
             self.bands.push((top - 4, height + 8));
         }
-        self.text("link", (PAD, top + FOOT), link.name.clone());
+        let name = link.called();
+        self.text("link", (PAD, top + FOOT), name.clone());
         let after = |text: &str| PAD + width(text.chars().count() + 1);
         if link.masquerades {
-            self.text("nat", (after(&link.name), top + FOOT), "NAT".to_owned());
+            self.text("nat", (after(&name), top + FOOT), "NAT".to_owned());
         }
         if let Some(complaint) = link.state.complaint() {
-            let before = if link.masquerades { format!("{} NAT", link.name) } else { link.name.clone() };
+            let before = if link.masquerades { format!("{name} NAT") } else { name };
             self.text("down", (after(&before), top + FOOT), complaint.to_owned());
         }
         for (address, foot) in link.addresses.iter().zip((top + FOOT..).step_by(LINE as usize)) {
@@ -121,7 +122,7 @@ impl Card {
 fn label(link: &Link) -> String {
     let nat = if link.masquerades { " NAT" } else { "" };
     let complaint = link.state.complaint().map(|complaint| format!(" {complaint}")).unwrap_or_default();
-    format!("{}{nat}{complaint}", link.name)
+    format!("{}{nat}{complaint}", link.called())
 }
 
 /// So many characters of 12 pixels.
