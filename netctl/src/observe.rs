@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use neli::consts::rtnl::{Rtn, Rtprot};
+use neli::consts::rtnl::Rtn;
 
 use crate::{
     build::Build,
@@ -239,7 +239,7 @@ fn told_routes(
     recorded: &Recorded<'_>,
     is_own_place: bool,
 ) -> Vec<ObservedRoute> {
-    let told = routes.iter().filter(|route| !is_kernels(route)).filter_map(|seen| {
+    let told = routes.iter().filter(|route| !route.is_kernels()).filter_map(|seen| {
         let route = administered_route(place, seen, names)?;
         let owned = recorded.has_route(&route, seen, is_own_place);
         Some(ObservedRoute { route, owned, protocol: seen.protocol.into() })
@@ -298,11 +298,6 @@ pub(crate) fn is_administered(address: &addr::Address) -> bool {
     const FROM_ADVERTISEMENT: u32 = libc::IFA_F_MANAGETEMPADDR | libc::IFA_F_TEMPORARY;
     let is_advertised = address.address.addr().is_ipv6() && address.flags & FROM_ADVERTISEMENT != 0;
     address.is_netctls() || address.scope != neli::consts::rtnl::RtScope::Link && !is_advertised
-}
-
-/// Whether the kernel has set a route by itself, with an address or a link.
-fn is_kernels(route: &route::Route) -> bool {
-    route.protocol == Rtprot::Kernel
 }
 
 /// A route of a kind that a file can have, as it would have it; of several next hops none is told.

@@ -116,7 +116,7 @@ impl<'a> Expected<'a> {
     /// Whether `from` gets an answer to an echo of `to`.
     #[must_use]
     pub fn answers(&self, from: &Place, to: IpAddr) -> bool {
-        expect::echo(&self.0, from, to).is_ok()
+        expect::echo(&self.0, from, None, to).is_ok()
     }
 
     /// Whether `from` gets to a forward's server where the forward listens.
@@ -203,7 +203,7 @@ fn questions(topology: &Topology, places: &[Place]) -> Vec<Probe> {
     for from in places {
         for to in places.iter().filter(|to| *to != from) {
             for address in network.seat(to).into_iter().flat_map(Seat::addresses) {
-                let expected = expect::echo(&network, from, to, address);
+                let expected = expect::echo(&network, from, Some(to), address);
                 probes.push(probe(from, to, How::Echo(address), expected));
             }
         }

@@ -1,5 +1,6 @@
 //! What is up, as it is now: what `netctl show` tells of a topology, a namespace or a link. Reads only.
 
+mod foreign;
 mod link;
 mod nat;
 mod object;
@@ -10,6 +11,7 @@ use serde::{Serialize, Serializer};
 
 use self::place::View;
 pub use self::{
+    foreign::{ShownAddress, ShownPolicy, ShownRoute},
     link::ShownLink,
     nat::{ShownNat, ShownRule},
     object::Object,

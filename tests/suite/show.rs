@@ -1,6 +1,9 @@
 //! `netctl show`: what is there, what it is about, and what is no longer as it was made.
 
-use netctl_tests::lab::{Lab, Output, eventually, netctl};
+use netctl_tests::{
+    lab::{Lab, Output, eventually, netctl},
+    skip,
+};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
@@ -199,6 +202,91 @@ fn drift_is_named_in_its_place_and_gone_after_up() {
 }
 
 #[test]
+fn what_others_administer_is_told_from_what_is_the_topologys() {
+    let lab = Lab::new();
+    let file = lab.file(
+        "policy.toml",
+        "[namespaces.a]\n[namespaces.b]\n[[cables]]\n\
+         a = { namespace = 'a', interface = 'x', addresses = ['10.0.0.1/24'] }\n\
+         b = { namespace = 'b', interface = 'x', addresses = ['10.0.0.2/24'] }\n\
+         [[routes]]\nnamespace = 'a'\nto = 'default'\nvia = '10.0.0.2'\ntable = 7\nmetric = 20\n\
+         [[routes]]\nnamespace = 'a'\nto = '10.9.0.0/16'\ntype = 'blackhole'\n\
+         [[routes]]\nnamespace = 'a'\nto = 'fd09::/16'\ntype = 'prohibit'\n\
+         [[rules]]\nnamespace = 'a'\npriority = 9\nfrom = '10.0.0.0/24'\nfwmark = '0x1/0xff'\ntable = 7\n\
+         [[rules]]\nnamespace = 'a'\npriority = 9\nto = 'fd00::/8'\ntype = 'unreachable'",
+    );
+    lab.netctl(["up", file.to_str().unwrap()]).success();
+    for command in [
+        "addr add 10.1.0.1/24 dev x valid_lft 3600 preferred_lft 3600",
+        "addr add 10.2.0.1/24 dev x",
+        "route add 198.51.100.0/24 via 10.0.0.2 proto dhcp metric 100",
+        "rule add priority 50 iif x table main",
+    ] {
+        lab.ns("a").run("ip", command.split(' ')).success();
+    }
+    let said = lab.netctl(["show"]).success();
+    for line in [
+        "10.0.0.1/24 10.1.0.1/24 (foreign, for a time)",
+        "10.2.0.1/24 (foreign)",
+        "route blackhole 10.9.0.0/16",
+        "route 198.51.100.0/24 via 10.0.0.2 metric 100 by dhcp (foreign)",
+        "route prohibit fd09::/16",
+        "route default via 10.0.0.2 metric 20 table 7",
+        "rule priority 9 from 10.0.0.0/24 fwmark 0x1/0xff table 7",
+        "rule priority 50 iif x table main (foreign)",
+        "rule -6 priority 9 to fd00::/8 unreachable",
+    ] {
+        let is_it = |said: &str| said.split_whitespace().eq(line.split(' '));
+        assert!(said.stdout().lines().any(is_it), "no line {line:?} in {said}");
+    }
+    assert!(!said.stdout().contains("32766"), "the kernel's own go without saying: {said}");
+    let alone = lab.netctl(["show", "a"]).success();
+    assert!(alone.stdout().contains("blackhole 10.9.0.0/16 by netctl\n"), "{alone}");
+    assert!(alone.stdout().contains("priority 32766 table main by kernel\n"), "{alone}");
+    let document = lab.netctl(["show", "--json"]).success().json();
+    let a = place(&document, "a");
+    let words = |list: &str, key: &str| -> Vec<Value> {
+        a[list]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|its| json!([its[key], its["protocol"], its["foreign"]]))
+            .collect()
+    };
+    assert!(words("rules", "priority").contains(&json!([9, "netctl", false])), "{a}");
+    assert!(words("rules", "priority").contains(&json!([50, "none", true])), "{a}");
+    assert!(words("routes", "to").contains(&json!(["198.51.100.0/24", "dhcp", true])), "{a}");
+    assert!(words("routes", "to").contains(&json!(["default", "netctl", false])), "{a}");
+    let addresses = a["links"][0]["addresses"].as_array().unwrap();
+    let own: Vec<_> = addresses.iter().filter(|its| its["scope"] == "global").collect();
+    assert_eq!([&own[0]["foreign"], &own[0]["valid"]], [&json!(false), &Value::Null]);
+    assert_eq!(own[1]["foreign"], true);
+    assert!(own[1]["valid"].as_u64().unwrap() <= 3600, "{own:?}");
+    lab.netctl(["up", file.to_str().unwrap()]).success();
+    let after = lab.netctl(["show"]).success();
+    assert!(after.stdout().contains("(foreign, for a time)"), "`up` leaves it alone: {after}");
+}
+
+#[test]
+fn a_vlan_is_shown_with_its_number_and_its_parent() {
+    let lab = Lab::new();
+    let add = "link add link x name x.7 type vlan id 7";
+    lab.host().run("ip", "link add x type veth peer name y".split(' ')).success();
+    if lab.host().run("ip", add.split(' ')).code() != Some(0) {
+        skip!("this kernel has no VLANs");
+    }
+    let document = lab.netctl(["show", "host", "--json"]).success().json();
+    let links = place(&document, "host")["links"].as_array().unwrap();
+    let vlan = links.iter().find(|link| link["name"] == "x.7").unwrap();
+    assert_eq!(
+        (&vlan["kind"], &vlan["vlan"], &vlan["peer"]["interface"]),
+        (&json!("vlan"), &json!(7), &json!("x"))
+    );
+    let said = lab.netctl(["show", "host:x.7"]).success();
+    assert!(said.stdout().contains("vlan 7 of x"), "{said}");
+}
+
+#[test]
 fn what_differs_is_shown_where_it_is() {
     let lab = Lab::quickstart();
     let router = lab.ns("router");
@@ -215,7 +303,7 @@ fn what_differs_is_shown_where_it_is() {
         "blue missing",
         "sysctl net.ipv4.ip_forward = 0, not 1",
         "sysctl net.ipv4.conf.v-net-0.rp_filter = 1: strict",
-        "route blackhole 198.51.100.0/24",
+        "route blackhole 198.51.100.0/24 (foreign)",
     ] {
         assert!(lines.contains(&line.split(' ').collect()), "no line {line:?} in {said}");
     }

@@ -162,6 +162,12 @@ impl Route {
         self.oif == Some(index) || self.hops.iter().any(|hop| hop.oif == index)
     }
 
+    /// Whether the kernel has set it by itself, with an address or a link.
+    #[must_use]
+    pub fn is_kernels(&self) -> bool {
+        self.protocol == Rtprot::Kernel
+    }
+
     /// Whether netctl has set it for a topology, by its protocol.
     #[must_use]
     pub fn is_netctls(&self) -> bool {
@@ -184,6 +190,12 @@ impl Route {
     #[must_use]
     pub fn is_link_down(&self) -> bool {
         self.flags & hop::RTNH_F_LINKDOWN != 0
+    }
+
+    /// Whether it is in the table of the place's own addresses.
+    #[must_use]
+    pub fn is_of_local_table(&self) -> bool {
+        self.table == u32::from(u8::from(RtTable::Local))
     }
 
     /// Whether it is in the table that `ip route` shows.

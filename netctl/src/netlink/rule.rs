@@ -203,6 +203,12 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// Whether it is one of those that every namespace begins with (`RTPROT_KERNEL`).
+    #[must_use]
+    pub fn is_kernels(&self) -> bool {
+        self.protocol == Some(2)
+    }
+
     /// Whether netctl has set it for a topology, by its protocol.
     #[must_use]
     pub fn is_netctls(&self) -> bool {

@@ -91,9 +91,14 @@ impl fmt::Display for Why {
     }
 }
 
-/// Whether `from` should reach an address of `to` by ICMP echo.
-pub(super) fn echo(network: &Network<'_>, from: &Place, to: &Place, address: IpAddr) -> Result<(), Why> {
-    there_and_back(network, from, Some(to), Packet { src: None, dst: address, port: None })
+/// Whether `from` should reach an address by ICMP echo, at `to` if it matters where that is.
+pub(super) fn echo(
+    network: &Network<'_>,
+    from: &Place,
+    to: Option<&Place>,
+    address: IpAddr,
+) -> Result<(), Why> {
+    there_and_back(network, from, to, Packet { src: None, dst: address, port: None })
 }
 
 /// Whether `from` should reach a server by TCP, at the address and port where a forward listens.
@@ -318,7 +323,7 @@ mod tests {
             let answer = match words.get(2) {
                 None => {
                     let owner = topology.owner_of(to).map_or(&from, |its| its.place);
-                    echo(&network, &from, owner, to)
+                    echo(&network, &from, Some(owner), to)
                 }
                 Some(port) => connect(&network, &from, to, port.parse().unwrap()),
             };
@@ -515,7 +520,7 @@ mod tests {
         let network = Network::new(&topology);
         let place = |name: &str| Place::try_from(name.to_owned()).unwrap();
         let ask = |from: &str, to: &str, address: &str| {
-            echo(&network, &place(from), &place(to), address.parse().unwrap())
+            echo(&network, &place(from), Some(&place(to)), address.parse().unwrap())
         };
         assert_eq!(ask("a", "b", "10.0.0.2"), Ok(()));
         assert_eq!(ask("a", "d", "10.0.0.2"), Err(Why::Namesake { place: place("b") }));

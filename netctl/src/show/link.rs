@@ -4,14 +4,17 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Error, place::View};
+use super::{
+    Error,
+    foreign::{Own, ShownAddress},
+    place::View,
+};
 use crate::{
     model::{End, IfName, Place, Topology},
     netlink::{addr, fdb, link},
     ownership,
     place::Places,
     single::{
-        addr::Address,
         link::{Listed, Peer},
         peer,
     },
@@ -25,8 +28,10 @@ pub struct ShownLink {
     pub its: Listed,
     /// What the file calls it, or what its name is the shortened form of.
     pub full_name: Option<String>,
+    /// Of a VLAN, its number; the link below is the `peer`.
+    pub vlan: Option<u16>,
     /// Its addresses, those that the kernel gives by itself included.
-    pub addresses: Vec<Address>,
+    pub addresses: Vec<ShownAddress>,
 }
 
 /// What the kernel tells of a place's links.
@@ -55,7 +60,9 @@ impl Dumped {
         let links: Vec<&link::Link> = self.links.iter().filter(|link| is_shown(link, place, view)).collect();
         let mut peers = BTreeMap::new();
         for link in links.iter().filter(|link| link.peer_index.is_some()) {
-            let expected = view.topology.and_then(|topology| expected(topology, place, &link.name));
+            let is_here = link.vlan.is_some() && link.peer_netnsid.is_none();
+            let expected = || view.topology.and_then(|topology| expected(topology, place, &link.name));
+            let expected = if is_here { Some(place) } else { expected() };
             let Some(peer) = self.peer(link, place, expected, there, places)? else {
                 // Not what the topology says: then any namespace may have it.
                 peers = peer::resolve(place, &self.links, places);
@@ -63,19 +70,23 @@ impl Dumped {
             };
             peers.insert(link.index, peer);
         }
-        let addresses_of =
-            |index| self.addresses.iter().filter(move |its| its.index == index).map(Address::from);
+        let own = Own { topology: view.topology, place };
+        let addresses_of = |link: &link::Link| {
+            let its = self.addresses.iter().filter(|its| its.index == link.index);
+            its.map(|its| own.address(its, link)).collect()
+        };
         Ok(links
             .into_iter()
             .map(|link| ShownLink {
                 full_name: link.alias.as_deref().and_then(ownership::full_name).map(str::to_owned),
-                addresses: addresses_of(link.index).collect(),
+                vlan: link.vlan.map(|vlan| vlan.id),
+                addresses: addresses_of(link),
                 its: Listed::new(link.clone(), peers.remove(&link.index), &self.links, &self.learned),
             })
             .collect())
     }
 
-    /// A cable's other end, if it is where it is expected.
+    /// A cable's other end, or the link below a VLAN, if it is where it is expected.
     fn peer(
         &self,
         link: &link::Link,

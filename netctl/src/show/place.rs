@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::{
-    Error, ShownLink, ShownNat, ShownSysctl,
+    Error, ShownLink, ShownNat, ShownPolicy, ShownRoute, ShownSysctl,
+    foreign::Own,
     link::{Dumped, dump},
     nat, sysctls,
 };
 use crate::{
     model::{IfName, Place, Topology},
     nat::pinned::{Pinned, pinned},
-    netlink::{neigh, route},
+    netlink::{neigh, route, rule},
     place::Places,
     single,
     state::Directories,
@@ -27,8 +28,11 @@ pub struct ShownPlace {
     pub exists: bool,
     /// Its links without the loopback; of the host, where a topology is looked at, only the topology's.
     pub links: Vec<ShownLink>,
-    /// The main table's routes by these links and, where these are all, those by none.
-    pub routes: Vec<single::route::Listed>,
+    /// The routes by these links and, where these are all, those by none; of every table but that of the place's own
+    /// addresses.
+    pub routes: Vec<ShownRoute>,
+    /// The policy rules, where these are all its links; else those of the topology.
+    pub rules: Vec<ShownPolicy>,
     /// What is known about these links' neighbours.
     pub neighbours: Vec<single::neigh::Listed>,
     /// Forwarding, what the topology sets, and what is in the way of translation.
@@ -74,9 +78,9 @@ pub(super) fn look(
 
 impl ShownPlace {
     fn missing(place: &Place) -> Self {
-        let (links, routes, neighbours) = (Vec::new(), Vec::new(), Vec::new());
-        let (sysctls, nat) = (Vec::new(), Vec::new());
-        Self { name: place.clone(), exists: false, links, routes, neighbours, sysctls, nat }
+        let (links, routes, rules, neighbours) = Default::default();
+        let (sysctls, nat) = Default::default();
+        Self { name: place.clone(), exists: false, links, routes, rules, neighbours, sysctls, nat }
     }
 
     fn new(
@@ -89,15 +93,26 @@ impl ShownPlace {
         let links = dumped.shown(place, view, there, places)?;
         let shows = |interface: &str| links.iter().any(|link| link.its.name == interface);
         let socket = places.socket(place)?;
+        let own = Own { topology: view.topology, place };
         let mut routes = route::dump(socket)?;
-        routes.retain(route::Route::is_main);
-        let mut routes = single::route::listed(routes, &dumped.links);
-        // What leads nowhere is nobody's: shown where everything of a place is.
+        routes.retain(|route| !route.is_of_local_table());
+        single::route::sort(&mut routes);
+        routes.sort_by_key(|route| !route.is_main());
         let is_whole = view.link.is_none() && !(*place == Place::Host && view.topology.is_some());
-        routes.retain(|route| route.interface.as_deref().map_or(is_whole, shows));
+        // A topology's routes of the host may be by links of others.
+        let is_shown = |(route, is_wanted): &(ShownRoute, bool)| match route.its.interface.as_deref() {
+            // What leads nowhere is, of IPv6, by the loopback.
+            Some("lo") | None => is_whole || *is_wanted && view.link.is_none(),
+            Some(interface) => shows(interface) || *is_wanted && view.link.is_none(),
+        };
+        let routes = routes.into_iter().map(|route| own.route(route, &dumped.links)).filter(is_shown);
+        let routes = routes.map(|(route, _)| route).collect();
+        let rules = if view.link.is_none() { rule::dump(socket)? } else { Vec::new() };
+        let rules = rules.into_iter().map(|rule| own.policy(rule));
+        let rules = rules.filter(|(_, is_wanted)| is_whole || *is_wanted).map(|(rule, _)| rule).collect();
         let mut neighbours = single::neigh::listed(neigh::dump(socket)?, &dumped.links);
         neighbours.retain(|neighbour| shows(&neighbour.interface));
-        Ok(Self { exists: true, links, routes, neighbours, ..Self::missing(place) })
+        Ok(Self { exists: true, links, routes, rules, neighbours, ..Self::missing(place) })
     }
 
     fn look_closer<'a>(

@@ -154,25 +154,31 @@ pub fn ls(place: &Place, tables: Tables) -> Result<Vec<Listed>, Error> {
     let links = links(&mut places, place)?;
     let mut routes = route::dump(places.socket(place)?)?;
     routes.retain(|route| tables.have(route));
-    Ok(listed(routes, &links))
+    sort(&mut routes);
+    Ok(routes.into_iter().map(|its| Listed::new(its, &links)).collect())
 }
 
-/// Routes in that order.
-pub(crate) fn listed(mut routes: Vec<route::Route>, links: &[link::Link]) -> Vec<Listed> {
+/// By table, IPv4 first, each family's default routes first.
+pub(crate) fn sort(routes: &mut [route::Route]) {
     routes.sort_by_key(|its| (its.table, its.destination.addr().is_ipv6(), its.destination, its.metric));
-    let listed = |its: route::Route| Listed {
-        to: Destination(&its.destination).to_string(),
-        kind: kind_name(its.kind),
-        via: its.gateway,
-        interface: its.oif.map(|index| name_of(links, index)),
-        multipath: its.is_multipath(),
-        protocol: protocol_name(its.protocol),
-        scope: if its.destination.addr().is_ipv6() { "global" } else { scope_name(its.scope) },
-        source: its.source,
-        metric: its.metric.unwrap_or(0),
-        table: its.table,
-    };
-    routes.into_iter().map(listed).collect()
+}
+
+impl Listed {
+    /// A route of a place with these links.
+    pub(crate) fn new(its: route::Route, links: &[link::Link]) -> Self {
+        Self {
+            to: Destination(&its.destination).to_string(),
+            kind: kind_name(its.kind),
+            via: its.gateway,
+            interface: its.oif.map(|index| name_of(links, index)),
+            multipath: its.is_multipath(),
+            protocol: protocol_name(its.protocol),
+            scope: if its.destination.addr().is_ipv6() { "global" } else { scope_name(its.scope) },
+            source: its.source,
+            metric: its.metric.unwrap_or(0),
+            table: its.table,
+        }
+    }
 }
 
 /// As `ip route` has it.

@@ -3,10 +3,10 @@
 mod nat;
 
 use netctl::{
-    model::Place,
+    model::{Family, Place},
     op::{Effect, Op},
-    show::{Object, Shown, ShownLink, ShownPlace, ShownSysctl},
-    single::{neigh, route},
+    show::{Object, Shown, ShownAddress, ShownLink, ShownPlace, ShownPolicy, ShownRoute, ShownSysctl},
+    single::neigh,
 };
 
 use super::{
@@ -20,6 +20,10 @@ use super::{
 
 /// What the kernel gives a link that has no other.
 const USUAL_MTU: u32 = 1500;
+/// `IP6_RT_PRIO_USER`
+const USUAL_METRIC: u32 = 1024;
+/// `RT_TABLE_MAIN`
+const MAIN_TABLE: u32 = 254;
 /// As many addresses, or MAC addresses, as fit in a line.
 const IN_A_LINE: usize = 2;
 
@@ -71,11 +75,13 @@ fn place(place: &ShownPlace, in_full: bool) -> Block {
     if !place.exists {
         heading.push((print::BAD, "missing".to_owned()));
     }
-    let routes = place.routes.iter().filter(|route| in_full || route.protocol != "kernel");
+    let routes = place.routes.iter().filter(|route| in_full || route.its.protocol != "kernel");
+    let rules = place.rules.iter().filter(|rule| in_full || rule.its.protocol != "kernel");
     let sysctls = place.sysctls.iter().filter(|sysctl| matters(sysctl));
     let mut groups = vec![
         place.links.iter().flat_map(|link| self::link(&place.name, link, in_full)).collect(),
-        routes.map(route).collect(),
+        routes.map(|its| route(its, in_full)).collect(),
+        rules.map(|its| policy(its, in_full)).collect(),
         place.neighbours.iter().map(neighbour).collect(),
         sysctls.map(sysctl).collect(),
     ];
@@ -86,7 +92,11 @@ fn place(place: &ShownPlace, in_full: bool) -> Block {
 fn link(place: &Place, link: &ShownLink, in_full: bool) -> Vec<Line> {
     let its = &link.its;
     let mut words = Vec::new();
-    words.extend(its.peer.as_ref().map(|peer| format!("to {}", behind(place, peer))));
+    let below = its.peer.as_ref().map_or_else(|| "?".to_owned(), |peer| behind(place, peer));
+    match link.vlan {
+        Some(id) => words.push(format!("vlan {id} of {below}")),
+        None => words.extend(its.peer.as_ref().map(|_| format!("to {below}"))),
+    }
     words.extend(its.master.as_ref().map(|master| format!("port of {master}")));
     if words.is_empty() {
         words.extend(its.kind.clone());
@@ -98,15 +108,21 @@ fn link(place: &Place, link: &ShownLink, in_full: bool) -> Vec<Line> {
     let mac = its.mac.map_or_else(String::new, |mac| mac.to_string());
     let first = vec![name(&*its.name), cells::state(its.state), faint(mac), plain(words.join(", "))];
     let mut lines = vec![Line::new(&*its.name, first)];
-    let addresses = link.addresses.iter().filter(|address| in_full || address.scope != "link");
-    let addresses = addresses.map(|its| {
-        let tentative = if its.tentative { " tentative" } else { "" };
-        format!("{}{tentative}", its.address)
-    });
-    lines.extend(listed(&its.name, "", &addresses.collect::<Vec<_>>()));
+    let addresses = link.addresses.iter().filter(|address| in_full || address.its.scope != "link");
+    lines.extend(listed(&its.name, "", &addresses.map(address).collect::<Vec<_>>()));
     let learned: Vec<String> = its.learned.iter().map(ToString::to_string).collect();
     lines.extend(listed(&its.name, "learned ", &learned));
     lines
+}
+
+fn address(address: &ShownAddress) -> String {
+    let tentative = if address.its.tentative { " tentative" } else { "" };
+    let whose = match (address.foreign, address.valid) {
+        (true, None) => " (foreign)",
+        (true, Some(_)) => " (foreign, for a time)",
+        (false, _) => "",
+    };
+    format!("{}{tentative}{whose}", address.its.address)
 }
 
 /// Some in each line.
@@ -118,7 +134,8 @@ fn listed(link: &str, what: &str, all: &[String]) -> Vec<Line> {
     all.chunks(IN_A_LINE).enumerate().map(line).collect()
 }
 
-fn route(route: &route::Listed) -> Line {
+fn route(shown: &ShownRoute, in_full: bool) -> Line {
+    let route = &shown.its;
     let mut words = Vec::new();
     if route.kind != "unicast" {
         words.push(route.kind.to_owned());
@@ -126,14 +143,54 @@ fn route(route: &route::Listed) -> Line {
     words.push(route.to.clone());
     match (route.via, &route.interface) {
         (Some(via), _) => words.push(format!("via {via}")),
-        (None, Some(interface)) => words.push(format!("dev {interface}")),
+        (None, Some(interface)) if route.kind == "unicast" => words.push(format!("dev {interface}")),
         (None, None) if route.multipath => words.push("by several next hops".to_owned()),
-        (None, None) => {}
+        (None, _) => {}
     }
-    if !matches!(route.protocol, "boot" | "netctl" | "static") {
-        words.push(format!("by {}", route.protocol));
+    // What everybody has whose command says nothing of it.
+    if route.metric != 0 && route.metric != USUAL_METRIC && route.protocol != "kernel" {
+        words.push(format!("metric {}", route.metric));
     }
+    if route.table != MAIN_TABLE {
+        words.push(format!("table {}", route.table));
+    }
+    words.extend(whose(route.protocol, shown.foreign, in_full));
     Line::of(vec![faint("route"), plain(words.join(" "))])
+}
+
+/// Who has set it, unless it goes without saying: of a topology, what is its own.
+fn whose(protocol: &str, foreign: bool, in_full: bool) -> Option<String> {
+    let by = match protocol {
+        "none" | "boot" | "static" => None,
+        "netctl" if !in_full => None,
+        protocol => Some(format!("by {protocol}")),
+    };
+    match (by, foreign) {
+        (Some(by), true) => Some(format!("{by} (foreign)")),
+        (None, true) => Some("(foreign)".to_owned()),
+        (by, false) => by,
+    }
+}
+
+fn policy(shown: &ShownPolicy, in_full: bool) -> Line {
+    let rule = &shown.its;
+    let mut words = vec![format!("priority {}", rule.priority)];
+    let networks = [("from", rule.from), ("to", rule.to)];
+    words.extend(networks.iter().filter_map(|(word, net)| Some(format!("{word} {}", (*net)?))));
+    let texts = [("iif", &rule.iif), ("oif", &rule.oif), ("fwmark", &rule.fwmark)];
+    words.extend(texts.iter().filter_map(|(word, text)| Some(format!("{word} {}", text.as_ref()?))));
+    words.extend(rule.narrower.then(|| "and more conditions".to_owned()));
+    words.push(match (rule.action, rule.table) {
+        ("table", Some(MAIN_TABLE)) => "table main".to_owned(),
+        ("table", Some(table)) => format!("table {table}"),
+        (action, _) => action.to_owned(),
+    });
+    words.extend(whose(rule.protocol, shown.foreign, in_full));
+    let family = match rule.family {
+        Family::Ipv4 => "rule",
+        Family::Ipv6 => "rule -6",
+    };
+    Line::of(vec![faint(family), plain(words.join(" "))])
 }
 
 fn neighbour(its: &neigh::Listed) -> Line {
