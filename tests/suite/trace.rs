@@ -2,7 +2,10 @@
 
 mod broken;
 
-use netctl_tests::lab::{Lab, Output, Server};
+use netctl_tests::{
+    lab::{Lab, Output, Server},
+    skip,
+};
 use serde_json::Value;
 
 /// Tells every client which address it has, by TCP and UDP, IPv4 and IPv6.
@@ -214,4 +217,70 @@ fn a_question_that_makes_no_sense_is_refused() {
     }
     let traced = lab.netctl(["trace", "blue", "192.168.15.1", "203.0.113.2"]).fails(3);
     assert!(traced.stdout().contains("dies in `blue`: 192.168.15.1 is no address of `blue`"), "{traced}");
+}
+
+#[test]
+fn the_table_that_a_policy_rule_asks_is_named_and_so_is_a_rule_in_the_way_of_what_is_forwarded() {
+    let lab = Lab::new();
+    let file = lab.file(
+        "row.toml",
+        "[namespaces.a]\n[namespaces.b]\nforwarding = true\n[namespaces.c]\n\
+         [[cables]]\na = { namespace = 'a', interface = 'x', addresses = ['10.0.0.1/24', 'fd00::1/64'] }\n\
+         b = { namespace = 'b', interface = 'x', addresses = ['10.0.0.2/24', 'fd00::2/64'] }\n\
+         [[cables]]\na = { namespace = 'b', interface = 'y', addresses = ['10.0.1.2/24', 'fd01::2/64'] }\n\
+         b = { namespace = 'c', interface = 'y', addresses = ['10.0.1.3/24', 'fd01::3/64'] }\n\
+         [[routes]]\nnamespace = 'c'\nto = 'default'\nvia = '10.0.1.2'\n\
+         [[routes]]\nnamespace = 'c'\nto = '::/0'\nvia = 'fd01::2'\n\
+         [[routes]]\nnamespace = 'a'\nto = 'default'\nvia = '10.0.0.2'\ntable = 7\n\
+         [[rules]]\nnamespace = 'a'\npriority = 10\nto = '10.0.0.0/16'\ntable = 7\n\
+         [[routes]]\nnamespace = 'a'\nto = '::/0'\nvia = 'fd00::2'\ntable = 8\n\
+         [[rules]]\nnamespace = 'a'\npriority = 10\nfrom = 'fd00::/64'\ntable = 8",
+    );
+    lab.netctl(["up", file.to_str().unwrap()]).success();
+    for (to, table) in [("10.0.1.3", 7), ("fd01::3", 8)] {
+        let said = lab.netctl(["trace", "a", "-", to]).success();
+        let step = format!(
+            "{to} via {} out of `x`, by table {table}",
+            if table == 7 { "10.0.0.2" } else { "fd00::2" }
+        );
+        assert!(said.stdout().contains(&step), "no {step:?} in {said}");
+        send(&lab, "a", to, "5").success();
+    }
+    lab.ns("b").run("ip", "rule add priority 9 iif x to 10.0.1.3 blackhole".split(' ')).success();
+    lab.ns("b").run("ip", "-6 rule add priority 9 iif x to fd01::3 unreachable".split(' ')).success();
+    for (to, rule) in
+        [("10.0.1.3", "to 10.0.1.3/32 iif x blackhole"), ("fd01::3", "to fd01::3/128 iif x unreachable")]
+    {
+        let said = lab.netctl(["trace", "a", "-", to]).fails(3);
+        let why = format!("dies in `b`: a policy rule priority 9 {rule} is in the way of {to}\n");
+        assert!(said.stdout().contains(&why), "no {why:?} in {said}");
+        assert_ne!(send(&lab, "a", to, "0.5").code(), Some(0));
+    }
+}
+
+#[test]
+fn a_vlan_and_a_dummy_are_followed_and_pinged_like_other_links() {
+    let lab = Lab::new();
+    for kind in ["vlan id 7", "dummy"] {
+        let words = format!("link add {} type {kind}", if kind == "dummy" { "d" } else { "link lo name v" });
+        if lab.host().run("ip", words.split(' ')).stderr().contains("Unknown device type") {
+            skip!("kernel: no VLAN devices, or no dummies");
+        }
+    }
+    let file = lab.file(
+        "tagged.toml",
+        "[namespaces.a]\n[namespaces.b]\n[[cables]]\na = { namespace = 'a', interface = 'x' }\n\
+         b = { namespace = 'b', interface = 'y' }\n\
+         [[links]]\nnamespace = 'a'\ninterface = 'x.7'\nkind = 'vlan'\nparent = 'x'\nid = 7\naddresses = ['10.7.0.1/24']\n\
+         [[links]]\nnamespace = 'b'\ninterface = 'y.7'\nkind = 'vlan'\nparent = 'y'\nid = 7\naddresses = ['10.7.0.2/24']\n\
+         [[links]]\nnamespace = 'b'\ninterface = 'd'\nkind = 'dummy'\naddresses = ['10.9.0.1/32']\n\
+         [[routes]]\nnamespace = 'a'\nto = '10.9.0.0/16'\nvia = '10.7.0.2'",
+    );
+    lab.netctl(["up", file.to_str().unwrap()]).success();
+    lab.netctl(["ping", "tagged", "-t", "5"]).success();
+    for to in ["10.7.0.2", "10.9.0.1"] {
+        let said = lab.netctl(["trace", "a", "-", to]).success();
+        assert!(said.stdout().contains("`x.7`: out by `x`, tagged 7"), "{said}");
+        assert!(said.stdout().contains("`y.7`: in by `y`, without its tag"), "{said}");
+    }
 }

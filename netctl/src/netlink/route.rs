@@ -22,6 +22,9 @@ use super::{
 /// that include/uapi/linux/rtnetlink.h leaves to programs, one that no known program has.
 pub const RTPROT_NETCTL: u8 = 110;
 
+/// Asks for the table that a route is found in.
+const RTM_F_LOOKUP_TABLE: u32 = 0x1000;
+
 /// In how many parts the kernel tells a second to programs (`USER_HZ`).
 const USER_HZ: u32 = 100;
 
@@ -232,7 +235,9 @@ pub struct Question {
 pub fn get(socket: &mut Socket, question: &Question) -> Result<Result<Route, Refusal>, Error> {
     let Question { to, from, iif } = *question;
     let length = |address: IpAddr| if address.is_ipv4() { 32 } else { 128 };
-    let header = [family::of(to), length(to), from.map_or(0, length), 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    // IPv6 tells the table unasked, and takes the flag for an error.
+    let [f0, f1, f2, f3] = if to.is_ipv4() { RTM_F_LOOKUP_TABLE } else { 0 }.to_ne_bytes();
+    let header = [family::of(to), length(to), from.map_or(0, length), 0, 0, 0, 0, 0, f0, f1, f2, f3];
     let mut request = Request::new(Rtm::Getroute, NlmF::ACK, &header);
     request.ip(Rta::Dst, to);
     if let Some(from) = from {

@@ -60,12 +60,12 @@ impl Entry<'_> {
 
 /// What a place routes by.
 #[derive(Clone, Copy)]
-pub(super) struct Question<'a> {
-    pub(super) to: IpAddr,
+pub(crate) struct Question<'a> {
+    pub(crate) to: IpAddr,
     /// `None` for a packet whose sender waits for routing to choose its source.
-    pub(super) from: Option<IpAddr>,
+    pub(crate) from: Option<IpAddr>,
     /// Where it came in; `None` for the place's own.
-    pub(super) iif: Option<&'a IfName>,
+    pub(crate) iif: Option<&'a IfName>,
 }
 
 /// Where a place sends a packet.
@@ -234,6 +234,19 @@ impl<'a> Seat<'a> {
         let own = || all().filter(|(_, name)| *name == hop.out);
         let near = own().find(|(net, _)| net.contains(&hop.via));
         near.or_else(|| own().next()).or_else(|| all().next()).map(|(net, _)| net.addr())
+    }
+}
+
+/// The route or the policy rule of a place, in its words, that has a packet dropped, if it is one.
+pub(crate) fn refusal(routes: &[Route], rules: &[Rule], question: Question<'_>) -> Option<String> {
+    let mut seat = Seat { rules: rules.iter().collect(), ..Seat::default() };
+    seat.rules.sort_by_key(|rule| rule.priority);
+    for route in routes {
+        seat.insert(route.key().1, route.to, Entry::Routed(route));
+    }
+    match seat.hop(question) {
+        Err(Nowhere::Refused(by)) => Some(by),
+        Ok(_) | Err(Nowhere::NoRoute) => None,
     }
 }
 

@@ -62,9 +62,9 @@ impl Own<'_> {
     }
 
     /// The route, and whether the topology wants it.
-    pub(super) fn route(self, its: route::Route, links: &[link::Link]) -> (ShownRoute, bool) {
+    pub(super) fn route(self, its: &route::Route, links: &[link::Link]) -> (ShownRoute, bool) {
         let names = links.iter().filter_map(|link| Some((link.index, link.name.parse().ok()?))).collect();
-        let seen = self.topology.and_then(|_| administered_route(self.place, &its, &names));
+        let seen = self.topology.and_then(|_| administered_route(self.place, its, &names));
         let is_wanted = self.topology.zip(seen).is_some_and(|(topology, seen)| {
             let mut own = topology.routes.iter();
             !its.is_kernels() && own.any(|wanted| wanted.is(&seen))

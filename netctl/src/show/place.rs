@@ -105,7 +105,7 @@ impl ShownPlace {
             Some("lo") | None => is_whole || *is_wanted && view.link.is_none(),
             Some(interface) => shows(interface) || *is_wanted && view.link.is_none(),
         };
-        let routes = routes.into_iter().map(|route| own.route(route, &dumped.links)).filter(is_shown);
+        let routes = routes.iter().map(|route| own.route(route, &dumped.links)).filter(is_shown);
         let routes = routes.map(|(route, _)| route).collect();
         let rules = if view.link.is_none() { rule::dump(socket)? } else { Vec::new() };
         let rules = rules.into_iter().map(|rule| own.policy(rule));

@@ -155,7 +155,7 @@ pub fn ls(place: &Place, tables: Tables) -> Result<Vec<Listed>, Error> {
     let mut routes = route::dump(places.socket(place)?)?;
     routes.retain(|route| tables.have(route));
     sort(&mut routes);
-    Ok(routes.into_iter().map(|its| Listed::new(its, &links)).collect())
+    Ok(routes.iter().map(|its| Listed::new(its, &links)).collect())
 }
 
 /// By table, IPv4 first, each family's default routes first.
@@ -165,7 +165,7 @@ pub(crate) fn sort(routes: &mut [route::Route]) {
 
 impl Listed {
     /// A route of a place with these links.
-    pub(crate) fn new(its: route::Route, links: &[link::Link]) -> Self {
+    pub(crate) fn new(its: &route::Route, links: &[link::Link]) -> Self {
         Self {
             to: Destination(&its.destination).to_string(),
             kind: kind_name(its.kind),

@@ -8,12 +8,12 @@ use crate::{model::Place, netlink::link::Link};
 /// What a cable or a bridge carries beyond its MTU: room for a VLAN tag (`is_skb_forwardable` in net/core/dev.c).
 const VLAN_TAG: u32 = 4;
 
-/// One cable or bridge on the way.
+/// One cable, bridge or VLAN device on the way.
 #[derive(Debug, Clone)]
 pub(super) struct Crossing {
     /// In which place it ends.
     pub(super) place: Place,
-    /// `cable` or `bridge`.
+    /// `cable`, `bridge` or `vlan`.
     pub(super) about: &'static str,
     pub(super) text: String,
     /// Whether a bridge passes it on, from one port to another.
@@ -49,11 +49,19 @@ pub(super) struct Segment {
 pub(super) fn explore(world: &mut World<'_>, place: &Place, index: u32, size: u32) -> Result<Segment, Error> {
     let mut search =
         Search { world, size, found: Segment::default(), bridges: BTreeSet::new(), open: VecDeque::new() };
-    search.out_of(place, index, Vec::new())?;
-    while let Some((place, index, crossings)) = search.open.pop_front() {
-        search.come_to(place, index, crossings)?;
+    search.out_of(place, index, Trail::default())?;
+    while let Some((place, index, trail)) = search.open.pop_front() {
+        search.come_to(place, index, trail)?;
     }
     Ok(search.found)
+}
+
+/// How a frame has come.
+#[derive(Debug, Clone, Default)]
+struct Trail {
+    crossings: Vec<Crossing>,
+    /// The VLANs that it is tagged with, the outermost last.
+    tags: Vec<u16>,
 }
 
 struct Search<'w, 'd> {
@@ -62,12 +70,12 @@ struct Search<'w, 'd> {
     found: Segment,
     bridges: BTreeSet<(Place, u32)>,
     /// Interfaces that frames come to.
-    open: VecDeque<(Place, u32, Vec<Crossing>)>,
+    open: VecDeque<(Place, u32, Trail)>,
 }
 
 impl Search<'_, '_> {
     /// A frame goes out of an interface.
-    fn out_of(&mut self, place: &Place, index: u32, mut crossings: Vec<Crossing>) -> Result<(), Error> {
+    fn out_of(&mut self, place: &Place, index: u32, mut trail: Trail) -> Result<(), Error> {
         let ground = self.world.ground(place)?;
         let Some(link) = ground.link(index) else { return Ok(()) };
         match link.kind.as_deref() {
@@ -76,14 +84,14 @@ impl Search<'_, '_> {
                     let there = self.world.ground(&other)?;
                     let fault = there.link(peer).and_then(|end| self.fault(&other, end));
                     let text = format!("`{}` to `{}` of `{other}`", link.name, there.name(peer));
-                    crossings.push(Crossing {
+                    trail.crossings.push(Crossing {
                         place: other.clone(),
                         about: "cable",
                         text,
                         is_bridged: false,
                         fault,
                     });
-                    self.open.push_back((other, peer, crossings));
+                    self.open.push_back((other, peer, trail));
                 }
                 None => {
                     let by = format!("by `{}`, a cable into a namespace that has no name", link.name);
@@ -92,7 +100,25 @@ impl Search<'_, '_> {
             },
             Some("bridge") => {
                 self.bridges.insert((place.clone(), index));
-                self.out_of_ports(place, link, None, &crossings)?;
+                self.out_of_ports(place, link, None, &trail)?;
+            }
+            Some("dummy") => {}
+            Some("vlan") if link.peer_netnsid.is_none() => {
+                let Some((vlan, below)) = link.vlan.zip(link.peer_index.and_then(|index| ground.link(index)))
+                else {
+                    return Ok(());
+                };
+                let text = format!("`{}`: out by `{}`, tagged {}", link.name, below.name, vlan.id);
+                let fault = self.fault(place, below);
+                trail.crossings.push(Crossing {
+                    place: place.clone(),
+                    about: "vlan",
+                    text,
+                    is_bridged: false,
+                    fault,
+                });
+                trail.tags.push(vlan.id);
+                self.out_of(place, below.index, trail)?;
             }
             kind => {
                 let by = format!("by `{}`, {}", link.name, advice::device(kind));
@@ -103,22 +129,43 @@ impl Search<'_, '_> {
     }
 
     /// A frame comes to an interface.
-    fn come_to(&mut self, place: Place, index: u32, mut crossings: Vec<Crossing>) -> Result<(), Error> {
+    fn come_to(&mut self, place: Place, index: u32, mut trail: Trail) -> Result<(), Error> {
         let ground = self.world.ground(&place)?;
+        if let Some(vlan) = trail.tags.last().and_then(|&id| ground.vlan(index, id)) {
+            let text = format!("`{}`: in by `{}`, without its tag", vlan.name, ground.name(index));
+            let fault = self.fault(&place, vlan);
+            trail.tags.pop();
+            trail.crossings.push(Crossing {
+                place: place.clone(),
+                about: "vlan",
+                text,
+                is_bridged: false,
+                fault,
+            });
+            return self.come_to(place.clone(), vlan.index, trail);
+        }
         let master = ground.link(index).and_then(|link| link.master).and_then(|master| ground.link(master));
         let Some(bridge) = master.filter(|master| master.kind.as_deref() == Some("bridge")) else {
-            self.found.ends.push(Reached { place, index, crossings });
+            // With a tag that the interface does not have, it is dropped.
+            if trail.tags.is_empty() {
+                self.found.ends.push(Reached { place, index, crossings: trail.crossings });
+            }
             return Ok(());
         };
         if !self.bridges.insert((place.clone(), bridge.index)) {
             return Ok(());
         }
-        self.out_of_ports(&place, bridge, Some(index), &crossings)?;
+        self.out_of_ports(&place, bridge, Some(index), &trail)?;
         let text = format!("`{}`: in by `{}`, for the bridge itself", bridge.name, ground.name(index));
         let fault = self.fault(&place, bridge);
-        crossings.push(Crossing { place: place.clone(), about: "bridge", text, is_bridged: false, fault });
-        self.found.ends.push(Reached { place, index: bridge.index, crossings });
-        Ok(())
+        trail.crossings.push(Crossing {
+            place: place.clone(),
+            about: "bridge",
+            text,
+            is_bridged: false,
+            fault,
+        });
+        self.come_to(place, bridge.index, trail)
     }
 
     /// A frame goes out of the ports of a bridge, but for the one that it came in by.
@@ -127,7 +174,7 @@ impl Search<'_, '_> {
         place: &Place,
         bridge: &Link,
         came_by: Option<u32>,
-        crossings: &[Crossing],
+        trail: &Trail,
     ) -> Result<(), Error> {
         let ground = self.world.ground(place)?;
         let bridge_fault = self.fault(place, bridge);
@@ -142,7 +189,9 @@ impl Search<'_, '_> {
             let fault = bridge_fault.clone().or_else(|| self.fault(place, port));
             let is_bridged = came_by.is_some();
             let crossing = Crossing { place: place.clone(), about: "bridge", text, is_bridged, fault };
-            self.out_of(place, port.index, [crossings, &[crossing]].concat())?;
+            let mut its = trail.clone();
+            its.crossings.push(crossing);
+            self.out_of(place, port.index, its)?;
         }
         Ok(())
     }

@@ -6,6 +6,8 @@ mod wire;
 
 use std::{collections::HashSet, net::IpAddr};
 
+use neli::consts::rtnl::RtScope;
+
 use super::{
     End, Error, Packet, Step, Verdict, Walk, advice,
     nat::{Made, Nat, Passing, Way},
@@ -119,14 +121,28 @@ impl<'w, 'd> Walker<'w, 'd> {
 
     /// Gives it the source that a socket gets which is bound to none.
     fn choose_source(&mut self, place: &Place) -> Result<Option<IpAddr>, Error> {
-        let question = Question { to: self.packet.to.ip(), from: None, iif: None };
-        let source = self.world.route(place, &question)?.ok().and_then(|route| route.source);
+        let to = self.packet.to.ip();
+        let source = match self.world.route(place, &Question { to, from: None, iif: None })? {
+            Ok(route) => route.source,
+            Err(_) if to.is_ipv6() => self.source_for_rules(place, to)?,
+            Err(_) => None,
+        };
         if let Some(source) = source {
             for packet in [&mut self.packet, &mut self.sent, &mut self.walk.packet] {
                 packet.from.set_ip(source);
             }
         }
         Ok(source)
+    }
+
+    /// The source that an IPv6 socket gets where there is no way without one: a policy rule may want it
+    /// (`ip6_dst_lookup_tail`).
+    fn source_for_rules(&mut self, place: &Place, to: IpAddr) -> Result<Option<IpAddr>, Error> {
+        let ground = self.world.ground(place)?;
+        let own = ground.addresses.iter().filter(|own| own.scope == RtScope::Universe);
+        let Some(from) = own.map(|own| own.address.addr()).find(IpAddr::is_ipv6) else { return Ok(None) };
+        let answer = self.world.route(place, &Question { to, from: Some(from), iif: None })?;
+        Ok(answer.is_ok().then_some(from))
     }
 
     fn arrive(&mut self, place: &Place, by: u32) -> Result<Next, Error> {

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use super::Error;
 use crate::{
-    model::{Place, TopologyName},
+    model::{IfName, Place, TopologyName},
     netlink::{
         self, Socket,
         addr::{self, Address},
@@ -13,9 +13,12 @@ use crate::{
         neigh::{self, Neighbour},
         nsid,
         route::{self, Question, Route},
+        rule,
     },
     netns::{Netns, NetnsError},
+    observe::{administered_route, administered_rule},
     ownership,
+    ping::network,
     place::Places,
     state::Directories,
     sysctl::{self, Key},
@@ -39,6 +42,15 @@ pub(super) struct Ground {
 impl Ground {
     pub(super) fn link(&self, index: u32) -> Option<&Link> {
         self.links.iter().find(|link| link.index == index)
+    }
+
+    /// The link that takes the frames of a VLAN off another one.
+    pub(super) fn vlan(&self, below: u32, id: u16) -> Option<&Link> {
+        let is_it = |link: &&Link| {
+            link.vlan.as_ref().is_some_and(|vlan| vlan.id == id)
+                && (link.peer_index, link.peer_netnsid) == (Some(below), None)
+        };
+        self.links.iter().find(is_it)
     }
 
     /// The name of a link.
@@ -102,6 +114,23 @@ impl<'a> World<'a> {
     ) -> Result<Result<Route, Refusal>, Error> {
         let answer = route::get(self.places.socket(place)?, question);
         answer.map_err(|source| Error::Netlink { place: place.clone(), source })
+    }
+
+    /// The route or the policy rule, in its words, that has a packet dropped. The kernel says only that one does.
+    pub(super) fn refusal(&mut self, place: &Place, question: &Question) -> Result<Option<String>, Error> {
+        let ground = self.ground(place)?;
+        let socket = self.places.socket(place)?;
+        let failed = |source| Error::Netlink { place: place.clone(), source };
+        let names = ground.links.iter().filter_map(|link| Some((link.index, link.name.parse().ok()?)));
+        let names: BTreeMap<u32, IfName> = names.collect();
+        let routes = route::dump(socket).map_err(failed)?;
+        let routes: Vec<_> =
+            routes.iter().filter_map(|route| administered_route(place, route, &names)).collect();
+        let rules = rule::dump(socket).map_err(failed)?;
+        let rules: Vec<_> = rules.iter().filter_map(|rule| administered_rule(place, rule)).collect();
+        let Question { to, from, iif } = *question;
+        let iif = iif.and_then(|index| names.get(&index));
+        Ok(network::refusal(&routes, &rules, network::Question { to, from, iif }))
     }
 
     /// The value of a sysctl, if the kernel has it.

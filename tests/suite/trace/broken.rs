@@ -151,9 +151,25 @@ fn routes_here_and_at_the_answering_end() {
             by: &[("red", "ip route add blackhole 203.0.113.0/24")],
             from: "red",
             to: "203.0.113.2",
-            verdict: "dies in `red`: a `blackhole` route is in the way of 203.0.113.2",
-            hint: "netctl -n red route ls",
+            verdict: "dies in `red`: a route blackhole 203.0.113.0/24 is in the way of 203.0.113.2",
+            hint: "netctl show red",
             cure: Some("ip -n red route del blackhole 203.0.113.0/24"),
+        },
+        Broken {
+            by: &[("red", "ip -6 route add unreachable 2001:db8:113::2/128")],
+            from: "red",
+            to: "2001:db8:113::2",
+            verdict: "dies in `red`: a route unreachable 2001:db8:113::2/128 is in the way of 2001:db8:113::2",
+            hint: "netctl show red",
+            cure: Some("ip -n red -6 route del unreachable 2001:db8:113::2/128"),
+        },
+        Broken {
+            by: &[("red", "ip rule add priority 50 to 203.0.113.2 prohibit")],
+            from: "red",
+            to: "203.0.113.2",
+            verdict: "dies in `red`: a policy rule priority 50 to 203.0.113.2/32 prohibit is in the way of 203.0.113.2",
+            hint: "netctl show red",
+            cure: Some("ip -n red rule del priority 50"),
         },
     ]);
 }

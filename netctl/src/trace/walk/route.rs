@@ -15,20 +15,30 @@ use crate::{
         route::{Question, Route},
     },
     sysctl::reverse_path,
-    trace::{Error, advice, packet::unspecified, segment},
+    trace::{Error, What, advice, packet::unspecified, segment},
 };
+
+/// `RT_TABLE_UNSPEC`
+const UNKNOWN_TABLE: u32 = 0;
+/// `RT_TABLE_DEFAULT`, before the main one.
+const DEFAULT_TABLE: u32 = 253;
+/// `RT_TABLE_LOCAL`, behind the main one.
+const LOCAL_TABLE: u32 = 255;
 
 impl Walker<'_, '_> {
     /// Routes a packet of a place's own, whose source may have been chosen for it.
     pub(super) fn route_own(&mut self, place: &Place, chosen: Option<IpAddr>) -> Result<Next, Error> {
         let (to, from) = (self.packet.to.ip(), self.packet.from.ip());
-        let from = Some(from).filter(|from| !from.is_unspecified());
-        match self.world.route(place, &Question { to, from, iif: None })? {
+        // An echo by IPv4 is routed once, before it has a source (`raw_sendmsg`).
+        let is_routed_once = chosen.is_some() && self.packet.what == What::Echo && to.is_ipv4();
+        let from = Some(from).filter(|from| !from.is_unspecified() && !is_routed_once);
+        let question = Question { to, from, iif: None };
+        match self.world.route(place, &question)? {
             Ok(route) => {
                 let words = chosen.map_or_else(String::new, |source| format!(", from {source}"));
                 self.along(place, &route, &words, None)
             }
-            Err(refusal) => self.nowhere(place, &refusal, None),
+            Err(refusal) => self.nowhere(place, &refusal, &question, None),
         }
     }
 
@@ -48,7 +58,7 @@ impl Walker<'_, '_> {
         }
         match answer {
             Ok(route) => self.along(place, &route, "", Some(link.index)),
-            Err(refusal) => self.nowhere(place, &refusal, Some(link)),
+            Err(refusal) => self.nowhere(place, &refusal, &question, Some(link)),
         }
     }
 
@@ -70,31 +80,50 @@ impl Walker<'_, '_> {
                 let name = self.world.ground(place)?.name(out);
                 let via = route.gateway.unwrap_or(to);
                 let hop = if via == to { "straight".to_owned() } else { format!("via {via}") };
-                self.step(place, "route", format!("{to} {hop} out of `{name}`{words}"));
+                let table = match route.table {
+                    UNKNOWN_TABLE | DEFAULT_TABLE..=LOCAL_TABLE => String::new(),
+                    table => format!(", by table {table}"),
+                };
+                self.step(place, "route", format!("{to} {hop} out of `{name}`{table}{words}"));
                 Ok(Next::Leave { place: place.clone(), out, via, came_by })
             }
             Rtn::Broadcast | Rtn::Multicast | Rtn::Anycast => {
                 let why = format!("{to} is for many: netctl follows what is for one");
                 Ok(self.die(place, "route", why, None))
             }
-            _ => Ok(self.forbidden(place, "a route that has it dropped")),
+            _ => {
+                let from = Some(self.packet.from.ip()).filter(|from| !from.is_unspecified());
+                let by = self.world.refusal(place, &Question { to, from, iif: came_by })?;
+                Ok(self.forbidden(place, &by.unwrap_or_else(|| "route that has it dropped".to_owned())))
+            }
         }
     }
 
     /// Why the kernel sends it nowhere.
-    fn nowhere(&mut self, place: &Place, refusal: &Refusal, came_by: Option<&Link>) -> Result<Next, Error> {
+    fn nowhere(
+        &mut self,
+        place: &Place,
+        refusal: &Refusal,
+        question: &Question,
+        came_by: Option<&Link>,
+    ) -> Result<Next, Error> {
+        let is_route = refusal.errno != Errno::EXDEV;
+        if let Some(by) = is_route.then(|| self.world.refusal(place, question)).transpose()?.flatten() {
+            return Ok(self.forbidden(place, &by));
+        }
         match (refusal.errno, came_by) {
             (Errno::EXDEV | Errno::EINVAL, Some(link)) => self.refused_source(place, link),
-            (Errno::EINVAL, None) => Ok(self.forbidden(place, "a `blackhole` route")),
-            (Errno::EACCES, _) => Ok(self.forbidden(place, "a `prohibit` route")),
+            (Errno::EINVAL, None) => Ok(self.forbidden(place, "`blackhole` route")),
+            (Errno::EACCES, _) => Ok(self.forbidden(place, "`prohibit` route")),
             (Errno::ENETUNREACH | Errno::EHOSTUNREACH, _) => self.no_route(place),
             _ => Ok(self.die(place, "route", refusal.to_string(), None)),
         }
     }
 
     fn forbidden(&mut self, place: &Place, what: &str) -> Next {
-        let why = format!("{what} is in the way of {}", self.packet.to.ip());
-        self.die(place, "route", why, Some(format!("`{} route ls` lists the routes", advice::netctl(place))))
+        let why = format!("a {what} is in the way of {}", self.packet.to.ip());
+        let fix = format!("`netctl show {place}` has the routes and policy rules");
+        self.die(place, "route", why, Some(fix))
     }
 
     /// The kernel takes no packet from this source by this link. Up to 6.13 it says apart (`EXDEV`) that it is for its

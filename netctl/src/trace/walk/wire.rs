@@ -20,6 +20,10 @@ impl Walker<'_, '_> {
             let why = format!("`{}` is down", link.name);
             return Ok(self.die(place, "link", why, Some(advice::set_up(place, link))));
         }
+        if link.kind.as_deref() == Some("dummy") {
+            let why = format!("`{}` is a dummy: what is sent by it is gone", link.name);
+            return Ok(self.die(place, "link", why, None));
+        }
         let segment = segment::explore(self.world, place, link.index, self.size)?;
         let mut who = Vec::new();
         for end in &segment.ends {
