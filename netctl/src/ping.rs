@@ -269,6 +269,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_judged_and_drawn_on_paper_opens_no_socket() {
+        let files = [
+            include_str!("ping/expect.rs"),
+            include_str!("ping/network.rs"),
+            include_str!("ping/segments.rs"),
+            include_str!("graph.rs"),
+            include_str!("graph/scene.rs"),
+        ];
+        for text in files {
+            let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+            for word in ["netlink", "netns", "nix::", "Socket", "Places", "observe"] {
+                let used =
+                    code.lines().find(|line| line.contains(word) && !line.trim_start().starts_with("//"));
+                assert_eq!(used, None, "{word}");
+            }
+        }
+    }
+
+    #[test]
     fn the_same_address_inside_of_two_gateways_is_each_ones_own_target() {
         let site = |n: u8| {
             format!(
