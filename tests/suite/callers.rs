@@ -172,11 +172,13 @@ fn up_from_another_namespace_does_not_take_a_topology_over() {
 
 #[test]
 fn single_commands_change_the_namespace_that_they_are_called_in() {
-    const LINES: [&str; 4] = [
+    const LINES: [&str; 6] = [
         "link add bridge one0",
         "link set one0 up",
         "addr add 10.47.0.1/24 one0",
         "route add 10.48.0.0/24 via 10.47.0.2",
+        "rule add iif one0 priority 47 table 47",
+        "neigh add 10.47.0.9 lladdr 02:00:00:00:00:09 dev one0",
     ];
     for caller in CALLERS {
         let (lab, _) = lab();
@@ -191,6 +193,7 @@ fn single_commands_change_the_namespace_that_they_are_called_in() {
             let change = before.changes(&after).get(&(place.clone(), name.to_owned())).cloned();
             assert_eq!(change, Some(Change::Added), "{caller:?}: {name}");
         }
+        caller.calls(&lab, &["rule", "del", "priority", "47"]).success();
         caller.calls(&lab, &["link", "del", "one0"]).success();
         lab.assert_unchanged_since(&before);
     }

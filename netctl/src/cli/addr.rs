@@ -3,12 +3,15 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use netctl::single::addr::{self, Listed};
+use netctl::{
+    model::Place,
+    single::addr::{self, Listed},
+};
 
 use super::{
     Exit, Failure, Printer, cells,
     namespace::{Desk, Placed},
-    words::{self, device, parse},
+    words::{self, device, one_device, parse},
 };
 
 /// Shown below the help.
@@ -65,20 +68,8 @@ pub(super) fn run(args: &Args, desk: &mut Desk<'_>) -> Result<Exit, Failure> {
             let (address, interface) = (with_length(address, desk.printer)?, device(interface)?);
             addr::delete(&mut desk.session(*force)?, &place, &interface, address)?
         }
-        None | Some(Verb::Ls { .. }) => {
-            let only = match &args.verb {
-                Some(Verb::Ls { interface }) if !interface.is_empty() => Some(device(interface)?),
-                _ => None,
-            };
-            let titles = ["NAME", "STATE", "ADDRESSES"];
-            return cells::list(
-                &addr::ls(&place, only.as_ref())?,
-                &titles,
-                row,
-                "there are no links",
-                desk.printer,
-            );
-        }
+        None => return list(&place, &[], desk),
+        Some(Verb::Ls { interface }) => return list(&place, interface, desk),
     };
     cells::done(&ops, None, desk.printer)
 }
@@ -94,6 +85,11 @@ fn with_length(text: &str, printer: &Printer) -> Result<IpNet, words::Error> {
         "`{text}` is taken as {alone}, a subnet of one; `{text}/{usual}` would reach its neighbours"
     ));
     Ok(alone)
+}
+
+fn list(place: &Place, interface: &[String], desk: &mut Desk<'_>) -> Result<Exit, Failure> {
+    let listed = addr::ls(place, one_device(interface)?.as_ref())?;
+    cells::list(&listed, &["NAME", "STATE", "ADDRESSES"], row, "there are no links", desk.printer)
 }
 
 fn row(its: &Listed) -> cells::Row {

@@ -32,6 +32,15 @@ pub(super) struct Placed<V: clap::Subcommand> {
     pub(super) verb: Option<V>,
 }
 
+/// A verb that acts in one place, or several, and needs more words.
+#[derive(Debug, clap::Args)]
+pub(super) struct Acting<V: clap::Subcommand> {
+    #[command(flatten)]
+    pub(super) namespace: Namespace,
+    #[command(subcommand)]
+    pub(super) verb: V,
+}
+
 /// The switch, after the verb's first word.
 #[derive(Debug, clap::Args)]
 pub(super) struct Namespace {

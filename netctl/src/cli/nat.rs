@@ -12,7 +12,7 @@ use netctl::single::nat::{self, Flushed};
 use self::filter::Filters;
 use super::{
     Exit, Failure,
-    namespace::{Desk, Namespace},
+    namespace::{Acting, Desk},
 };
 
 /// Shown below the help.
@@ -27,16 +27,10 @@ Examples:
   netctl -n router nat flush --rule 203.0.113.1:8080/tcp";
 
 /// What to do with translation.
-#[derive(Debug, clap::Args)]
-pub(super) struct Args {
-    #[command(flatten)]
-    namespace: Namespace,
-    #[command(subcommand)]
-    verb: Verb,
-}
+pub(super) type Args = Acting<Verb>;
 
 #[derive(Debug, clap::Subcommand)]
-enum Verb {
+pub(super) enum Verb {
     /// Put a masquerade rule in force, end one, or list them
     #[command(visible_alias = "masq", after_help = masquerade::EXAMPLES)]
     Masquerade(masquerade::Args),

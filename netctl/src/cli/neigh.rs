@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use netctl::{
-    model::IfName,
+    model::{IfName, Place},
     op::Mac,
     single::neigh::{self, Listed, Neighbour},
 };
@@ -12,7 +12,7 @@ use super::{
     Exit, Failure, cells,
     namespace::{Desk, Placed},
     print,
-    words::{self, Words, device, interface, parse},
+    words::{self, Words, interface, one_device, parse},
 };
 
 /// Shown below the help.
@@ -78,15 +78,8 @@ pub(super) fn run(args: &Args, desk: &mut Desk<'_>) -> Result<Exit, Failure> {
         Some(Verb::Del { address, words }) => {
             neigh::delete(&mut desk.session(false)?, &place, &behind(words)?, *address)?
         }
-        None | Some(Verb::Ls { .. }) => {
-            let only: Option<IfName> = match &args.verb {
-                Some(Verb::Ls { interface }) if !interface.is_empty() => Some(device(interface)?),
-                _ => None,
-            };
-            let titles = ["ADDRESS", "DEV", "MAC", "STATE"];
-            let listed = neigh::ls(&place, only.as_ref())?;
-            return cells::list(&listed, &titles, row, "no neighbour is known yet", desk.printer);
-        }
+        None => return list(&place, &[], desk),
+        Some(Verb::Ls { interface }) => return list(&place, interface, desk),
     };
     cells::done(&ops, None, desk.printer)
 }
@@ -132,6 +125,12 @@ fn read(address: IpAddr, words: &[String]) -> Result<Neighbour, words::Error> {
 /// Reads `IF`, or `dev IF` and what `ip` lets stand beside it.
 fn behind(words: &[String]) -> Result<IfName, words::Error> {
     if let [name] = words { interface(name) } else { Said::read(words)?.interface() }
+}
+
+fn list(place: &Place, interface: &[String], desk: &mut Desk<'_>) -> Result<Exit, Failure> {
+    let listed = neigh::ls(place, one_device(interface)?.as_ref())?;
+    let titles = ["ADDRESS", "DEV", "MAC", "STATE"];
+    cells::list(&listed, &titles, row, "no neighbour is known yet", desk.printer)
 }
 
 fn row(its: &Listed) -> cells::Row {

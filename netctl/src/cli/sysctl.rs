@@ -4,7 +4,7 @@ use netctl::{single::sysctl, sysctl::Key};
 
 use super::{
     Exit, Failure, cells,
-    namespace::{Desk, Namespace},
+    namespace::{Acting, Desk},
 };
 
 /// Shown below the help.
@@ -14,16 +14,10 @@ Examples:
   netctl -n red sysctl get net.ipv4.conf.all.rp_filter";
 
 /// What to do with sysctls.
-#[derive(Debug, clap::Args)]
-pub(super) struct Args {
-    #[command(flatten)]
-    namespace: Namespace,
-    #[command(subcommand)]
-    verb: Verb,
-}
+pub(super) type Args = Acting<Verb>;
 
 #[derive(Debug, clap::Subcommand)]
-enum Verb {
+pub(super) enum Verb {
     /// Show values
     Get {
         /// The keys, below `net.`

@@ -169,6 +169,11 @@ pub(super) fn device(words: &[String]) -> Result<IfName, Error> {
     }
 }
 
+/// Reads `[[dev] IF]`.
+pub(super) fn one_device(words: &[String]) -> Result<Option<IfName>, Error> {
+    if words.is_empty() { Ok(None) } else { device(words).map(Some) }
+}
+
 /// `default`, a network, or one address.
 pub(super) fn destination(text: &str, via: Option<IpAddr>) -> Result<IpNet, Error> {
     match (text, via) {

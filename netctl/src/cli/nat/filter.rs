@@ -8,7 +8,7 @@ use super::super::words;
 
 /// All of them have to fit.
 #[derive(Debug, clap::Args)]
-pub(super) struct Filters {
+pub(in crate::cli) struct Filters {
     /// Of this protocol: `tcp`, `udp`, `icmp`, `icmpv6` or a number
     #[arg(short, long, value_name = "PROTO", value_parser = proto)]
     proto: Option<Proto>,

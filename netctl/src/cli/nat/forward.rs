@@ -20,7 +20,7 @@ Examples:
 
 /// What to do with forwards.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(in crate::cli) struct Args {
     #[command(subcommand)]
     verb: Option<Verb>,
 }

@@ -21,7 +21,7 @@ Examples:
 
 /// What to do with masquerade rules.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(in crate::cli) struct Args {
     #[command(subcommand)]
     verb: Option<Verb>,
 }
