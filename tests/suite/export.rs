@@ -318,6 +318,7 @@ fn what_no_file_has_is_told() {
          ip -n red addr add 10.1.0.1/24 dev eth0
          ip -n red addr add 192.0.2.1/32 dev lo
          ip -n red link add idle type bridge
+         ip netns exec red sysctl -qw net.ipv4.conf.default.rp_filter=2 net.ipv4.conf.eth0.rp_filter=0
          ip -n red link add tun9 type vxlan id 9 dstport 4789 dev eth0; ip -n red link set tun9 up
          ip -n red route add 10.2.0.0/16 via 10.1.0.9 proto 186
          ip -n red route add 10.3.0.0/16 via 10.1.0.9 src 10.1.0.1
@@ -342,7 +343,8 @@ fn what_no_file_has_is_told() {
     ] {
         assert!(told.contains(&expected), "{expected}:\n{text}");
     }
-    machine_of(&text);
+    let again = machine_of(&text);
+    again.netctl(["plan", "exported.toml"]).success();
 }
 
 /// One lab for all: what is made again is made where it was.

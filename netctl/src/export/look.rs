@@ -7,7 +7,7 @@ use super::{
     seen::{Peer, Seen, SeenGateway, SeenPlace, Settings},
 };
 use crate::{
-    model::{Backend, Gateway, Place, Timeouts, TopologyName},
+    model::{Backend, Gateway, IfName, Place, Timeouts, TopologyName},
     nat::{ebpf::maps::Tables, pinned::pinned},
     netlink::{Socket, addr, link, neigh, nft, route, rule, tc},
     netns::{Identity, Netns},
@@ -85,9 +85,22 @@ fn look_at(place: &Place, usual: &BTreeMap<String, String>, places: &mut Places)
     let netns = places.netns(place)?;
     there.others = others;
     there.firewalls = netns.run(|| Ok::<_, Error>(firewalls()))?;
-    let found = netns.run(sysctl::writable)?;
-    there.sysctls = Settings { found, usual: usual.clone() };
+    there.sysctls = Settings { found: sysctls(netns, &there, usual)?, usual: usual.clone() };
     Ok(there)
+}
+
+/// Those that a new namespace has, too, and those of its interfaces.
+fn sysctls(
+    netns: &Netns,
+    there: &SeenPlace,
+    usual: &BTreeMap<String, String>,
+) -> Result<BTreeMap<String, String>, Error> {
+    let keys: Vec<sysctl::Key> = usual.keys().map(|key| key.parse()).collect::<Result<_, _>>()?;
+    let values = sysctl::read(netns, &keys)?;
+    let interfaces: Vec<IfName> = there.names().into_values().filter(|name| name.as_str() != "lo").collect();
+    let own = sysctl::of_interfaces(netns, &interfaces)?;
+    let known = usual.keys().cloned().zip(values).filter_map(|(key, value)| Some((key, value?)));
+    Ok(known.chain(own.into_iter().map(|(key, value)| (key.to_string(), value))).collect())
 }
 
 /// The tables of nftables, those of iptables included, that have rules or drop, but for netctl's own; none where the kernel
@@ -104,50 +117,48 @@ fn firewalls() -> BTreeSet<String> {
     chains.iter().filter(counts).map(|chain| chain.table.clone()).collect()
 }
 
-/// Where the other end of each veth is.
+/// Where the other end of each veth is: in the place that this one has that number for. Of the chosen places, those are
+/// asked about that have such a veth; the kernel has numbers for namespaces only.
 fn peers(
     seen: &Seen,
     named: &BTreeSet<Place>,
     places: &mut Places,
 ) -> Result<HashMap<(Place, u32), Peer>, Error> {
+    let veths = |there: &'_ SeenPlace| -> Vec<(u32, u32, Option<i32>)> {
+        let veths = there.links.iter().filter(|link| link.kind.as_deref() == Some("veth"));
+        veths.filter_map(|link| Some((link.index, link.peer_index?, link.peer_netnsid))).collect()
+    };
+    let mut by_ends: HashMap<(u32, u32), Vec<&Place>> = HashMap::new();
+    for (place, there) in &seen.places {
+        for (index, peer, _) in veths(there) {
+            by_ends.entry((index, peer)).or_default().push(place);
+        }
+    }
+    let others: Vec<&Place> = named.iter().filter(|place| !seen.places.contains_key(place)).collect();
     let mut peers = HashMap::new();
     for (place, there) in &seen.places {
-        let veths = there.links.iter().filter(|link| link.kind.as_deref() == Some("veth"));
-        let mut by_number: Option<HashMap<i32, Place>> = None;
-        for link in veths {
-            let Some(index) = link.peer_index else { continue };
-            let Some(number) = link.peer_netnsid else {
-                peers.insert((place.clone(), link.index), Peer::Chosen(place.clone(), index));
+        for (index, peer, number) in veths(there) {
+            let Some(number) = number else {
+                peers.insert((place.clone(), index), Peer::Chosen(place.clone(), peer));
                 continue;
             };
-            let numbers = match &by_number {
-                Some(numbers) => numbers,
-                None => by_number.insert(numbers_at(place, named, places)?),
-            };
-            let peer = match numbers.get(&number) {
-                Some(other) if seen.places.contains_key(other) => Peer::Chosen(other.clone(), index),
-                Some(other) => Peer::Left(other.clone()),
-                None => Peer::Nameless,
-            };
-            peers.insert((place.clone(), link.index), peer);
+            let alike = by_ends.get(&(peer, index)).into_iter().flatten().filter(|other| **other != place);
+            let mut found = Peer::Nameless;
+            for other in alike.chain(&others) {
+                if places.number_of(other, place)? == Some(number) {
+                    let is_chosen = seen.places.contains_key(*other);
+                    found = if is_chosen {
+                        Peer::Chosen((*other).clone(), peer)
+                    } else {
+                        Peer::Left((*other).clone())
+                    };
+                    break;
+                }
+            }
+            peers.insert((place.clone(), index), found);
         }
     }
     Ok(peers)
-}
-
-/// The numbers that a place has for other places.
-fn numbers_at(
-    place: &Place,
-    named: &BTreeSet<Place>,
-    places: &mut Places,
-) -> Result<HashMap<i32, Place>, Error> {
-    let mut numbers = HashMap::new();
-    for other in named.iter().filter(|other| *other != place) {
-        if let Some(number) = places.number_of(other, place)? {
-            numbers.insert(number, other.clone());
-        }
-    }
-    Ok(numbers)
 }
 
 /// The gateways of the places: by programs as they are, by netfilter as the records have them.

@@ -7,7 +7,7 @@ use super::{Error, left::Left, wanted::Wanted};
 use crate::{
     model::{
         IfName, Place, Topology, TopologyName,
-        keys::{IPV4, IPV6},
+        keys::{IPV4, IPV6, of_interface},
     },
     spec::{self, KeyPath, Spec, Step},
 };
@@ -160,12 +160,21 @@ fn set_sysctls(spec: &mut Spec, topology: &Topology, wanted: &Wanted, left: &mut
         if !is_so && ipv4 == ipv6 {
             namespace.forwarding = Some(ipv4);
         } else if !is_so {
-            for (key, is_on) in [(IPV4, ipv4), (IPV6, ipv6)] {
+            let families = [(IPV4, ipv4, by_itself[0]), (IPV6, ipv6, by_itself[1])];
+            for (key, is_on, _) in families.into_iter().filter(|(_, is_on, by_itself)| is_on != by_itself) {
                 namespace.sysctls.insert(key.to_owned(), u8::from(is_on).to_string());
             }
         }
+        let interfaces: BTreeSet<&str> = topology
+            .interfaces()
+            .filter(|its| its.place == place)
+            .map(|its| its.interface.as_str())
+            .chain(["all", "default", "lo"])
+            .collect();
         for (key, found) in wanted.sysctls.get(place).into_iter().flatten() {
-            if value(key) != Some(found) {
+            let is_of_file =
+                of_interface(key).is_none_or(|(_, interface, _)| interfaces.contains(interface.as_str()));
+            if is_of_file && value(key) != Some(found) {
                 namespace.sysctls.insert(key.clone(), found.clone());
             }
         }

@@ -243,6 +243,7 @@ fn sysctls_are_those_that_a_new_namespace_with_the_same_links_would_not_have() {
         ("net.ipv4.conf.default.proxy_arp", "0"),
         ("net.ipv4.conf.default.rp_filter", "2"),
         ("net.ipv4.conf.eth0.forwarding", "1"),
+        ("net.ipv4.conf.tun0.proxy_arp", "1"),
         ("net.ipv4.conf.eth0.proxy_arp", "1"),
         ("net.ipv4.conf.eth0.rp_filter", "2"),
         ("net.ipv6.conf.all.forwarding", "1"),
