@@ -178,7 +178,7 @@ pub fn exchange(
 /// What `sysctl -a` shows of the calling thread's namespace, as far as it can be written there.
 ///
 /// # Errors
-/// None but a missing `/proc`, which is as if there were no keys.
+/// None of its own: what cannot be read is left out. The type is that of what runs in a namespace.
 pub(crate) fn writable() -> Result<BTreeMap<String, String>, SysctlError> {
     const ROOT: &str = "net";
     const WRITABLE: u32 = 0o200;
