@@ -14,7 +14,9 @@ use nix::errno::Errno;
 
 use self::keep::Kept;
 use crate::{
-    fault, interrupt,
+    fault,
+    hint::Advise,
+    interrupt,
     model::{IfName, NetnsName, Place, TopologyName},
     nat::{self as translation, classic},
     netlink::{self, Refusal, Request, addr, link},
@@ -36,25 +38,25 @@ pub enum Cause {
     #[error("{0}")]
     Refused(Refusal),
     /// The socket failed; how much of the batch was done is unknown.
-    #[error(transparent)]
+    #[error("{0}")]
     Netlink(#[from] netlink::Error),
     /// An interface or a namespace that it names is not there.
     #[error("there is no such interface")]
     NoSuchInterface,
     /// The place cannot be used.
-    #[error(transparent)]
+    #[error("{0}")]
     Place(#[from] place::Error),
     /// The namespace cannot be made or removed.
-    #[error(transparent)]
+    #[error("{0}")]
     Netns(#[from] NetnsError),
     /// The sysctl cannot be written.
-    #[error(transparent)]
+    #[error("{0}")]
     Sysctl(#[from] sysctl::SysctlError),
     /// Translation cannot be set up.
-    #[error(transparent)]
+    #[error("{0}")]
     Nat(#[from] translation::Error),
     /// Rules of netfilter's cannot be changed.
-    #[error(transparent)]
+    #[error("{0}")]
     Rules(#[from] classic::Error),
     /// The user thought better of it.
     #[error("interrupted")]
@@ -82,24 +84,27 @@ impl fmt::Display for Fault {
     }
 }
 
+impl std::error::Error for Fault {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.cause)
+    }
+}
+
 /// Why nothing was changed, or what could not be changed back.
 #[derive(Debug, thiserror::Error)]
 #[error("{fault}")]
 pub struct Failure {
     /// The operation that failed.
+    #[source]
     pub fault: Fault,
     /// What could not be undone after it; empty when everything is as before.
     pub left: Vec<Fault>,
 }
 
-impl Failure {
-    /// What to do about it.
-    #[must_use]
-    pub fn hint(&self) -> Option<String> {
-        if let Some(left) = self.left.first() {
-            return Some(format!("some of it could not be undone ({left}); `netctl down` tries again"));
-        }
-        self.fault.hint()
+impl Advise for Failure {
+    fn advice(&self) -> Option<String> {
+        let left = self.left.first()?;
+        Some(format!("some of it could not be undone ({left}); `netctl down` tries again"))
     }
 }
 

@@ -17,19 +17,20 @@ pub use self::{
 use serde::Serialize;
 
 use crate::{
+    advice,
     model::{Topology, TopologyName},
-    state::{self, Directories},
+    state::{self, Directories, NotUp},
 };
 
 /// Why nothing could be looked at.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The record could not be read.
-    #[error(transparent)]
+    #[error("{0}")]
     State(#[from] state::Error),
     /// It is not up.
-    #[error("there is no topology `{0}`")]
-    NotUp(TopologyName),
+    #[error("{0}")]
+    NotUp(#[from] NotUp),
 }
 
 /// What was found, by what it is about.
@@ -137,14 +138,16 @@ pub fn examine(about: About<'_>, directories: &Directories) -> Result<Report, Er
     match about {
         About::File(topology) => report.add(topology.name.as_str(), topology::foresee(topology, directories)),
         About::Up(name) => {
-            let record = directories.record(name)?.ok_or_else(|| Error::NotUp(name.clone()))?;
+            let record = directories.record(name)?.ok_or_else(|| NotUp(name.clone()))?;
             report.add(name.as_str(), topology::examine(&record, directories));
         }
         About::Everything => {
             for (name, record) in directories.records()? {
                 let findings = match record {
                     Ok(record) => topology::examine(&record, directories),
-                    Err(error) => vec![Finding::problem(error.to_string(), error.hint().unwrap_or_default())],
+                    Err(error) => {
+                        vec![Finding::problem(error.to_string(), advice::of(&error).unwrap_or_default())]
+                    }
                 };
                 report.add(name.as_str(), findings);
             }

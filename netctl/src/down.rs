@@ -8,6 +8,7 @@ use nix::errno::Errno;
 
 use crate::{
     fault,
+    hint::Advise,
     model::{NetnsName, Place, TopologyName, keys},
     nat::{
         classic,
@@ -32,14 +33,17 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The lasting state could not be read or written, or this process may not.
-    #[error(transparent)]
+    #[error("{0}")]
     Up(#[from] crate::up::Error),
     /// It is another host's.
-    #[error(transparent)]
+    #[error("{0}")]
     Ownership(#[from] ownership::Error),
     /// The lasting state could not be read or written.
-    #[error(transparent)]
+    #[error("{0}")]
     State(#[from] state::Error),
+    /// The topology's own record could not be read; it is no source, since what its hint says is being done.
+    #[error("{0}")]
+    Record(state::Error),
     /// Links stay.
     #[error("delete the topology's links on the host: {refusal}")]
     Links {
@@ -55,42 +59,41 @@ pub enum Error {
         refusal: Refusal,
     },
     /// The host could not be looked at.
-    #[error(transparent)]
+    #[error("{0}")]
     Observe(#[from] observe::Error),
     /// The host could not be looked at.
-    #[error(transparent)]
+    #[error("{0}")]
     Netlink(#[from] netlink::Error),
     /// The host could not be looked at.
-    #[error(transparent)]
+    #[error("{0}")]
     Place(#[from] place::Error),
     /// A namespace stays.
-    #[error(transparent)]
+    #[error("{0}")]
     Netns(#[from] NetnsError),
     /// A sysctl stays as it is.
     #[error("on the host: {0}")]
     Sysctl(#[from] sysctl::SysctlError),
     /// Pins stay.
-    #[error(transparent)]
+    #[error("{0}")]
     Nat(#[from] ebpf::Error),
     /// Rules of netfilter's stay.
     #[error("remove the rules on the host: {0}")]
     Rules(#[from] classic::Error),
 }
 
-impl Error {
-    /// What to do about rules that stay, where that is known.
-    #[must_use]
-    pub fn rules_hint(&self) -> Option<&'static str> {
-        match self {
-            Self::Rules(classic::Error::Tool(tool::Error::Absent { program: "nft" })) => Some(
-                "the rules and the record stay: install the package `nftables`, and `netctl down` again removes them",
-            ),
-            Self::Rules(classic::Error::Tool(tool::Error::Absent { .. })) => Some(
-                "the rules and the record stay: install the package `iptables`, and `netctl down` again removes them",
-            ),
-            Self::Rules(classic::Error::Tool(error)) => error.hint(),
-            _ => None,
-        }
+impl Advise for Error {
+    fn advice(&self) -> Option<String> {
+        let next = match self {
+            Self::Rules(classic::Error::Tool(tool::Error::Absent { program: "nft" })) => {
+                "install the package `nftables`, and `netctl down` again removes them"
+            }
+            Self::Rules(classic::Error::Tool(tool::Error::Absent { .. })) => {
+                "install the package `iptables`, and `netctl down` again removes them"
+            }
+            Self::Rules(classic::Error::Refused { .. }) => "`netctl down` tries again",
+            _ => return None,
+        };
+        Some(format!("the rules and the record stay: {next}"))
     }
 }
 
@@ -139,7 +142,11 @@ pub fn down(topology: &TopologyName, force: bool, directories: &Directories) -> 
     require_root()?;
     let lock = directories.lock()?;
     let mut report = Report::default();
-    let record = report.note(directories.record(topology)).flatten();
+    let record = directories.record(topology).map_err(|error| match error {
+        state::Error::Record { .. } => Error::Record(error),
+        error => error.into(),
+    });
+    let record = report.note(record).flatten();
     report.record = record.is_some();
     // Whose record cannot be read is known by the marks, and has no more use for it.
     let unreadable = report.errors.len();

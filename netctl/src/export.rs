@@ -21,6 +21,7 @@ use toml::Table;
 pub use self::left::Left;
 use self::{seen::Seen, settle::settle};
 use crate::{
+    hint::Advise,
     model::{self, NetnsName, Place, TopologyName},
     nat::ebpf,
     netlink,
@@ -36,16 +37,16 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// This process may not look.
-    #[error(transparent)]
+    #[error("{0}")]
     Up(#[from] up::Error),
     /// A chosen namespace is not there.
     #[error("there is no namespace `{0}`")]
     NoNamespace(NetnsName),
     /// The namespaces could not be listed.
-    #[error(transparent)]
+    #[error("{0}")]
     Netns(#[from] NetnsError),
     /// A place could not be entered.
-    #[error(transparent)]
+    #[error("{0}")]
     Place(#[from] place::Error),
     /// A place does not answer.
     #[error("look around {}: {source}", model::At(place))]
@@ -56,10 +57,10 @@ pub enum Error {
         source: netlink::Error,
     },
     /// A sysctl could not be read.
-    #[error(transparent)]
+    #[error("{0}")]
     Sysctl(#[from] SysctlError),
     /// A record could not be read.
-    #[error(transparent)]
+    #[error("{0}")]
     State(#[from] state::Error),
     /// The NAT maps could not be read.
     #[error("look at the translation: {0}")]
@@ -72,19 +73,19 @@ pub enum Error {
     Write(#[from] toml::ser::Error),
 }
 
-impl Error {
-    /// What to do about it, where that is known.
-    #[must_use]
-    pub fn hint(&self) -> Option<String> {
+impl Advise for Error {
+    fn advice(&self) -> Option<String> {
         match self {
             Self::NoNamespace(_) => Some("`netctl ns ls` lists the namespaces".to_owned()),
-            Self::Up(error) => error.hint(),
-            Self::Netns(error) => error.hint(),
-            Self::Place(error) => error.hint(),
-            Self::State(error) => error.hint(),
-            Self::Nat(error) => error.hint().map(str::to_owned),
-            Self::Unfit(error) => error.hint(),
-            Self::Netlink { .. } | Self::Sysctl(_) | Self::Write(_) => None,
+            Self::Up(_)
+            | Self::Netns(_)
+            | Self::Place(_)
+            | Self::Netlink { .. }
+            | Self::Sysctl(_)
+            | Self::State(_)
+            | Self::Nat(_)
+            | Self::Unfit(_)
+            | Self::Write(_) => None,
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The place cannot be entered.
-    #[error(transparent)]
+    #[error("{0}")]
     Netns(#[from] NetnsError),
     /// The kernel does not tell of nftables.
     #[error("ask for the chains of nftables: {0}")]

@@ -1,6 +1,15 @@
-//! Words that hints share: what to do about an error. Pure.
+//! What error types need that give hints, and words that hints share: what to do about an error. Pure.
 
 use crate::model::Place;
+
+/// An error that knows what to do about it. What it comes from speaks for itself: see [`crate::advice`].
+pub(crate) trait Advise: Listed {
+    /// The next step, where there is one to say here.
+    fn advice(&self) -> Option<String>;
+}
+
+/// An error that is in the list of [`crate::advice`], which alone implements this.
+pub(crate) trait Listed {}
 
 /// For whoever lacks a right.
 pub(crate) const DOCTOR: &str = "`netctl doctor` tells which right is missing";

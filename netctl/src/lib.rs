@@ -11,6 +11,7 @@
 //! `spec`, `model`, `plan` and `op` are pure; `netns`, `netlink`, `sysctl`, `state` and `nat` touch the kernel.
 //! The library never prints: the binary's `cli` does.
 
+pub mod advice;
 pub mod apply;
 pub mod build;
 pub mod doctor;

@@ -33,6 +33,7 @@ use self::{
     order::Order,
 };
 use crate::{
+    hint::Advise,
     model::{Place, TopologyName},
     nat::{
         ebpf::{self, log::Logs, maps::events::Events},
@@ -40,7 +41,7 @@ use crate::{
     },
     netlink,
     netns::{Identity, Netns},
-    state::{self, Directories},
+    state::{self, Directories, NotUp},
     up,
 };
 
@@ -51,8 +52,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The topology is not up.
-    #[error("there is no topology `{0}`")]
-    NotUp(TopologyName),
+    #[error("{0}")]
+    NotUp(#[from] NotUp),
     /// A place that was named is not the topology's.
     #[error("`{place}` is no place of `{topology}`")]
     Foreign {
@@ -71,20 +72,34 @@ pub enum Error {
     #[error("the programs of the gateway `{0}` log nothing: they were built without")]
     NoLog(Place),
     /// This process may not listen.
-    #[error(transparent)]
+    #[error("{0}")]
     Up(#[from] up::Error),
     /// The record could not be read.
-    #[error(transparent)]
+    #[error("{0}")]
     State(#[from] state::Error),
     /// A place could not be entered.
-    #[error(transparent)]
+    #[error("{0}")]
     Place(#[from] crate::place::Error),
     /// A place does not answer.
     #[error("netlink: {0}")]
     Netlink(#[from] netlink::Error),
     /// A gateway's programs cannot be listened to.
-    #[error(transparent)]
+    #[error("{0}")]
     Nat(#[from] ebpf::Error),
+}
+
+impl Advise for Error {
+    fn advice(&self) -> Option<String> {
+        Some(match self {
+            Self::NoLog(_) => {
+                "`cargo xtask build-ebpf --log`, build netctl again, and `netctl up` again loads some that do"
+                    .to_owned()
+            }
+            Self::Busy(_) => "with `--only link,address,route,neighbour` several may listen".to_owned(),
+            Self::NoPlace(_) => "`netctl ns ls` lists the namespaces".to_owned(),
+            _ => return None,
+        })
+    }
 }
 
 /// What to listen to.
@@ -291,7 +306,7 @@ impl Monitor {
         self.read_record()?;
         if let Some(topology) = &self.wanted.topology {
             if self.record.file.is_none() {
-                return Err(Error::NotUp(topology.clone()));
+                return Err(NotUp(topology.clone()).into());
             }
             let is_foreign = |place: &&Place| !self.record.places.contains(place);
             return match self.wanted.places.iter().find(is_foreign) {

@@ -17,6 +17,7 @@ use self::ebpf::{
     maps::{NewMasquerade, Numbered, Tables},
 };
 use crate::{
+    hint::Advise,
     model::{Backend, Forward, Gateway, IfName, Masquerade, Place, Topology},
     netlink::{self, addr},
     netns::{Netns, NetnsError},
@@ -29,19 +30,19 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The eBPF side failed.
-    #[error(transparent)]
+    #[error("{0}")]
     Ebpf(#[from] ebpf::Error),
     /// Netfilter's side failed.
-    #[error(transparent)]
+    #[error("{0}")]
     Classic(#[from] classic::Error),
     /// The gateway cannot be entered.
-    #[error(transparent)]
+    #[error("{0}")]
     Place(#[from] place::Error),
     /// The gateway's namespace cannot be entered.
-    #[error(transparent)]
+    #[error("{0}")]
     Netns(#[from] NetnsError),
     /// The gateway does not tell its addresses.
-    #[error(transparent)]
+    #[error("{0}")]
     Netlink(#[from] netlink::Error),
     /// Somebody else has ended the rule.
     #[error("the rule is not in force")]
@@ -50,22 +51,14 @@ pub enum Error {
     #[error("IPv6 is off at `{0}`, and {1} is of IPv6")]
     NoIpv6(IfName, IpNet),
     /// The gateway does not tell whether it has IPv6.
-    #[error(transparent)]
+    #[error("{0}")]
     Sysctl(#[from] SysctlError),
 }
 
-impl Error {
-    /// What to do about it, where that is known.
-    #[must_use]
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::Ebpf(error) => error.hint(),
-            Self::Classic(error) => error.hint(),
-            Self::NoIpv6(..) => {
-                Some("turn it on (sysctl `net.ipv6.conf.*.disable_ipv6`), or leave the rule out")
-            }
-            _ => None,
-        }
+impl Advise for Error {
+    fn advice(&self) -> Option<String> {
+        matches!(self, Self::NoIpv6(..))
+            .then(|| "turn it on (sysctl `net.ipv6.conf.*.disable_ipv6`), or leave the rule out".to_owned())
     }
 }
 

@@ -53,7 +53,7 @@ pub enum Error {
         errno: Errno,
     },
     /// The kernel's bytes break netlink's own rules.
-    #[error(transparent)]
+    #[error("{0}")]
     Malformed(#[from] Malformed),
     /// The objects changed during every one of the tries (`NLM_F_DUMP_INTR`), so that no list was a consistent one.
     #[error("ask the kernel for a list: it changed meanwhile, {tries} times in a row")]

@@ -35,6 +35,7 @@ use nix::{
 pub(crate) use self::cookie::cookie;
 use crate::{
     errno,
+    hint::Advise,
     lock::{Interrupted, Waiting, try_lock},
     model::NetnsName,
     notice::{self, Notice},
@@ -82,10 +83,8 @@ pub enum NetnsError {
     },
 }
 
-impl NetnsError {
-    /// What to do about it, where that is known.
-    #[must_use]
-    pub fn hint(&self) -> Option<String> {
+impl Advise for NetnsError {
+    fn advice(&self) -> Option<String> {
         let errno = match self {
             Self::AlreadyExists { .. } | Self::NotFound { .. } => {
                 return Some("`netctl ns ls` lists the namespaces".to_owned());

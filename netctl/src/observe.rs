@@ -32,10 +32,10 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A place could not be entered.
-    #[error(transparent)]
+    #[error("{0}")]
     Place(#[from] place::Error),
     /// A namespace could not be entered.
-    #[error(transparent)]
+    #[error("{0}")]
     Netns(#[from] NetnsError),
     /// The kernel did not tell.
     #[error("look around {}: {source}", At(place))]
@@ -45,11 +45,11 @@ pub enum Error {
         /// Why.
         source: netlink::Error,
     },
-    /// Netfilter's rules could not be read.
+    /// Netfilter's rules could not be read. What may be done where they are to be written does not help, hence not `{0}`.
     #[error(transparent)]
     Rules(#[from] classic::Error),
     /// A sysctl could not be read.
-    #[error(transparent)]
+    #[error("{0}")]
     Sysctl(#[from] sysctl::SysctlError),
     /// The NAT maps could not be read.
     #[error("look at the translation {}: {source}", At(place))]
@@ -59,19 +59,6 @@ pub enum Error {
         /// Why.
         source: ebpf::Error,
     },
-}
-
-impl Error {
-    /// What to do about it, where that is known.
-    #[must_use]
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Place(error) => error.hint(),
-            Self::Netns(error) | Self::Sysctl(sysctl::SysctlError::Netns(error)) => error.hint(),
-            Self::Nat { source, .. } => source.hint().map(str::to_owned),
-            _ => None,
-        }
-    }
 }
 
 /// What is known of a topology before the kernel is asked.

@@ -27,6 +27,7 @@ pub use self::{
     protocol::{Leftover, Recorded},
 };
 use crate::{
+    hint::Advise,
     model::{NetnsName, TopologyName},
     netlink::{Socket, link},
     netns::{Netns, NetnsError},
@@ -95,14 +96,12 @@ pub enum Error {
         ours: Option<PathBuf>,
     },
     /// It is not known which namespace this is.
-    #[error(transparent)]
+    #[error("{0}")]
     Netns(#[from] NetnsError),
 }
 
-impl Error {
-    /// What to do about it, where that is known.
-    #[must_use]
-    pub fn hint(&self) -> Option<String> {
+impl Advise for Error {
+    fn advice(&self) -> Option<String> {
         match self {
             Self::Elsewhere { topology, theirs, .. } => Some(theirs.hint(topology)),
             Self::OtherFile { topology, ours, .. } => {
@@ -111,7 +110,7 @@ impl Error {
                     "{rename}`netctl down {topology}` first, or replace it with `netctl up --force`"
                 ))
             }
-            Self::Netns(error) => error.hint(),
+            Self::Netns(_) => None,
         }
     }
 }

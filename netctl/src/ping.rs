@@ -26,7 +26,7 @@ use crate::{
     netns::NetnsError,
     ownership,
     place::{self, Places},
-    state::{self, Directories},
+    state::{self, Directories, NotUp},
     up,
 };
 
@@ -34,19 +34,19 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// It is not up.
-    #[error("there is no topology `{0}`")]
-    NotUp(TopologyName),
+    #[error("{0}")]
+    NotUp(#[from] NotUp),
     /// This process may not.
-    #[error(transparent)]
+    #[error("{0}")]
     Up(#[from] up::Error),
     /// The record could not be read.
-    #[error(transparent)]
+    #[error("{0}")]
     State(#[from] state::Error),
     /// A place could not be entered.
-    #[error(transparent)]
+    #[error("{0}")]
     Place(#[from] place::Error),
     /// A namespace could not be entered.
-    #[error(transparent)]
+    #[error("{0}")]
     Netns(#[from] NetnsError),
     /// The user has seen enough.
     #[error("interrupted")]
@@ -132,7 +132,7 @@ impl<'a> Expected<'a> {
 /// If the topology is not up, or a namespace of it is there and cannot be entered.
 pub fn ping(name: &TopologyName, timeout: Duration, directories: &Directories) -> Result<Report, Error> {
     up::require_root()?;
-    let record = directories.record(name)?.ok_or_else(|| Error::NotUp(name.clone()))?;
+    let record = directories.record(name)?.ok_or_else(|| NotUp(name.clone()))?;
     let topology = &record.topology;
     let places = topology.places();
     if places.contains(&Place::Host) {

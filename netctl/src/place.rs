@@ -11,7 +11,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::{
     errno,
-    hint::DOCTOR,
+    hint::{Advise, DOCTOR},
     model::{IfName, NetnsName, Place},
     netlink::{self, Refusal, Socket, link, nsid},
     netns::{Netns, NetnsError},
@@ -22,10 +22,10 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The namespace cannot be opened, entered or made.
-    #[error(transparent)]
+    #[error("{0}")]
     Netns(#[from] NetnsError),
     /// Its netlink socket fails.
-    #[error(transparent)]
+    #[error("{0}")]
     Netlink(#[from] netlink::Error),
     /// The kernel refuses a new namespace's first messages.
     #[error("{0}")]
@@ -38,12 +38,9 @@ pub enum Error {
     NotOpen(Place),
 }
 
-impl Error {
-    /// What to do about it, where that is known.
-    #[must_use]
-    pub fn hint(&self) -> Option<String> {
+impl Advise for Error {
+    fn advice(&self) -> Option<String> {
         match self {
-            Self::Netns(error) => error.hint(),
             Self::Netlink(netlink::Error::Socket { errno: Errno::EMFILE, .. }) => {
                 Some("each namespace takes two files: `ulimit -n` is the limit".to_owned())
             }

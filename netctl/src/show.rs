@@ -19,12 +19,13 @@ pub use self::{
     sysctls::ShownSysctl,
 };
 use crate::{
+    hint::Advise,
     model::{IfName, Place, TopologyName},
     nat::{classic, ebpf},
     netlink,
     op::{Line, Op},
     ownership, place as open, single,
-    state::{self, Directories, Record},
+    state::{self, Directories, NotUp, Record},
     sysctl::SysctlError,
     up::{self, Wanted},
 };
@@ -37,8 +38,8 @@ pub const VERSION: u32 = 1;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// It is not up.
-    #[error("there is no topology `{0}`")]
-    NotUp(TopologyName),
+    #[error("{0}")]
+    NotUp(#[from] NotUp),
     /// Nothing has that name.
     #[error("there is neither a topology nor a namespace `{name}`")]
     Unknown {
@@ -48,55 +49,44 @@ pub enum Error {
         nearest: Option<String>,
     },
     /// A namespace or a link is not there, or may not be looked at.
-    #[error(transparent)]
+    #[error("{0}")]
     Single(#[from] single::Error),
     /// This process may not look.
-    #[error(transparent)]
+    #[error("{0}")]
     Up(#[from] up::Error),
     /// The record could not be read.
-    #[error(transparent)]
+    #[error("{0}")]
     State(#[from] state::Error),
     /// A place could not be entered.
-    #[error(transparent)]
+    #[error("{0}")]
     Place(#[from] open::Error),
     /// A place does not answer.
-    #[error(transparent)]
+    #[error("{0}")]
     Netlink(#[from] netlink::Error),
     /// The maps could not be read.
-    #[error(transparent)]
+    #[error("{0}")]
     Nat(#[from] ebpf::Error),
     /// Netfilter's rules could not be read.
-    #[error(transparent)]
+    #[error("{0}")]
     Rules(#[from] classic::Error),
     /// A sysctl could not be read.
-    #[error(transparent)]
+    #[error("{0}")]
     Sysctl(#[from] SysctlError),
 }
 
-impl Error {
-    /// What to do about a topology that is not up.
-    pub const HOW_TO_BE_UP: &str =
-        "`netctl ls` lists the topologies that are up, `netctl up FILE` brings one up";
-
-    /// What to do about it, where that is known.
-    #[must_use]
-    pub fn hint(&self) -> Option<String> {
+impl Advise for Error {
+    fn advice(&self) -> Option<String> {
         match self {
-            Self::NotUp(_) => Some(Self::HOW_TO_BE_UP.to_owned()),
             Self::Unknown { nearest: Some(nearest), .. } => Some(format!("did you mean `{nearest}`?")),
             Self::Unknown { nearest: None, .. } => {
                 Some("`netctl ls` lists the topologies that are up, `netctl ns ls` the namespaces".to_owned())
             }
-            Self::Single(error) => error.hint(),
-            Self::Up(error) => error.hint(),
-            Self::State(error) => error.hint(),
-            Self::Place(error) => error.hint(),
-            Self::Nat(error) => error.hint().map(str::to_owned),
-            Self::Rules(error) => error.hint().map(str::to_owned),
-            Self::Netlink(_) | Self::Sysctl(_) => None,
+            _ => None,
         }
     }
+}
 
+impl Error {
     /// Whether what was to be shown is not there.
     #[must_use]
     pub const fn is_absence(&self) -> bool {
@@ -136,7 +126,7 @@ pub fn show(object: &Object, directories: &Directories) -> Result<Shown, Error> 
     up::require_root()?;
     match object {
         Object::Topology(name) => {
-            let record = directories.record(name)?.ok_or_else(|| Error::NotUp(name.clone()))?;
+            let record = directories.record(name)?.ok_or_else(|| NotUp(name.clone()))?;
             let view = View { topology: Some(&record.topology), link: None };
             let mut its = record.topology.places();
             if ownership::check_host(Some(&record)).is_err() {

@@ -26,6 +26,7 @@ pub use self::{
 };
 use crate::{
     errno,
+    hint::Advise,
     lock::{Interrupted, Waiting, try_lock},
     model::TopologyName,
     shell,
@@ -80,10 +81,8 @@ pub enum Error {
     },
 }
 
-impl Error {
-    /// What to do about it, where that is known.
-    #[must_use]
-    pub fn hint(&self) -> Option<String> {
+impl Advise for Error {
+    fn advice(&self) -> Option<String> {
         match self {
             Self::Io { source, .. } => match source.kind() {
                 io::ErrorKind::PermissionDenied if !geteuid().is_root() => {
@@ -107,6 +106,17 @@ impl Error {
             )),
             Self::Interrupted => None,
         }
+    }
+}
+
+/// A topology that is to be there, and has no record.
+#[derive(Debug, thiserror::Error)]
+#[error("there is no topology `{0}`")]
+pub struct NotUp(pub TopologyName);
+
+impl Advise for NotUp {
+    fn advice(&self) -> Option<String> {
+        Some("`netctl ls` lists the topologies that are up, `netctl up FILE` brings one up".to_owned())
     }
 }
 

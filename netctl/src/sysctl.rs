@@ -50,7 +50,7 @@ pub enum SysctlError {
         errno: Errno,
     },
     /// The namespace could not be entered.
-    #[error(transparent)]
+    #[error("{0}")]
     Netns(#[from] NetnsError),
 }
 

@@ -8,7 +8,7 @@ use std::{
     process::Command,
 };
 
-use crate::{errno, fault};
+use crate::{errno, fault, hint::Advise};
 
 /// Where programs are looked for, in this order.
 pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -44,17 +44,16 @@ pub enum Error {
     },
 }
 
-impl Error {
-    /// What to do about it.
-    #[must_use]
-    pub const fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::Absent { .. } => Some("install the package that has it"),
+impl Advise for Error {
+    fn advice(&self) -> Option<String> {
+        let hint = match self {
+            Self::Absent { .. } => "install the package that has it",
             Self::Changeable { .. } => {
-                Some("what root runs has to be root's alone: `chown root:` it and `chmod go-w` it")
+                "what root runs has to be root's alone: `chown root:` it and `chmod go-w` it"
             }
-            Self::Io { .. } => None,
-        }
+            Self::Io { .. } => return None,
+        };
+        Some(hint.to_owned())
     }
 }
 

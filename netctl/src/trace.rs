@@ -23,6 +23,7 @@ use self::{nat::Nat, walk::Walker, world::World};
 pub use crate::doctor::Verdict;
 use crate::{
     firewall,
+    hint::Advise,
     model::Place,
     nat::ebpf,
     netlink,
@@ -40,7 +41,7 @@ const SOURCE_PORT: u16 = 40_000;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// This process may not.
-    #[error(transparent)]
+    #[error("{0}")]
     Up(#[from] up::Error),
     /// It begins nowhere.
     #[error("there is no namespace `{0}`")]
@@ -54,10 +55,10 @@ pub enum Error {
         to: IpAddr,
     },
     /// A place could not be entered.
-    #[error(transparent)]
+    #[error("{0}")]
     Place(#[from] place::Error),
     /// A namespace could not be entered.
-    #[error(transparent)]
+    #[error("{0}")]
     Netns(#[from] NetnsError),
     /// A place does not answer.
     #[error("look into `{place}`: {source}")]
@@ -68,10 +69,10 @@ pub enum Error {
         source: netlink::Error,
     },
     /// A sysctl could not be read.
-    #[error(transparent)]
+    #[error("{0}")]
     Sysctl(#[from] SysctlError),
     /// It is not known what filters there are.
-    #[error(transparent)]
+    #[error("{0}")]
     Firewall(#[from] firewall::Error),
     /// The programs of a gateway could not be asked.
     #[error("ask the NAT programs of `{place}`: {source}")]
@@ -82,23 +83,13 @@ pub enum Error {
         source: ebpf::Error,
     },
     /// A record could not be read.
-    #[error(transparent)]
+    #[error("{0}")]
     State(#[from] state::Error),
 }
 
-impl Error {
-    /// What to do about it, where that is known.
-    #[must_use]
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Up(error) => error.hint(),
-            Self::NoPlace(_) => Some("`netctl ns ls` lists the namespaces".to_owned()),
-            Self::Place(error) => error.hint(),
-            Self::Netns(error) => error.hint(),
-            Self::State(error) => error.hint(),
-            Self::Programs { source, .. } => source.hint().map(Into::into),
-            _ => None,
-        }
+impl Advise for Error {
+    fn advice(&self) -> Option<String> {
+        matches!(self, Self::NoPlace(_)).then(|| "`netctl ns ls` lists the namespaces".to_owned())
     }
 }
 

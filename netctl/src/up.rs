@@ -11,6 +11,7 @@ use std::{
 use crate::{
     apply::{self, Step, apply},
     fault,
+    hint::Advise,
     model::{At, NetnsName, Place, Topology, TopologyName},
     nat,
     netfilter::{self, Tool},
@@ -34,46 +35,34 @@ pub enum Error {
     #[error("netctl needs root: it makes namespaces and loads eBPF programs")]
     NotRoot,
     /// It is another file's, or another host's.
-    #[error(transparent)]
+    #[error("{0}")]
     Ownership(#[from] ownership::Error),
     /// Something foreign is in the way.
-    #[error(transparent)]
+    #[error("{0}")]
     Conflict(#[from] plan::Conflict),
     /// What is there could not be read.
-    #[error(transparent)]
+    #[error("{0}")]
     Observe(#[from] observe::Error),
     /// An operation failed; what was done before it has been undone.
-    #[error(transparent)]
+    #[error("{0}")]
     Apply(#[from] apply::Failure),
     /// The lasting state could not be read or written.
-    #[error(transparent)]
+    #[error("{0}")]
     State(#[from] state::Error),
     /// The namespaces could not be listed.
-    #[error(transparent)]
+    #[error("{0}")]
     Netns(#[from] NetnsError),
     /// A place could not be entered.
-    #[error(transparent)]
+    #[error("{0}")]
     Place(#[from] place::Error),
     /// The gateways could not be told their addresses.
     #[error("tell the gateways their addresses: {0}")]
-    Addresses(nat::Error),
+    Addresses(#[source] nat::Error),
 }
 
-impl Error {
-    /// What to do about it, where that is known.
-    #[must_use]
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::NotRoot => Some("run it with sudo".to_owned()),
-            Self::Ownership(error) => error.hint(),
-            Self::Conflict(conflict) => Some(conflict.hint()),
-            Self::Apply(failure) => failure.hint(),
-            Self::Observe(error) => error.hint(),
-            Self::State(error) => error.hint(),
-            Self::Netns(error) => error.hint(),
-            Self::Place(error) => error.hint(),
-            Self::Addresses(error) => error.hint().map(str::to_owned),
-        }
+impl Advise for Error {
+    fn advice(&self) -> Option<String> {
+        matches!(self, Self::NotRoot).then(|| "run it with sudo".to_owned())
     }
 }
 

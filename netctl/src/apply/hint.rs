@@ -4,26 +4,20 @@ use nix::errno::Errno;
 
 use super::{Cause, Fault};
 use crate::{
-    hint::{DOCTOR, switch},
+    hint::{Advise, DOCTOR, switch},
     model::{CONNTRACK_LIBERAL, IfName, Place},
     netlink::Refusal,
     op::{AddressChange, Change, LinkChange, NeighbourChange, NewKind, Op, RouteChange, RuleChange},
     sysctl::SysctlError,
 };
 
-impl Fault {
-    /// What to do about it, where that is known.
-    #[must_use]
-    pub fn hint(&self) -> Option<String> {
+impl Advise for Fault {
+    fn advice(&self) -> Option<String> {
         match (&self.cause, &*self.op) {
             (Cause::Refused(refusal), op) => refused(op, refusal),
             (Cause::Sysctl(error), Op { place, change: Change::Sysctl(change) }) => {
                 sysctl(place, &change.key, error)
             }
-            (Cause::Nat(error), _) => error.hint().map(str::to_owned),
-            (Cause::Rules(error), _) => error.hint().map(str::to_owned),
-            (Cause::Netns(error), _) => error.hint(),
-            (Cause::Place(error), _) => error.hint(),
             _ => None,
         }
     }
@@ -118,7 +112,6 @@ fn no_ipv6(place: &Place) -> String {
 
 fn sysctl(place: &Place, key: &str, error: &SysctlError) -> Option<String> {
     let errno = match error {
-        SysctlError::Netns(error) => return error.hint(),
         SysctlError::NotFound { .. } => {
             let inside = if let Place::Netns(name) = place {
                 format!("netctl exec {name:#} -- ")
@@ -130,7 +123,7 @@ fn sysctl(place: &Place, key: &str, error: &SysctlError) -> Option<String> {
             ));
         }
         SysctlError::Io { errno, .. } => errno,
-        SysctlError::NotNet { .. } | SysctlError::Malformed { .. } => return None,
+        SysctlError::NotNet { .. } | SysctlError::Malformed { .. } | SysctlError::Netns(_) => return None,
     };
     Some(match errno {
         Errno::EROFS if key == CONNTRACK_LIBERAL => {

@@ -3,7 +3,7 @@
 use std::{io, path::PathBuf};
 
 use netctl::{
-    doctor, down,
+    advice, doctor, down,
     errno::Io,
     export,
     model::{self, TopologyName},
@@ -29,31 +29,31 @@ pub(super) enum Failure {
     Unknown { name: TopologyName, nearest: Option<String>, up: Vec<TopologyName> },
     #[error("several topologies are up: {}", listed(names))]
     Several { names: Vec<TopologyName> },
-    #[error(transparent)]
+    #[error("{0}")]
     Spec(#[from] model::FileError),
-    #[error(transparent)]
+    #[error("{0}")]
     Up(#[from] up::Error),
-    #[error(transparent)]
+    #[error("{0}")]
     Down(#[from] down::Error),
-    #[error(transparent)]
+    #[error("{0}")]
     Show(#[from] show::Error),
-    #[error(transparent)]
+    #[error("{0}")]
     Ping(#[from] ping::Error),
-    #[error(transparent)]
+    #[error("{0}")]
     Monitor(#[from] monitor::Error),
-    #[error(transparent)]
+    #[error("{0}")]
     Trace(#[from] trace::Error),
-    #[error(transparent)]
+    #[error("{0}")]
     Doctor(#[from] doctor::Error),
-    #[error(transparent)]
+    #[error("{0}")]
     State(#[from] state::Error),
-    #[error(transparent)]
+    #[error("{0}")]
     Export(#[from] export::Error),
-    #[error(transparent)]
+    #[error("{0}")]
     Netns(#[from] NetnsError),
-    #[error(transparent)]
+    #[error("{0}")]
     Single(#[from] single::Error),
-    #[error(transparent)]
+    #[error("{0}")]
     Words(#[from] words::Error),
     #[error("run `{command}`: {}", Io(source))]
     Command { command: String, source: io::Error },
@@ -79,47 +79,11 @@ impl Failure {
             Self::Several { .. } => Some("say which one is meant by its name, or its file".to_owned()),
             Self::TwoFiles { .. } => Some("say which one is meant".to_owned()),
             Self::Name { .. } => Some("begin the file with `name = \"NAME\"`".to_owned()),
-            Self::Spec(error) => error.hint(),
-            Self::Up(error)
-            | Self::Ping(ping::Error::Up(error))
-            | Self::Monitor(monitor::Error::Up(error))
-            | Self::Down(down::Error::Up(error)) => error.hint(),
-            Self::Down(down::Error::Ownership(error)) => error.hint(),
-            Self::Single(error) => error.hint(),
             Self::Words(error) => error.hint(),
-            Self::Show(error) => error.hint(),
-            Self::Export(error) => error.hint(),
-            Self::Ping(ping::Error::NotUp(_))
-            | Self::Monitor(monitor::Error::NotUp(_))
-            | Self::Doctor(doctor::Error::NotUp(_)) => Some(show::Error::HOW_TO_BE_UP.to_owned()),
-            Self::Monitor(monitor::Error::NoLog(_)) => Some(
-                "`cargo xtask build-ebpf --log`, build netctl again, and `netctl up` again loads some that do".to_owned(),
-            ),
-            Self::Monitor(monitor::Error::Busy(_)) => {
-                Some("with `--only link,address,route,neighbour` several may listen".to_owned())
-            }
-            Self::Trace(error) => error.hint(),
-            Self::Monitor(monitor::Error::NoPlace(_)) => {
-                Some("`netctl ns ls` lists the namespaces".to_owned())
-            }
-            Self::Netns(error)
-            | Self::Ping(ping::Error::Netns(error))
-            | Self::Down(down::Error::Netns(error)) => error.hint(),
-            // What is said of it is being done.
-            Self::Down(down::Error::State(state::Error::Record { .. })) => None,
-            Self::State(error)
-            | Self::Ping(ping::Error::State(error))
-            | Self::Monitor(monitor::Error::State(error))
-            | Self::Doctor(doctor::Error::State(error))
-            | Self::Down(down::Error::State(error)) => error.hint(),
-            Self::Ping(ping::Error::Place(error))
-            | Self::Monitor(monitor::Error::Place(error))
-            | Self::Down(down::Error::Place(error)) => error.hint(),
-            Self::Down(error @ down::Error::Rules(_)) => error.rules_hint().map(str::to_owned),
             Self::Command { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 Some("the namespace has the machine's programs: is it installed, and in PATH?".to_owned())
             }
-            _ => None,
+            _ => advice::of(self),
         }
     }
 

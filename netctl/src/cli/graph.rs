@@ -7,7 +7,7 @@ use netctl::{
         text::{self, Ink},
     },
     show::{Object, show},
-    state::Directories,
+    state::{Directories, NotUp},
 };
 
 use super::{
@@ -54,7 +54,7 @@ pub(super) fn run(args: &Args, directories: &Directories, printer: &mut Printer)
         Meant::File(topology) => Graph::new(&topology, None),
         Meant::Up(name) => {
             let shown = show(&Object::Topology(name.clone()), directories)?;
-            let record = directories.record(&name)?.ok_or(netctl::show::Error::NotUp(name))?;
+            let record = directories.record(&name)?.ok_or(netctl::show::Error::from(NotUp(name)))?;
             Graph::new(&record.topology, Some(&shown))
         }
     };

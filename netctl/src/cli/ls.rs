@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anstyle::Style;
 use netctl::{
+    advice,
     model::{Topology, TopologyName},
     ownership,
     state::{Directories, Record},
@@ -119,7 +120,7 @@ pub(super) fn run(directories: &Directories, printer: &mut Printer) -> Result<Ex
         }
     }
     for error in damaged {
-        let hint = error.hint().map_or_else(String::new, |hint| format!("; {hint}"));
+        let hint = advice::of(&error).map_or_else(String::new, |hint| format!("; {hint}"));
         printer.warning(&format!("{error}{hint}"));
     }
     Ok(Exit::Done)

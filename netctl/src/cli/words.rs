@@ -4,6 +4,7 @@ use std::{error::Error as StdError, net::IpAddr, slice, str::FromStr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use netctl::{
+    advice,
     model::{IfName, NameError, Problem},
     spec::nearest,
 };
@@ -21,7 +22,7 @@ pub(super) enum Error {
     Vlan(u16),
     #[error("`{text}` is no {what}: {source}")]
     Value { text: String, what: &'static str, source: Box<dyn StdError + Send + Sync> },
-    #[error(transparent)]
+    #[error("{0}")]
     Name(#[from] NameError),
     #[error("`{0}` is said twice, or against itself")]
     Twice(&'static str),
@@ -74,7 +75,7 @@ impl Error {
             Self::Ends { b, c, both: false, .. } => {
                 Some(format!("neither `{b}` nor `{c}` is a namespace: `netctl ns ls` lists them"))
             }
-            Self::Problem(problem) => problem.hint(),
+            Self::Problem(problem) => advice::of(problem.as_ref()),
             Self::Elsewhere { hint, .. } => Some(hint.clone()),
             Self::NoValue { .. }
             | Self::Missing(_)

@@ -9,6 +9,7 @@ use aya::{
 
 use super::Finding;
 use crate::{
+    advice,
     model::IfName,
     nat::ebpf::{attach, load},
     netlink::{self, Refusal, Socket, link},
@@ -60,9 +61,9 @@ fn version(release: &str) -> Option<(u32, u32)> {
 /// What went wrong with a trial.
 #[derive(Debug, thiserror::Error)]
 enum Failed {
-    #[error(transparent)]
+    #[error("{0}")]
     Netns(#[from] NetnsError),
-    #[error(transparent)]
+    #[error("{0}")]
     Netlink(#[from] netlink::Error),
     #[error("{0}")]
     Refused(Refusal),
@@ -99,7 +100,10 @@ fn programs() -> Finding {
             format!("all {programs} programs load, and are interpreted: slow"),
             "sysctl -w net.core.bpf_jit_enable=1",
         ),
-        Err(error) => Finding::problem(error.to_string(), error.hint().unwrap_or("see `dmesg`")),
+        Err(error) => Finding::problem(
+            error.to_string(),
+            advice::of(&error).unwrap_or_else(|| "see `dmesg`".to_owned()),
+        ),
     }
 }
 

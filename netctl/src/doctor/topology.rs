@@ -2,6 +2,7 @@
 
 use super::{Finding, again, crowds, gateway};
 use crate::{
+    advice,
     model::Topology,
     state::{Directories, Record},
     up::{self, Wanted, preview},
@@ -55,5 +56,5 @@ pub(super) fn examine(record: &Record, directories: &Directories) -> Vec<Finding
 }
 
 fn refused(error: &up::Error) -> Finding {
-    Finding::problem(error.to_string(), error.hint().unwrap_or_else(|| "see above".to_owned()))
+    Finding::problem(error.to_string(), advice::of(error).unwrap_or_else(|| "see above".to_owned()))
 }

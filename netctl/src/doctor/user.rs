@@ -4,6 +4,7 @@ use std::{fs, path::Path};
 
 use super::{Finding, Verdict};
 use crate::{
+    advice,
     nat::ebpf::{attach, load},
     netns,
 };
@@ -36,7 +37,7 @@ fn bpffs(path: &Path) -> Finding {
     match load::has_bpffs(path) {
         Ok(true) => Finding::ok(format!("a bpffs is mounted at `{shown}`")),
         Ok(false) => Finding::ok(format!("no bpffs is mounted at `{shown}`: netctl mounts one")),
-        Err(error) => Finding::problem(error.to_string(), error.hint().unwrap_or_default()),
+        Err(error) => Finding::problem(error.to_string(), advice::of(&error).unwrap_or_default()),
     }
 }
 

@@ -18,12 +18,6 @@ impl Error {
     pub(super) fn new(path: KeyPath, problem: Problem) -> Self {
         Self { path, problem }
     }
-
-    /// What to do about it, where there is something to say.
-    #[must_use]
-    pub fn hint(&self) -> Option<String> {
-        self.problem.hint()
-    }
 }
 
 impl fmt::Display for Error {
@@ -32,13 +26,17 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.problem)
+    }
+}
 
 /// Any error of a topology file, ready to print: `FILE:LINE: WHAT (KEY)`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FileError {
     /// The text does not have the form of a topology file.
-    #[error(transparent)]
+    #[error("{0}")]
     Spec(#[from] spec::Error),
     /// The topology does not hold together.
     #[error("{file}:{line}: {error}")]
@@ -48,6 +46,7 @@ pub enum FileError {
         /// The line, counted from 1.
         line: usize,
         /// What is wrong.
+        #[source]
         error: Box<Error>,
     },
 }
@@ -55,14 +54,5 @@ pub enum FileError {
 impl FileError {
     pub(super) fn locate(error: Error, text: &str, file: &str) -> Self {
         Self::Model { file: file.to_owned(), line: line_of(text, file, &error.path), error: Box::new(error) }
-    }
-
-    /// What to do about it, where there is something to say.
-    #[must_use]
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Spec(error) => error.hint(),
-            Self::Model { error, .. } => error.hint(),
-        }
     }
 }

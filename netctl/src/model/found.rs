@@ -12,6 +12,7 @@ use super::{
     masquerade,
     route::Routes,
 };
+use crate::hint::Advise;
 use crate::spec::{self, KeyPath};
 
 /// Why a rule is refused.
@@ -40,12 +41,10 @@ pub enum Refused {
     },
 }
 
-impl Refused {
-    /// What to do about it, where there is something to say.
-    #[must_use]
-    pub fn hint(&self) -> Option<String> {
+impl Advise for Refused {
+    fn advice(&self) -> Option<String> {
         match self {
-            Self::Problem(error) => error.hint(),
+            Self::Problem(_) => None,
             Self::Overlap { there, .. } => Some(format!("end that one first: `--listen {}`", there.listen())),
             Self::Duplicate { there, .. } => Some(format!("end that one first: `--source {}`", there.source)),
         }
@@ -166,6 +165,7 @@ pub fn listens_on(text: &str) -> Result<impl Fn(&Forward) -> bool + use<>, Probl
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::advice;
 
     fn found() -> Found {
         let addresses = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
@@ -236,7 +236,7 @@ mod tests {
         ] {
             let rule = spec::Masquerade { out: Some(out.to_owned()), ..masquerade("10.0.0.0/24") };
             let refused = found().masquerade(&rule, &[]).unwrap_err();
-            assert_eq!((&*refused.to_string(), &*refused.hint().unwrap()), (problem, hint));
+            assert_eq!((&*refused.to_string(), &*advice::of(&refused).unwrap()), (problem, hint));
         }
     }
 

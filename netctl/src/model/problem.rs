@@ -5,6 +5,7 @@ use std::{fmt, net::IpAddr};
 use ipnet::IpNet;
 
 use super::{Backend, Filtering, IfName, Mapping, NameError, Place, Protocol};
+use crate::hint::Advise;
 use crate::spec::{KeyPath, nearest};
 
 /// What is wrong.
@@ -12,7 +13,7 @@ use crate::spec::{KeyPath, nearest};
 #[expect(missing_docs, reason = "the messages say what the variants and their fields are")]
 pub enum Problem {
     // Names and places.
-    #[error(transparent)]
+    #[error("{0}")]
     Name(NameError),
     #[error("no default for `{key}`: {error}")]
     DefaultName { key: &'static str, error: NameError },
@@ -218,10 +219,8 @@ fn family(address: &IpAddr) -> &'static str {
     if address.is_ipv4() { "IPv4" } else { "IPv6" }
 }
 
-impl Problem {
-    /// What to do about it, where there is something to say.
-    #[must_use]
-    pub fn hint(&self) -> Option<String> {
+impl Advise for Problem {
+    fn advice(&self) -> Option<String> {
         let meant = |nearest: &Option<String>| nearest.as_ref().map(|name| format!("did you mean `{name}`?"));
         Some(match self {
             Self::Name(NameError::Reserved { name }) if name == "host" => {

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{Backend, End, FullName, Topology};
+use crate::advice;
 
 /// 13 lines: what a test adds begins on line 14.
 const OFFICE: &str = r#"[namespaces.red]
@@ -37,7 +38,7 @@ pub(super) fn assert_refused(cases: &[(&str, &str, &str)]) {
             Ok(_) => panic!("accepted instead of {message}:\n{text}"),
             Err(error) => {
                 assert_eq!(error.to_string(), format!("f:{message}"), "{text}");
-                assert_eq!(error.hint().unwrap_or_default(), *hint, "{text}");
+                assert_eq!(advice::of(&error).unwrap_or_default(), *hint, "{text}");
             }
         }
     }

@@ -67,7 +67,7 @@ struct Words {
 /// Why one is listened to no more.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
-    #[error(transparent)]
+    #[error("{0}")]
     Nat(#[from] ebpf::Error),
     #[error("wait for a ring buffer: {0}")]
     Wait(#[from] std::io::Error),

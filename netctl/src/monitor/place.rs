@@ -30,7 +30,7 @@ pub(super) struct Listening {
 /// Why one is listened to no more.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
-    #[error(transparent)]
+    #[error("{0}")]
     Netlink(#[from] netlink::Error),
     #[error("wait for a netlink socket: {0}")]
     Wait(#[from] std::io::Error),

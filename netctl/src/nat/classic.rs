@@ -7,6 +7,7 @@ use std::{
 
 use crate::{
     errno,
+    hint::Advise,
     model::TopologyName,
     netfilter::{self, Rules, Tool, iptables, nftables},
     netns::{Netns, NetnsError},
@@ -17,7 +18,7 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The tool is not there, or is not to be trusted.
-    #[error(transparent)]
+    #[error("{0}")]
     Tool(#[from] tool::Error),
     /// The tool cannot be run.
     #[error("run `{program}`: {}", errno::Io(source))]
@@ -36,27 +37,25 @@ pub enum Error {
         said: String,
     },
     /// The gateway's namespace cannot be entered.
-    #[error(transparent)]
+    #[error("{0}")]
     Netns(#[from] NetnsError),
 }
 
-impl Error {
-    /// What to do about it, where that is known.
-    #[must_use]
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
+impl Advise for Error {
+    fn advice(&self) -> Option<String> {
+        let hint = match self {
             Self::Tool(tool::Error::Absent { program: "nft" }) => {
-                Some("install the package `nftables`, or set `backend = \"ebpf\"` in `[nat]`")
+                "install the package `nftables`, or set `backend = \"ebpf\"` in `[nat]`"
             }
             Self::Tool(tool::Error::Absent { .. }) => {
-                Some("install the package `iptables`, or set `backend = \"ebpf\"` in `[nat]`")
+                "install the package `iptables`, or set `backend = \"ebpf\"` in `[nat]`"
             }
-            Self::Tool(error) => error.hint(),
             Self::Refused { .. } => {
-                Some("it needs a kernel with netfilter's NAT; `backend = \"ebpf\"` in `[nat]` does not")
+                "it needs a kernel with netfilter's NAT; `backend = \"ebpf\"` in `[nat]` does not"
             }
-            Self::Run { .. } | Self::Netns(_) => None,
-        }
+            Self::Tool(_) | Self::Run { .. } | Self::Netns(_) => return None,
+        };
+        Some(hint.to_owned())
     }
 }
 

@@ -32,6 +32,7 @@ use nix::errno::Errno;
 use crate::{
     build::Build,
     errno::{self, Chain, Io},
+    hint::Advise,
     model::{IfName, Place, Side, TopologyName, hash::fnv1a},
     netlink::{self, Refusal},
 };
@@ -126,32 +127,33 @@ pub enum Error {
     TooManyRules,
 }
 
-impl Error {
-    /// What to do about it, where that is known.
-    #[must_use]
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::NoEthernet(_) => Some("`backend = \"nftables\"` in `[nat]` translates at any interface"),
-            Self::NoObject => Some("build it with `cargo xtask build-ebpf`, then build netctl again"),
-            Self::Load(_) | Self::Program { .. } | Self::Map { .. } => Some(match errno::of(self) {
+impl Advise for Error {
+    fn advice(&self) -> Option<String> {
+        let hint = match self {
+            Self::NoEthernet(_) => "`backend = \"nftables\"` in `[nat]` translates at any interface",
+            Self::NoObject => "build it with `cargo xtask build-ebpf`, then build netctl again",
+            Self::Load(_) | Self::Program { .. } | Self::Map { .. } => match errno::of(self) {
                 Some(Errno::EPERM) => {
                     "loading eBPF needs CAP_BPF and CAP_NET_ADMIN in the first user namespace, and a kernel that is not \
                      locked down: `netctl doctor` tells"
                 }
                 Some(Errno::ENOMEM) => "memory is short: a smaller `max-flows` in `[nat]` takes less",
                 _ => "Linux 6.1 or newer is needed: `netctl doctor` tries what this one can do",
-            }),
+            },
             Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
-                Some("is /sys mounted? `mount -t sysfs sysfs /sys`")
+                "is /sys mounted? `mount -t sysfs sysfs /sys`"
             }
-            Self::PassingMount { .. } => Some(
+            Self::PassingMount { .. } => {
                 "`ip netns exec` hides what is mounted below /sys: name the namespace instead, as in `netctl -n NS nat \
-                 ...`, or begin with `netctl exec NS -- ...`",
-            ),
-            _ => None,
-        }
+                 ...`, or begin with `netctl exec NS -- ...`"
+            }
+            _ => return None,
+        };
+        Some(hint.to_owned())
     }
+}
 
+impl Error {
     fn program(program: &str) -> impl Fn(aya::programs::ProgramError) -> Self {
         move |source| Self::Program { program: program.to_owned(), source: Box::new(source) }
     }

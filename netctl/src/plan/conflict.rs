@@ -5,7 +5,7 @@ use std::fmt;
 use ipnet::IpNet;
 
 use crate::{
-    hint::switch,
+    hint::{Advise, switch},
     model::{At, IfName, NetnsName, Place, Route, TopologyName},
     observed::{HostRoute, ObservedRoute},
 };
@@ -103,15 +103,13 @@ fn whose(owner: Option<&TopologyName>) -> String {
     )
 }
 
-impl Conflict {
-    /// What to do about it.
-    #[must_use]
-    pub fn hint(&self) -> String {
+impl Advise for Conflict {
+    fn advice(&self) -> Option<String> {
         let owner = match self {
             Self::Namespace { owner, .. } | Self::Link { owner, .. } => owner.as_ref(),
             Self::Subnet(_) | Self::Route { .. } => None,
         };
-        match (self, owner) {
+        Some(match (self, owner) {
             (_, Some(owner)) => format!("`netctl down {owner:#}` removes that topology"),
             (Self::Namespace { name, .. }, None) => {
                 format!("choose another name in the file, or remove it with `netctl ns del {name:#}`")
@@ -125,6 +123,6 @@ impl Conflict {
                 Some(free) => format!("{free} is free"),
                 None => "choose another subnet in the file".to_owned(),
             },
-        }
+        })
     }
 }

@@ -153,6 +153,7 @@ fn after(net: IpNet, length: u8) -> Option<IpNet> {
 mod tests {
     use super::*;
     use crate::{
+        advice,
         model::Topology,
         observed::{Observed, ObservedPlace},
         plan::plan,
@@ -186,7 +187,7 @@ mod tests {
     }
 
     fn refusal_of(topology: &Topology, observed: &Observed) -> Option<(String, String)> {
-        plan(topology, observed).err().map(|conflict| (conflict.to_string(), conflict.hint()))
+        plan(topology, observed).err().map(|conflict| (conflict.to_string(), advice::of(&conflict).unwrap()))
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, convert::Infallible};
 
 use super::*;
 use crate::{
+    advice,
     model::{Route, Side, Topology, keys},
     observed::{ObservedLink, ObservedNat, ObservedPlace, ObservedRoute, ObservedRule},
     op::{
@@ -596,7 +597,7 @@ fn what_is_foreign_is_refused_and_named() {
     observed.places.insert(netns("red"), ObservedPlace::default());
     let conflict = plan(&quickstart(), &observed).unwrap_err();
     assert_eq!(conflict.to_string(), "create namespace `red`: it exists already and was not made by netctl");
-    assert!(conflict.hint().contains("netctl ns del red"));
+    assert!(advice::of(&conflict).unwrap().contains("netctl ns del red"));
 
     let other = ObservedPlace { owner: Some("lab".parse().unwrap()), ..ObservedPlace::default() };
     observed.places.insert(netns("red"), other);
@@ -605,7 +606,7 @@ fn what_is_foreign_is_refused_and_named() {
         conflict.to_string(),
         "create namespace `red`: it exists already and belongs to the topology `lab`"
     );
-    assert_eq!(conflict.hint(), "`netctl down lab` removes that topology");
+    assert_eq!(advice::of(&conflict).unwrap(), "`netctl down lab` removes that topology");
 
     let mut observed = machine();
     let end = CableEnd::named(Place::Host, "br0".parse().unwrap());

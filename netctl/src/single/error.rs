@@ -2,7 +2,7 @@
 
 use crate::{
     apply,
-    hint::switch,
+    hint::{Advise, switch},
     holder::Held,
     model::{At, Backend, IfName, NetnsName, Place, Problem, Refused, TopologyName},
     nat::{self, ebpf},
@@ -22,28 +22,28 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Only root may.
-    #[error(transparent)]
+    #[error("{0}")]
     Up(#[from] up::Error),
     /// The lock cannot be had, or a record not be read.
-    #[error(transparent)]
+    #[error("{0}")]
     State(#[from] state::Error),
     /// A place cannot be entered.
-    #[error(transparent)]
+    #[error("{0}")]
     Place(#[from] place::Error),
     /// A namespace cannot be looked at.
-    #[error(transparent)]
+    #[error("{0}")]
     Netns(#[from] NetnsError),
     /// The kernel does not tell.
-    #[error(transparent)]
+    #[error("{0}")]
     Netlink(#[from] netlink::Error),
     /// The tables or the programs of a gateway cannot be used.
-    #[error(transparent)]
+    #[error("{0}")]
     Nat(#[from] ebpf::Error),
     /// A gateway cannot be told something.
-    #[error(transparent)]
+    #[error("{0}")]
     Translation(#[from] nat::Error),
     /// What is there cannot be read.
-    #[error(transparent)]
+    #[error("{0}")]
     Observe(#[from] observe::Error),
     /// A rule cannot be.
     #[error("add a {kind} rule {}: {refused}", At(place))]
@@ -53,6 +53,7 @@ pub enum Error {
         /// Where.
         place: Place,
         /// Why not.
+        #[source]
         refused: Box<Refused>,
     },
     /// A socket of the gateway would lose its packets to a forward.
@@ -85,7 +86,7 @@ pub enum Error {
     },
     /// What was looked for does not say where a forward listens.
     #[error("{0}")]
-    Listen(Box<Problem>),
+    Listen(#[source] Box<Problem>),
     /// A sysctl cannot be read.
     #[error("{}: {source}", At(place))]
     Sysctl {
@@ -192,7 +193,7 @@ pub enum Error {
         owner: TopologyName,
     },
     /// The kernel refused; what was done before has been undone.
-    #[error(transparent)]
+    #[error("{0}")]
     Apply(#[from] apply::Failure),
 }
 
@@ -206,18 +207,11 @@ impl Error {
         let nearest = nearest(name.as_str(), names.iter().map(NetnsName::as_str)).map(str::to_owned);
         Ok(Self::NoNamespace { name: name.clone(), nearest })
     }
+}
 
-    /// What to do about it, where that is known.
-    #[must_use]
-    pub fn hint(&self) -> Option<String> {
+impl Advise for Error {
+    fn advice(&self) -> Option<String> {
         match self {
-            Self::Up(error) => error.hint(),
-            Self::State(error) => error.hint(),
-            Self::Place(error) => error.hint(),
-            Self::Netns(error) | Self::Sysctl { source: SysctlError::Netns(error), .. } => error.hint(),
-            Self::Nat(error) => error.hint().map(str::to_owned),
-            Self::Translation(error) => error.hint().map(str::to_owned),
-            Self::Observe(error) => error.hint(),
             Self::NoSysctl { place: Place::Netns(name), .. } => {
                 Some(format!("`netctl exec {name:#} -- sysctl -a` lists the keys that are there"))
             }
@@ -259,21 +253,16 @@ impl Error {
                  it is there"
                     .to_owned(),
             ),
-            Self::Rule { refused, .. } => refused.hint(),
             Self::NoRule { kind, place, .. } => {
                 Some(format!("`netctl{} nat {kind} ls` lists them", switch(place)))
             }
-            Self::Listen(problem) => problem.hint(),
             Self::Classic { .. } => Some("edit its file and `netctl up` it".to_owned()),
-            Self::Apply(failure) => after(failure),
+            // Rather than what `up` has to say of it.
+            Self::Apply(failure) => failure
+                .left
+                .first()
+                .map(|left| format!("what was done before it could not all be undone ({left})")),
             _ => None,
         }
     }
-}
-
-fn after(failure: &apply::Failure) -> Option<String> {
-    if let Some(left) = failure.left.first() {
-        return Some(format!("what was done before it could not all be undone ({left})"));
-    }
-    failure.fault.hint()
 }

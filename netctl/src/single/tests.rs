@@ -5,6 +5,7 @@ use super::{
     *,
 };
 use crate::{
+    advice,
     model::{Route, Topology},
     netns::tests::{isolated, name},
     op::NewKind,
@@ -75,7 +76,7 @@ fn a_stale_file_is_listed_as_such_and_can_be_deleted() {
         assert_eq!(states, [ns::State::Stale, ns::State::Present]);
         let error = ns::delete(session, &[name("old"), name("rde")]).unwrap_err();
         assert_eq!(error.to_string(), "open namespace `rde`: there is no such namespace");
-        assert_eq!(error.hint().unwrap(), "did you mean `red`?");
+        assert_eq!(advice::of(&error).unwrap(), "did you mean `red`?");
         let deleted = ns::delete(session, &[name("old"), name("red")]).unwrap();
         assert!(deleted.iter().all(|gone| gone.processes.is_empty()));
         assert_eq!(ns::ls().unwrap(), []);
@@ -162,7 +163,7 @@ fn names_that_are_taken_or_missing_are_told_before_anything_is_done() {
         );
         let missing = |session: &mut Session<'_>, interface| {
             let error = link::delete(session, &Place::Host, &ifname(interface)).unwrap_err();
-            (error.to_string(), error.hint().unwrap())
+            (error.to_string(), advice::of(&error).unwrap())
         };
         let (text, hint) = missing(session, "v1");
         assert_eq!(text, "delete link `v1` on the host: there is no such interface");
@@ -185,7 +186,7 @@ fn what_a_topology_owns_is_taken_by_force_only() {
         ] {
             let error = set(session, "v0", &changes).unwrap_err();
             assert!(error.to_string().ends_with(": it belongs to the topology `office`"), "{error}");
-            assert!(error.hint().unwrap().contains("netctl down office"));
+            assert!(advice::of(&error).unwrap().contains("netctl down office"));
         }
         assert!(link::delete(session, &Place::Host, &ifname("v0")).is_err());
         let harmless = Changes { mtu: Some(1400), ..Changes::default() };
@@ -220,7 +221,7 @@ fn an_address_or_a_route_that_a_topology_wants_stays() {
         route::delete(session, &route("10.8.0.0/16"), true).unwrap();
         addr::delete(session, &host, &br0, "10.0.0.9/24".parse().unwrap()).unwrap();
         let error = addr::delete(session, &host, &br0, "10.0.0.9/24".parse().unwrap()).unwrap_err();
-        assert!(error.hint().unwrap().starts_with("it has 10.0.0.1/24"), "{:?}", error.hint());
+        assert!(advice::of(&error).unwrap().starts_with("it has 10.0.0.1/24"), "{:?}", advice::of(&error));
         let error = route::delete(session, &route("10.8.0.0/16"), true).unwrap_err();
         assert_eq!(error.to_string(), "delete route 10.8.0.0/16 on the host: there is no such route");
     });

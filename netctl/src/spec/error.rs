@@ -8,6 +8,7 @@ use super::{
     fault::Fault,
     nearest,
 };
+use crate::hint::Advise;
 
 /// An error of a topology file, with its place in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,10 +81,10 @@ impl Error {
         };
         Self { file: file.to_owned(), line, path, problem }
     }
+}
 
-    /// What to do about it, where there is something to say.
-    #[must_use]
-    pub fn hint(&self) -> Option<String> {
+impl Advise for Error {
+    fn advice(&self) -> Option<String> {
         match &self.problem {
             Problem::UnknownKey { key, known } => Some(match nearest(key, known.iter().copied()) {
                 Some(meant) => format!("did you mean `{meant}`?"),
@@ -116,12 +117,12 @@ impl std::error::Error for Error {}
 
 #[cfg(test)]
 mod tests {
-    use crate::spec::Spec;
+    use crate::{advice, spec::Spec};
 
     /// The error of a file, as printed, and its hint.
     fn refusal(text: &str) -> (String, Option<String>) {
         let error = Spec::parse(text, "office.toml").unwrap_err();
-        (error.to_string(), error.hint())
+        (error.to_string(), advice::of(&error))
     }
 
     #[test]

@@ -43,9 +43,9 @@ pub(super) struct Programs {
 /// What fails inside its namespace.
 #[derive(Debug, thiserror::Error)]
 enum Inside {
-    #[error(transparent)]
+    #[error("{0}")]
     Netns(#[from] NetnsError),
-    #[error(transparent)]
+    #[error("{0}")]
     Nat(#[from] ebpf::Error),
 }
 

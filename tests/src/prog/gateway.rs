@@ -61,7 +61,7 @@ fn make_here(max_flows: u32) -> Nat {
             panic!(
                 "{error}: {:?}\nhint: {}",
                 error,
-                error.hint().unwrap_or("`cargo xtask test` builds the object")
+                netctl::advice::of(&error).unwrap_or("`cargo xtask test` builds the object".to_owned())
             )
         });
 

@@ -42,8 +42,8 @@ fn is_stale(gateway: &ByHand) -> bool {
 /// Why it is not known which namespace a name stands for.
 #[derive(Debug, thiserror::Error)]
 enum Reading {
-    #[error(transparent)]
+    #[error("{0}")]
     Netns(#[from] NetnsError),
-    #[error(transparent)]
+    #[error("{0}")]
     Cookie(#[from] ebpf::Error),
 }
