@@ -1,6 +1,6 @@
 //! What to do about an error of any kind: the first hint that is found on the way along `source()`.
 //!
-//! A type that gives hints implements [`Advise`] for what it knows itself and joins the list below, without which that does
+//! A type that gives hints implements `Advise` for what it knows itself and joins the list below, without which that does
 //! not compile. No error passes on the hint of another one; but one that comes from another says so: `#[error("{0}")]`,
 //! since `transparent` leaves out the one that it shows.
 
@@ -101,5 +101,18 @@ mod tests {
         assert!(
             of(&down::Error::from(missing())).unwrap().starts_with("the rules and the record stay: install")
         );
+        // What is said where rules are to be written is no help where they are read.
+        let unread = up::Error::Observe(missing().into());
+        assert_eq!(of(&unread).unwrap(), "install the package that has it");
+    }
+
+    #[test]
+    fn nobody_is_told_to_do_what_is_being_done() {
+        let record = || state::Error::Record {
+            path: "/run/netctl/office.json".into(),
+            source: serde_json::from_str::<u8>("").unwrap_err(),
+        };
+        assert!(of(&up::Error::from(record())).unwrap().starts_with("`netctl down office` removes"));
+        assert_eq!(of(&down::Error::Record(record())), None);
     }
 }
