@@ -1,22 +1,26 @@
 //! How the kernel has what operations are about to take down, kept so that it comes back as it was.
 //!
 //! More goes with a link or an address than an operation says: addresses with their lifetimes, routes with their metrics
-//! and protocols, static neighbours, sysctls, a bridge's ports, whoever made them. So it is not the plan that knows what to
+//! and protocols, static neighbours, qdiscs with their filters, sysctls, a bridge's ports, whoever made them. So it is not the plan that knows what to
 //! restore: before the first of such operations, the place is looked at, and when they are undone, what is missing is made
 //! again from what was seen.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    os::fd::{AsFd as _, OwnedFd},
+};
 
 use ipnet::IpNet;
 
 use super::{Cause, Fault};
 use crate::{
     model::{IfName, Place, keys},
+    nat::ebpf,
     netlink::{
         Request,
         link::{self, Link, NewLink, Peer},
         route::Route,
-        snapshot::{self, About},
+        snapshot::{self, About, Control},
     },
     op::{AddressChange, Change, LinkChange, Lookup, Op, RouteChange},
     place::Places,
@@ -35,6 +39,9 @@ pub(super) struct Kept {
     addresses: Vec<snapshot::Kept>,
     routes: Vec<snapshot::Kept>,
     neighbours: Vec<snapshot::Kept>,
+    control: Vec<Control>,
+    /// The programs that its filters run, held open, by their ids.
+    programs: BTreeMap<u32, OwnedFd>,
     sysctls: Vec<(Key, String)>,
 }
 
@@ -175,6 +182,8 @@ impl Kept {
         let is_meant = |route: &Route| target.destinations.contains(&route.destination);
         let routes = snapshot::routes_by(socket, &indices, is_meant)?;
         let neighbours = snapshot::neighbours_of(socket, &indices)?;
+        let control = snapshot::control_of(socket, &indices)?;
+        let programs = ebpf::programs(&control.iter().filter_map(Control::program).collect());
         let links = links.into_iter().map(|(name, link)| KeptLink {
             master: link
                 .master
@@ -184,7 +193,7 @@ impl Kept {
             name,
         });
         let (place, op, links) = (place.clone(), op.clone(), links.collect());
-        Ok(Self { place, op, links, addresses, routes, neighbours, sysctls })
+        Ok(Self { place, op, links, addresses, routes, neighbours, control, programs, sysctls })
     }
 
     /// Makes it so again; what cannot be is returned.
@@ -195,6 +204,7 @@ impl Kept {
             Self::settings,
             Self::masters,
             Self::states,
+            Self::qdiscs,
             Self::addresses,
             Self::routes,
             Self::neighbours,
@@ -330,6 +340,23 @@ impl Kept {
         let indices = self.indices(places);
         let current = |index: u32| indices.get(&index).copied().unwrap_or(index);
         let requests = self.neighbours.iter().flat_map(|kept| kept.requests(current)).collect();
+        self.execute(requests, places)
+    }
+
+    /// Adds the qdiscs, classes and filters that are missing.
+    fn qdiscs(&self, places: &mut Places) -> Result<(), Cause> {
+        if self.control.is_empty() {
+            return Ok(());
+        }
+        let indices = self.indices(places);
+        let now = snapshot::control_of(places.socket(&self.place)?, &indices.values().copied().collect())?;
+        let current = |index: u32| indices.get(&index).copied().unwrap_or(index);
+        let is_missing = |kept: &&Control| {
+            indices.contains_key(&kept.index()) && !now.iter().any(|now| now.is(kept, current))
+        };
+        let program = |kept: &Control| self.programs.get(&kept.program()?).map(|program| program.as_fd());
+        let missing = self.control.iter().filter(is_missing);
+        let requests = missing.filter_map(|kept| kept.request(current, program(kept))).collect();
         self.execute(requests, places)
     }
 

@@ -21,11 +21,16 @@ pub mod maps;
 pub mod rehearsal;
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs, io,
-    os::unix::fs::DirBuilderExt as _,
+    os::{
+        fd::{AsFd as _, OwnedFd},
+        unix::fs::DirBuilderExt as _,
+    },
     path::{Path, PathBuf},
 };
 
+use aya::programs::{ProgramInfo, loaded_programs};
 use netctl_ebpf::ABI_VERSION;
 use nix::errno::Errno;
 
@@ -369,6 +374,17 @@ pub fn places(bpffs: &Path, owner: &TopologyName) -> Result<Vec<Place>, Error> {
 }
 
 /// bpffs keeps dots in names for itself (`bpf_lookup` in kernel/bpf/inode.c).
+/// Programs of whatever owner by their ids, held as long as these descriptors are open; without those that are gone or are
+/// not ours to hold.
+pub fn programs(ids: &BTreeSet<u32>) -> BTreeMap<u32, OwnedFd> {
+    if ids.is_empty() {
+        return BTreeMap::new();
+    }
+    let meant = loaded_programs().flatten().filter(|program| ids.contains(&program.id()));
+    let hold = |program: &ProgramInfo| program.fd().ok()?.as_fd().try_clone_to_owned().ok();
+    meant.filter_map(|program| Some((program.id(), hold(&program)?))).collect()
+}
+
 fn escape(name: &str) -> String {
     name.replace('%', "%25").replace('.', "%2E")
 }

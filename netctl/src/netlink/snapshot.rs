@@ -9,6 +9,8 @@
 //! net/ipv4/fib_semantics.c), IPv6 their preference (`fib6_remove_prefsrc` in net/ipv6/route.c). What the kernel sets by
 //! itself comes back by itself and is not kept. A link is made by whoever knows what it leads to; what was set of it is kept.
 
+pub(in crate::netlink) mod control;
+
 use std::{cmp::Reverse, collections::BTreeSet, net::IpAddr};
 
 use neli::consts::{
@@ -16,6 +18,7 @@ use neli::consts::{
     rtnl::{Ifa, Ifla, IflaInfo, Nda, Rta, Rtm, Rtn, Rtprot},
 };
 
+pub use self::control::{Control, control_of};
 use super::{
     Error, Malformed, Request, Socket,
     addr::{self, Address},

@@ -29,7 +29,7 @@ impl Hook {
     pub const ALL: [Self; 2] = [Self::Ingress, Self::Egress];
 
     /// `TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS)` and its like.
-    const fn parent(self) -> u32 {
+    pub(super) const fn parent(self) -> u32 {
         match self {
             Self::Ingress => 0xffff_fff2,
             Self::Egress => 0xffff_fff3,
@@ -43,7 +43,7 @@ const CLSACT: u32 = 0xffff_fff1;
 const CLSACT_HANDLE: u32 = 0xffff_0000;
 /// Filters run in the order of their priorities; netctl's are late, so that others see packets as they came. One more
 /// than what the kernel gives the first filter that asks for none (`tcf_auto_prio` in net/sched/cls_api.c).
-const PRIORITY: u32 = 0xc001;
+pub(super) const PRIORITY: u32 = 0xc001;
 
 /// One of netctl's filters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,10 +72,11 @@ pub fn delete_clsact(index: u32) -> Request {
 }
 
 // From include/uapi/linux/pkt_cls.h.
-const TCA_BPF_FD: u16 = 6;
+pub(super) const TCA_BPF_FD: u16 = 6;
 const TCA_BPF_NAME: u16 = 7;
 const TCA_BPF_FLAGS: u16 = 8;
-const TCA_BPF_ID: u16 = 11;
+pub(super) const TCA_BPF_TAG: u16 = 10;
+pub(super) const TCA_BPF_ID: u16 = 11;
 const TCA_BPF_FLAG_ACT_DIRECT: u32 = 1;
 
 /// `tc filter replace dev LINK HOOK prio 49153 handle HANDLE bpf direct-action object-pinned PROGRAM`: where there is such a
@@ -188,7 +189,7 @@ impl Filter {
 }
 
 /// `struct tcmsg`: family unspecified, index, handle, parent, and a filter's priority and protocol.
-fn tcmsg(index: u32, handle: u32, parent: u32, info: u32) -> [u8; 20] {
+pub(super) fn tcmsg(index: u32, handle: u32, parent: u32, info: u32) -> [u8; 20] {
     let mut header = [0; 20];
     let (_, fields) = header.split_at_mut(4);
     for (field, value) in fields.chunks_exact_mut(4).zip([index, handle, parent, info]) {

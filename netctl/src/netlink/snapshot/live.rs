@@ -314,3 +314,91 @@ fn what_comes_back_by_itself_is_not_kept() {
         assert_eq!(kept(&mut socket), [2, 0, 0], "connected, local and broadcast routes");
     });
 }
+
+/// Runs `tc` with these words, `~` for a space in one; what it says, `None` if this kernel cannot do it.
+fn tc(words: &str) -> Option<String> {
+    let output = Command::new("tc")
+        .args(words.split_whitespace().map(|word| word.replace('~', " ")))
+        .output()
+        .unwrap();
+    output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
+}
+
+/// What `tc` says of a link's qdiscs, classes and filters, without whether a link's queues are more than one.
+fn control(name: &str) -> Vec<String> {
+    let all = [
+        format!("-d qdisc show dev {name}"),
+        format!("-d class show dev {name}"),
+        format!("-d filter show dev {name}"),
+        format!("-d filter show dev {name} parent 1:10"),
+        format!("-d filter show dev {name} ingress"),
+        format!("-d filter show dev {name} egress"),
+    ];
+    let mut lines: Vec<String> = all
+        .iter()
+        .flat_map(|words| tc(words).unwrap().lines().map(str::to_owned).collect::<Vec<_>>())
+        .collect();
+    // In the order of a hash table, in which the kernel has them.
+    lines.sort();
+    lines
+}
+
+#[test]
+fn what_was_set_of_a_links_traffic_control_is_set_again() {
+    isolated(|| {
+        let mut socket = Socket::open().unwrap();
+        make("br0", 5);
+        make("br1", 6);
+        let untouched = control("br0");
+        assert_eq!(control_of(&mut socket, &[5, 6].into()).unwrap(), [], "the kernel's own");
+        // Some kernels have none of these qdiscs.
+        if tc("qdisc replace dev br0 root handle 1: htb default 20 r2q 5 direct_qlen 77").is_none() {
+            println!("skipped: this kernel has no htb");
+            return;
+        }
+        let set = [
+            "class add dev br0 parent 1: classid 1:1 htb rate 10mbit burst 15k",
+            "class add dev br0 parent 1:1 classid 1:5 htb rate 8mbit ceil 9mbit",
+            "class add dev br0 parent 1:5 classid 1:10 htb rate 5mbit ceil 10mbit prio 3 quantum 2000",
+            "class add dev br0 parent 1:1 classid 1:20 htb rate 5gbit ceil 50gbit",
+            "qdisc add dev br0 parent 1:10 handle 10: tbf rate 1mbit burst 32k latency 50ms peakrate 2mbit mtu 1540",
+            "qdisc add dev br0 parent 10:1 handle 100: pfifo limit 33",
+            "qdisc add dev br0 parent 1:20 handle 9: bfifo limit 4444",
+            "filter add dev br0 parent 1: protocol ip prio 5 u32 match ip dport 80 0xffff flowid 1:20",
+            "filter add dev br0 parent 1: protocol ip prio 5 handle 800::5 u32 match ip dport 81 0xffff flowid 1:20",
+            "filter add dev br0 parent 1: protocol ip prio 3 handle 2: u32 divisor 16",
+            "filter add dev br0 parent 1: protocol ip prio 3 u32 ht 2:3: match ip src 10.0.0.1/32 flowid 1:10",
+            "filter add dev br0 parent 1: protocol ip prio 3 u32 match ip dst 10.0.0.0/8 link 2: hashkey mask 0x000000ff at 12",
+            "filter add dev br0 parent 1:10 protocol ipv6 prio 1 u32 match ip6 dport 80 0xffff flowid 1:20",
+            "qdisc add dev br0 clsact",
+            "filter add dev br0 ingress prio 9 protocol ip u32 match ip dport 9 0xffff classid 1:1",
+            "filter add dev br0 egress prio 9 protocol ip chain 4 u32 match mark 1 0xff match ip dport 9 0xffff classid 1:1 skip_hw",
+            "filter add dev br0 egress prio 8 protocol all bpf bytecode 1,6~0~0~4294967295 flowid 1:1",
+            "qdisc add dev br1 root tbf rate 10mbit burst 64k latency 50ms overhead 8",
+            "qdisc add dev br1 ingress",
+            "filter add dev br1 ingress prio 2 protocol ip u32 match ip dport 9 0xffff action mirred egress redirect dev br0",
+            "filter add dev br1 ingress prio 3 protocol ip flower dst_ip 10.0.0.1 ip_proto tcp action drop",
+            "filter add dev br1 ingress prio 4 protocol all matchall action pass index 77",
+            "filter add dev br1 ingress prio 6 protocol ip basic match meta(priority eq 6) classid 1:1",
+        ];
+        let done = set.iter().filter(|words| tc(words).is_some());
+        assert!(done.count() > 10);
+        let all = || ["br0", "br1"].map(control);
+        let before = all();
+        let kept = control_of(&mut socket, &[5, 6].into()).unwrap();
+        assert!(kept.iter().all(|its| kept.iter().filter(|other| its.is(other, |index| index)).count() == 1));
+        assert_eq!(socket.execute(vec![link::delete(5), link::delete(6)]).unwrap(), [Ok(()), Ok(())]);
+        make("br0", 50);
+        make("br1", 60);
+        assert_eq!(control("br0"), untouched);
+        let now = |index: u32| index * 10;
+        for its in &kept {
+            let request = its.request(now, None).unwrap();
+            assert_eq!(socket.execute(vec![request]).unwrap(), [Ok(())], "{its:?}");
+        }
+        assert_eq!(before, all());
+        let again = control_of(&mut socket, &[50, 60].into()).unwrap();
+        assert!(kept.iter().all(|its| again.iter().any(|now_there| now_there.is(its, now))));
+        assert_eq!(kept.len(), again.len());
+    });
+}

@@ -5,8 +5,11 @@ use std::fmt::Debug;
 
 use super::{
     super::{
-        Malformed, addr, fdb, link, message::Message, message::messages, neigh, neightbl, nsid, route, rule,
-        snapshot::Kept,
+        Malformed, addr, fdb, link,
+        message::Message,
+        message::messages,
+        neigh, neightbl, nsid, route, rule,
+        snapshot::{Kept, control},
     },
     reply::{Acks, Dump},
 };
@@ -31,6 +34,9 @@ pub fn replies(input: &[u8]) {
     dump(datagrams, neigh::parse);
     for kept in dump(datagrams, Kept::of) {
         assert!(!kept.requests(|index| index).is_empty(), "it can be made again");
+    }
+    for control in dump(datagrams, control::parse) {
+        assert_eq!(control.request(|index| index, None).is_none(), control.program().is_some());
     }
     dump(datagrams, fdb::parse);
     dump(datagrams, neightbl::parse);
