@@ -8,7 +8,8 @@
 //! packets -> TC programs (crate `netctl-ebpf`), their rules written and their flows read by `nat::ebpf`
 //! ```
 //!
-//! `spec`, `model`, `plan` and `op` are pure; `netns`, `netlink`, `sysctl`, `state` and `nat` touch the kernel.
+//! `spec`, `model`, `observed`, `plan`, `op`, `netfilter` and `build` are pure, and a test reads that they are; `netns`,
+//! `netlink`, `sysctl`, `state` and `nat` touch the kernel. `ownership` alone says what is netctl's own.
 //! The library never prints: the binary's `cli` does.
 
 pub mod advice;
@@ -39,6 +40,8 @@ pub mod ownership;
 pub mod ping;
 pub mod place;
 pub mod plan;
+#[cfg(test)]
+mod pure;
 pub mod shell;
 pub mod show;
 pub mod single;

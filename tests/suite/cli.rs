@@ -49,7 +49,7 @@ fn plan_and_dry_run_tell_each_change_with_its_sign() {
     assert_eq!(document["topology"], "quickstart");
     assert_eq!(document["changes"].as_array().unwrap().len(), plan.stdout().lines().count());
     let first = json!({
-        "change": "add", "text": "create namespace `red`", "op": "create-namespace", "name": "red",
+        "change": "add", "text": "create namespace `red`", "op": "create-namespace", "place": "red",
     });
     assert_eq!(document["changes"][0], first);
     lab.assert_unchanged_since(&before);

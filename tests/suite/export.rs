@@ -68,9 +68,9 @@ fn assert_made_again(name: &str, topology: &str) {
     let difference = difference(&lab.settle(), &again.settle(), |_, _| false);
     assert!(difference.is_empty(), "{name}:\n{difference}\n{text}");
     assert_eq!(export(&again, &[]), text, "{name}");
-    // The file describes what is up already.
-    lab.file("exported.toml", &text);
-    lab.netctl(["plan", "exported.toml"]).success();
+    // The file describes what is up already. A topology belongs to its file, whose place the export takes.
+    lab.file("first.toml", &text);
+    lab.netctl(["plan", "first.toml"]).success();
 }
 
 #[test]
@@ -366,10 +366,10 @@ fn random_files_are_made_again_as_they_were() {
         let before = lab.settle();
         let text = export(&lab, &[]);
         assert_eq!(left(&text), [""; 0], "NETCTL_SEED={seed}:\n{text}");
-        lab.file("exported.toml", &text);
-        lab.netctl(["plan", "exported.toml"]).success();
+        lab.file("drawn.toml", &text);
+        lab.netctl(["plan", "drawn.toml"]).success();
         lab.netctl(["down", "x"]).success();
-        lab.netctl(["up", "exported.toml"]).success();
+        lab.netctl(["up", "drawn.toml"]).success();
         let difference = difference(&before, &lab.settle(), |_, _| false);
         assert!(difference.is_empty(), "NETCTL_SEED={seed}:\n{difference}\n{drawn}\n{text}");
         lab.netctl(["down", "x"]).success();
