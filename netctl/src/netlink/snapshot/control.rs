@@ -409,3 +409,91 @@ fn has_table(stab: &Attribute<'_>) -> bool {
     let base = stab.nested().flatten().find(|its| its.kind == 1);
     base.is_none_or(|base| !base.value.ends_with(&[0; 4]))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn control(kind: Rtm, payload: &[u8]) -> Control {
+        let message = Message { kind: kind.into(), flags: NlmF::MULTI, sequence: 0, payload };
+        parse(&message).unwrap().unwrap()
+    }
+
+    /// Link 5 has come back as 50.
+    fn now(index: u32) -> u32 {
+        if index == 5 { 50 } else { index }
+    }
+
+    #[test]
+    fn a_qdisc_is_made_again_without_what_the_kernel_counts() {
+        #[rustfmt::skip]
+        let kept = [
+            0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 1, 0, 0xff, 0xff, 0xff, 0xff, 3, 0, 0, 0, // handle 1:, root, three users
+            8, 0, 1, 0, b'h', b't', b'b', 0,
+            28, 0, 2, 0, 24, 0, 2, 0, 17, 0, 3, 0, 5, 0, 0, 0, 32, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, // version 3.17
+            5, 0, 12, 0, 0, 0, 0, 0, // TCA_HW_OFFLOAD
+            8, 0, 7, 0, 1, 2, 3, 4, // TCA_STATS2
+        ];
+        #[rustfmt::skip]
+        let golden = [
+            72, 0, 0, 0, 36, 0, 0x05, 0x06, 0, 0, 0, 0, 0, 0, 0, 0, // RTM_NEWQDISC, REQUEST | ACK | CREATE | EXCL
+            0, 0, 0, 0, 50, 0, 0, 0, 0, 0, 1, 0, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0,
+            8, 0, 1, 0, b'h', b't', b'b', 0,
+            28, 0, 2, 0x80, 24, 0, 2, 0, 3, 0, 0, 0, 5, 0, 0, 0, 32, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0,
+        ];
+        assert_eq!(control(Rtm::Newqdisc, &kept).request(now, None).unwrap().bytes(), golden);
+    }
+
+    #[test]
+    fn a_u32_filter_is_made_again_in_the_table_that_comes_with_its_priority() {
+        #[rustfmt::skip]
+        let kept = [
+            0, 0, 0, 0, 5, 0, 0, 0, 0, 8, 0x10, 0x80, 0xf2, 0xff, 0xff, 0xff, 8, 0, 9, 0, // handle 801::800
+            8, 0, 1, 0, b'u', b'3', b'2', 0,
+            8, 0, 11, 0, 4, 0, 0, 0, // chain 4
+            20, 0, 2, 0, 8, 0, 2, 0, 0, 0, 0x10, 0x80, 8, 0, 11, 0, 9, 0, 0, 0, // in 801:, SKIP_HW | NOT_IN_HW
+        ];
+        #[rustfmt::skip]
+        let golden = [
+            72, 0, 0, 0, 44, 0, 0x05, 0x06, 0, 0, 0, 0, 0, 0, 0, 0,
+            0, 0, 0, 0, 50, 0, 0, 0, 0, 8, 0, 0, 0xf2, 0xff, 0xff, 0xff, 8, 0, 9, 0,
+            8, 0, 1, 0, b'u', b'3', b'2', 0,
+            8, 0, 11, 0, 4, 0, 0, 0,
+            20, 0, 2, 0x80, 8, 0, 2, 0, 0, 0, 0xf0, 0xff, 8, 0, 11, 0, 1, 0, 0, 0,
+        ];
+        let filter = Control { root: 0x8010_0000, ..control(Rtm::Newtfilter, &kept) };
+        assert_eq!(filter.request(now, None).unwrap().bytes(), golden);
+    }
+
+    #[test]
+    fn qdiscs_and_classes_are_made_after_what_they_hang_on() {
+        let of = |kind: Rtm, handle, parent| control(kind, &tc::tcmsg(5, handle, parent, 0));
+        let leaf = of(Rtm::Newqdisc, 0x20_0000, 0x1_0020);
+        let class = of(Rtm::Newtclass, 0x1_0020, 0x1_0001);
+        let first = of(Rtm::Newtclass, 0x1_0001, 0xffff_ffff);
+        let root = of(Rtm::Newqdisc, 0x1_0000, 0xffff_ffff);
+        let clsact = of(Rtm::Newqdisc, 0xffff_0000, 0xffff_fff1);
+        let [a, b, c, d, e] = [&leaf, &class, &first, &root, &clsact].map(Clone::clone);
+        assert_eq!(in_order(vec![a, b, c, d, e]), [root, clsact, first, class, leaf]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_message_makes_it_panic(
+            kind in prop::sample::select(vec![Rtm::Newqdisc, Rtm::Newtclass, Rtm::Newtfilter]),
+            name in prop::sample::select(vec!["u32", "bpf", "htb", "flower"]),
+            rest in prop::collection::vec(any::<u8>(), 0..120),
+        ) {
+            let mut request = Request::new(kind, NlmF::MULTI, &[1; 20]);
+            request.name(Tca::Kind, name);
+            request.attribute(Tca::Options, &rest);
+            let payload = &request.bytes()[16..];
+            let message = Message { kind: kind.into(), flags: NlmF::MULTI, sequence: 0, payload };
+            if let Ok(Some(kept)) = parse(&message) {
+                prop_assert_eq!(kept.request(now, None).is_none(), kept.program().is_some());
+            }
+        }
+    }
+}
