@@ -36,6 +36,7 @@ pub(super) struct Kept {
     /// The first of the operations.
     op: Op,
     links: Vec<KeptLink>,
+    settings: Vec<snapshot::Kept>,
     addresses: Vec<snapshot::Kept>,
     routes: Vec<snapshot::Kept>,
     neighbours: Vec<snapshot::Kept>,
@@ -178,6 +179,7 @@ impl Kept {
         let indices: BTreeSet<u32> = links.iter().map(|(_, link)| link.index).collect();
         let sysctls = sysctl::of_interfaces(places.netns(place)?, &names)?;
         let socket = places.socket(place)?;
+        let settings = snapshot::settings_of(socket, &indices)?;
         let addresses = snapshot::addresses_of(socket, &indices)?;
         let is_meant = |route: &Route| target.destinations.contains(&route.destination);
         let routes = snapshot::routes_by(socket, &indices, is_meant)?;
@@ -193,7 +195,7 @@ impl Kept {
             name,
         });
         let (place, op, links) = (place.clone(), op.clone(), links.collect());
-        Ok(Self { place, op, links, addresses, routes, neighbours, control, programs, sysctls })
+        Ok(Self { place, op, links, settings, addresses, routes, neighbours, control, programs, sysctls })
     }
 
     /// Makes it so again; what cannot be is returned.
@@ -203,6 +205,7 @@ impl Kept {
             Self::links,
             Self::settings,
             Self::masters,
+            Self::details,
             Self::states,
             Self::qdiscs,
             Self::addresses,
@@ -282,6 +285,24 @@ impl Kept {
             }
         }
         self.execute(requests, places)
+    }
+
+    /// What else is set of a link: the length of its queue, how it is a bridge, how it is a port.
+    fn details(&self, places: &mut Places) -> Result<(), Cause> {
+        let indices = self.indices(places);
+        let current = |index: u32| indices.get(&index).copied().unwrap_or(index);
+        let is_there =
+            |kept: &&snapshot::Kept| kept.indices().iter().any(|index| indices.contains_key(index));
+        let requests: Vec<Request> =
+            self.settings.iter().filter(is_there).flat_map(|kept| kept.requests(current)).collect();
+        if requests.is_empty() {
+            return Ok(());
+        }
+        // A kernel takes what it gave, but for what it was built without.
+        for refusal in places.socket(&self.place)?.execute(requests)?.into_iter().filter_map(Result::err) {
+            tracing::debug!("{refusal}");
+        }
+        Ok(())
     }
 
     fn states(&self, places: &mut Places) -> Result<(), Cause> {

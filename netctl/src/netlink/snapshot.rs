@@ -341,18 +341,17 @@ pub fn neighbours_of(socket: &mut Socket, links: &BTreeSet<u32>) -> Result<Vec<K
     Ok(all)
 }
 
-/// The settings of a link: set on one that is there again, they make it as it was. `None` if there is no such link.
+/// The settings of links: set on one that is there again, they make it as it was.
 ///
 /// A bridge's VLANs and what its ports learned are not among them.
 ///
 /// # Errors
 /// Those of [`Socket::dump`].
-pub fn settings_of(socket: &mut Socket, index: u32) -> Result<Option<Kept>, Error> {
-    let all = socket.dump(link::get(NlmF::DUMP), |message| {
-        let its = link::parse(message)?.filter(|link| link.index == index);
+pub fn settings_of(socket: &mut Socket, links: &BTreeSet<u32>) -> Result<Vec<Kept>, Error> {
+    socket.dump(link::get(NlmF::DUMP), |message| {
+        let its = link::parse(message)?.filter(|link| links.contains(&link.index));
         Ok(its.map(|its| Kept::new(About::Link(Box::new(its)), message)))
-    })?;
-    Ok(all.into_iter().next())
+    })
 }
 
 /// `IFLA_BR_*` in include/uapi/linux/if_link.h: what can be set, but for the address that its own frames go to (which then
