@@ -168,7 +168,7 @@ enum Entry {
     /// It was done.
     Done(Op),
     /// It was so before what follows.
-    Kept(Kept),
+    Kept(Box<Kept>),
 }
 
 impl<'a> Journal<'a> {
@@ -245,7 +245,7 @@ impl Worker<'_> {
                 if kept > 0 {
                     self.send(&mut batch, journal)?;
                     let before = Kept::before(&rest[..kept], &self.made, self.places).map_err(fault)?;
-                    journal.entries.extend(before.into_iter().map(Entry::Kept));
+                    journal.entries.extend(before.into_iter().map(|kept| Entry::Kept(Box::new(kept))));
                 }
             }
             kept = kept.saturating_sub(1);

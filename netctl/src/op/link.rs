@@ -265,6 +265,7 @@ impl Faces for LinkChange {
             Self::SetMtu { interface, mtu, before } => {
                 Op::new(place, Self::SetMtu { interface, mtu: before, before: mtu })
             }
+            Self::SetUp { interface } => Op::new(place, Self::SetDown { interface }),
             Self::SetDown { interface } => Op::new(place, Self::SetUp { interface }),
             Self::Rename { interface, name } => {
                 Op::new(place, Self::Rename { interface: name, name: interface })
@@ -272,9 +273,7 @@ impl Faces for LinkChange {
             Self::Move { interface, to, name } => {
                 Op::new(&to, Self::Move { interface: name, to: place.clone(), name: interface })
             }
-            Self::DeleteLink { .. } | Self::MarkLink { .. } | Self::SetUp { .. } | Self::SetMac { .. } => {
-                return Vec::new();
-            }
+            Self::DeleteLink { .. } | Self::MarkLink { .. } | Self::SetMac { .. } => return Vec::new(),
         }]
     }
 
