@@ -166,7 +166,7 @@ struct Journal<'a> {
 /// A line of the journal.
 enum Entry {
     /// It was done.
-    Done(Op),
+    Done(Box<Op>),
     /// It was so before what follows.
     Kept(Box<Kept>),
 }
@@ -179,7 +179,7 @@ impl<'a> Journal<'a> {
     fn push(&mut self, op: Op) {
         self.done += 1;
         (self.watch)(Step { done: self.done, total: self.total, op: &op });
-        self.entries.push(Entry::Done(op));
+        self.entries.push(Entry::Done(Box::new(op)));
     }
 }
 
