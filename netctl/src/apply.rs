@@ -22,8 +22,8 @@ use crate::{
     netlink::{self, Refusal, Request, addr, link},
     netns::{Netns, NetnsError},
     op::{
-        AddressChange, Change, LinkChange, NamespaceChange, NatChange, NeighbourChange, Op, RouteChange,
-        RuleChange,
+        AddressChange, Change, Exchanged, LinkChange, NamespaceChange, NatChange, NeighbourChange, Op,
+        RouteChange, RuleChange,
     },
     ownership::mark,
     place::{self, Places},
@@ -129,19 +129,6 @@ pub fn apply(
         Ok(()) => Ok(worker.exchanged),
         Err(fault) => Err(Failure { fault, left: worker.undo(&entries) }),
     }
-}
-
-/// A sysctl that was set, and what the kernel printed for it; `None` where it tells nothing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Exchanged {
-    /// Where.
-    pub place: Place,
-    /// In dotted form.
-    pub key: String,
-    /// The value before.
-    pub before: Option<String>,
-    /// The value after.
-    pub after: Option<String>,
 }
 
 /// How far it has come.

@@ -20,11 +20,11 @@ use crate::{
     observe,
     op::{Change, Op, RouteChange, RuleChange},
     ownership::{
-        self, HostNetns,
+        self, Recorded,
         sysctls::{Fate, Others},
     },
     place::{self, Places},
-    state::{self, Directories, Record},
+    state::{self, Directories, HostNetns, Record},
     sysctl, tool,
     up::{owned_namespaces, require_root},
 };
@@ -261,7 +261,8 @@ fn remove_host_routes(record: &Record, report: &mut Report) {
 fn host_leftover(record: &Record) -> Result<(Places, Vec<Op>), Error> {
     let mut places = Places::default();
     places.open(&Place::Host)?;
-    let (routes, rules) = observe::left_on_host(&record.recorded(), &mut places)?;
+    let (routes, rules) =
+        observe::left_on_host(&Recorded::of(Some(&record.topology), record.left.as_ref()), &mut places)?;
     let routes = routes.into_iter().map(|seen| {
         let (route, protocol) = (seen.route, Some(seen.protocol));
         RouteChange::DeleteRoute { route, protocol }.into()

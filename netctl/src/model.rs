@@ -20,6 +20,7 @@ mod golden;
 pub(crate) mod hash;
 mod ipv6;
 pub(crate) mod keys;
+mod leftover;
 mod links;
 mod masquerade;
 pub mod name;
@@ -58,6 +59,7 @@ pub use self::{
     behaviour::{Filtering, Mapping},
     error::{Error, FileError},
     found::{Found, Refused, listens_on},
+    leftover::Leftover,
     links::{Seen, Veth},
     name::{FullName, IfName, NameError, NetnsName, TopologyName},
     problem::Problem,

@@ -500,7 +500,7 @@ fn locked(mut directory: File, path: &Path) -> Result<Flock<File>, NetnsError> {
 }
 
 /// Whether namespaces that are named here have no name outside: this process has mounts of its own, and what it mounts at
-/// [`RUN_DIR`] does not get to those of process 1. Where that cannot be told, they are taken to have one.
+/// `/run/netns` does not get to those of process 1. Where that cannot be told, they are taken to have one.
 #[must_use]
 pub fn is_hidden() -> bool {
     let mounts = |process: &str| fs::read_link(format!("/proc/{process}/ns/mnt")).ok();

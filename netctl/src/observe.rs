@@ -7,8 +7,8 @@ use neli::consts::rtnl::Rtn;
 use crate::{
     build::Build,
     model::{
-        At, CONNTRACK_LIBERAL, Gateway, IfName, NetnsName, Place, Route, RouteKind, Rule, RuleAction,
-        Topology, TopologyName,
+        At, CONNTRACK_LIBERAL, Gateway, IfName, Leftover, NetnsName, Place, Route, RouteKind, Rule,
+        RuleAction, Topology, TopologyName,
         backend::{BRIDGED, ROUTE_LOCALNET},
     },
     nat::{
@@ -22,7 +22,7 @@ use crate::{
     },
     netns::NetnsError,
     observed::{HostRoute, Observed, ObservedLink, ObservedNat, ObservedPlace, ObservedRoute, ObservedRule},
-    ownership::{self, Leftover, Recorded},
+    ownership::{self, Recorded},
     place::{self, Places},
     state::Directories,
     sysctl,

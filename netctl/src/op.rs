@@ -30,7 +30,7 @@ pub use self::{
     neighbour::NeighbourChange,
     route::RouteChange,
     rule::RuleChange,
-    sysctl::SysctlChange,
+    sysctl::{Exchanged, SysctlChange},
 };
 use crate::{
     model::{IfName, Place},

@@ -10,7 +10,6 @@
 //!
 //! What is known by none of these is somebody else's, and stays.
 
-mod host;
 mod mark;
 mod protocol;
 pub mod sysctls;
@@ -22,9 +21,8 @@ use std::{
 };
 
 pub use self::{
-    host::{HostNetns, Whereabouts},
     mark::{full_name, mark, mark_in_full, owner, owner_of},
-    protocol::{Leftover, Recorded},
+    protocol::Recorded,
 };
 use crate::{
     hint::Advise,
@@ -33,7 +31,7 @@ use crate::{
     netns::{Netns, NetnsError},
     op::Machine,
     place,
-    state::Record,
+    state::{HostNetns, Record, Whereabouts},
 };
 
 /// The machine that this process runs on, by systemd's machine-id(5) or D-Bus's; [`Machine::UNKNOWN`] where there is
@@ -103,7 +101,7 @@ pub enum Error {
 impl Advise for Error {
     fn advice(&self) -> Option<String> {
         match self {
-            Self::Elsewhere { topology, theirs, .. } => Some(theirs.hint(topology)),
+            Self::Elsewhere { topology, theirs, .. } => Some(way_down(theirs, topology)),
             Self::OtherFile { topology, ours, .. } => {
                 let rename = ours.as_ref().map_or("", |_| "begin this file with another `name = \"NAME\"`, ");
                 Some(format!(
@@ -112,6 +110,19 @@ impl Advise for Error {
             }
             Self::Netns(_) => None,
         }
+    }
+}
+
+/// How to take a topology down where it is.
+fn way_down(theirs: &Whereabouts, topology: &TopologyName) -> String {
+    match (&theirs.name, theirs.process) {
+        (Some(name), _) => format!("`netctl exec {name} -- netctl down {topology}` takes it down there"),
+        (None, Some(pid)) => {
+            format!("`nsenter --net=/proc/{pid}/ns/net netctl down {topology}` takes it down there")
+        }
+        (None, None) => format!(
+            "no process is left there: `netctl down {topology} --force` removes what can be reached from here"
+        ),
     }
 }
 

@@ -7,6 +7,8 @@
 
 mod by_hand;
 mod files;
+mod host;
+mod ledger;
 mod record;
 mod reserve;
 
@@ -21,6 +23,8 @@ use nix::{errno::Errno, fcntl::Flock, unistd::geteuid};
 
 pub use self::{
     by_hand::ByHand,
+    host::{HostNetns, Whereabouts},
+    ledger::{Ledger, Ledgers, Written},
     record::{Named, Record, VERSION},
     reserve::Reservation,
 };

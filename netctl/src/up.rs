@@ -12,7 +12,7 @@ use crate::{
     apply::{self, Step, apply},
     fault,
     hint::Advise,
-    model::{At, NetnsName, Place, Topology, TopologyName},
+    model::{At, Leftover, NetnsName, Place, Topology, TopologyName},
     nat,
     netfilter::{self, Tool},
     netlink::route,
@@ -20,7 +20,7 @@ use crate::{
     observe::{self, Known, observe},
     op::{AddressChange, Change, NamespaceChange, Op},
     ownership::{
-        self, Leftover,
+        self,
         sysctls::{Disagreement, Others, Settlement, recognise},
     },
     place::{self, Places},

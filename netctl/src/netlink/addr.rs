@@ -17,7 +17,7 @@ use super::{
 };
 
 /// Who set an address: the kernel (`IFAPROT_*` in include/uapi/linux/if_addr.h), or a program's number, netctl's being
-/// [`RTPROT_NETCTL`](super::route::RTPROT_NETCTL). neli and libc lack the number.
+/// [`RTPROT_NETCTL`]. neli and libc lack the number.
 ///
 /// Kernels before 5.18 neither keep nor tell it. They take no offence either: `inet_rtm_newaddr` and
 /// `inet6_rtm_newaddr` read the attributes of a request leniently (`nlmsg_parse_deprecated`), whatever strictness the

@@ -22,6 +22,19 @@ pub struct SysctlChange {
     pub before: Option<String>,
 }
 
+/// A sysctl that was set, and what the kernel printed for it; `None` where it tells nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exchanged {
+    /// Where.
+    pub place: Place,
+    /// In dotted form.
+    pub key: String,
+    /// The value before.
+    pub before: Option<String>,
+    /// The value after.
+    pub after: Option<String>,
+}
+
 impl Faces for SysctlChange {
     fn effect(&self) -> Option<Effect> {
         Some(Effect::Modify)

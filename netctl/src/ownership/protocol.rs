@@ -5,33 +5,15 @@ use std::collections::{HashMap, HashSet};
 
 use ipnet::IpNet;
 use neli::consts::rtnl::Rtprot;
-use serde::{Deserialize, Serialize};
 
 use crate::{
-    model::{IfName, Place, Route, Rule, Topology},
+    model::{IfName, Leftover, Place, Route, Rule, Topology},
     netlink::{
         addr,
         route::{self, RTPROT_NETCTL},
         rule,
     },
 };
-
-/// What a topology had set before, and what is to go while that is being changed: kept in its record until it is gone.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Leftover {
-    /// Routes.
-    pub routes: Vec<Route>,
-    /// Policy rules.
-    pub rules: Vec<Rule>,
-}
-
-impl Leftover {
-    /// What this topology has set.
-    #[must_use]
-    pub fn of(topology: &Topology) -> Self {
-        Self { routes: topology.routes.clone(), rules: topology.rules.clone() }
-    }
-}
 
 /// What a topology was last told to be: which routes and addresses it has, or had, made.
 #[derive(Debug, Default)]

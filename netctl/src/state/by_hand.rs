@@ -5,8 +5,8 @@ use std::{fs, io, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Directories, Error, Lock, files, io_error};
-use crate::{model::Place, ownership::sysctls::Ledger};
+use super::{Directories, Error, Ledger, Lock, files, io_error};
+use crate::model::Place;
 
 /// A gateway made by hand.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,7 +100,7 @@ impl Lock {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ownership::sysctls::Written;
+    use crate::state::Written;
 
     #[test]
     fn it_is_read_as_it_was_written_and_the_last_one_takes_the_directory_with_it() {

@@ -10,14 +10,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Directories, Error, Lock, files, io_error};
+use super::{Directories, Error, HostNetns, Ledger, Ledgers, Lock, files, io_error};
 use crate::{
-    model::{Forward, NetnsName, Place, Topology, TopologyName},
+    model::{Forward, Leftover, NetnsName, Place, Topology, TopologyName},
     netfilter::Tool,
-    ownership::{
-        HostNetns, Leftover, Recorded,
-        sysctls::{Ledger, Ledgers},
-    },
 };
 
 /// The version of a record that this netctl writes. Older ones are read, newer ones are not.
@@ -70,12 +66,6 @@ impl Record {
         let (netfilter, sysctls) = (BTreeMap::new(), Ledgers::new());
         let (version, complete) = (VERSION, true);
         Self { version, file, host, topology, complete, namespaces, netfilter, sysctls, left: None }
-    }
-
-    /// What it knows of routes, policy rules and addresses.
-    #[must_use]
-    pub fn recorded(&self) -> Recorded<'_> {
-        Recorded::of(Some(&self.topology), self.left.as_ref())
     }
 
     /// How many bytes it takes.
@@ -262,7 +252,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::{ownership::sysctls::Written, spec};
+    use crate::{spec, state::Written};
 
     fn directories(test: &str) -> Directories {
         let run = std::env::temp_dir().join(format!("netctl-record-{test}-{}", std::process::id()));

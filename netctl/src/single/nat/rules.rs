@@ -32,14 +32,11 @@ use crate::{
     netlink::{addr, link, route},
     observe::{Known, observe},
     op::{Change, NatChange, Op, SysctlChange},
-    ownership::{
-        HostNetns,
-        sysctls::{Fate, Ledger, Others, Written},
-    },
+    ownership::sysctls::{Fate, Others},
     plan,
     single::{Error, Session, open},
     spec,
-    state::{self, ByHand},
+    state::{self, ByHand, HostNetns, Ledger, Written},
     sysctl::{self, SysctlError},
 };
 

@@ -6,7 +6,7 @@ use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    model::{NetnsName, TopologyName},
+    model::NetnsName,
     netns::{self, Netns, NetnsError},
 };
 
@@ -84,21 +84,6 @@ impl fmt::Display for Whereabouts {
     }
 }
 
-impl Whereabouts {
-    /// How to take a topology down there.
-    pub(super) fn hint(&self, topology: &TopologyName) -> String {
-        match (&self.name, self.process) {
-            (Some(name), _) => format!("`netctl exec {name} -- netctl down {topology}` takes it down there"),
-            (None, Some(pid)) => {
-                format!("`nsenter --net=/proc/{pid}/ns/net netctl down {topology}` takes it down there")
-            }
-            (None, None) => format!(
-                "no process is left there: `netctl down {topology} --force` removes what can be reached from here"
-            ),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,10 +96,6 @@ mod tests {
             let host = HostNetns::of(&red).unwrap();
             assert!(!host.is_same(HostNetns::current().unwrap()));
             assert_eq!(host.whereabouts().to_string(), "namespace `red`");
-            assert_eq!(
-                host.whereabouts().hint(&"office".parse().unwrap()),
-                "`netctl exec red -- netctl down office` takes it down there"
-            );
             Netns::delete(&name("red")).unwrap();
             let said = host.whereabouts().to_string();
             assert_eq!(said, format!("the namespace without a name `net:[{}]`", red.identity().inode()));
