@@ -105,11 +105,6 @@ impl Report {
     }
 }
 
-/// How to have a topology as it was made.
-pub(crate) fn again(topology: &TopologyName) -> String {
-    format!("`netctl up` again, with the file of `{topology}`")
-}
-
 /// Which topologies to look at.
 #[derive(Debug, Clone, Copy)]
 pub enum About<'a> {

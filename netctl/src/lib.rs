@@ -40,6 +40,7 @@ pub mod ownership;
 pub mod ping;
 pub mod place;
 pub mod plan;
+pub mod process;
 #[cfg(test)]
 mod pure;
 pub mod shell;

@@ -13,8 +13,9 @@ use nix::{
 };
 
 use crate::{
-    holder, interrupt,
+    interrupt,
     notice::{self, Notice},
+    process,
 };
 
 /// The lock, else the file and why not: `EWOULDBLOCK` if somebody else holds it.
@@ -47,7 +48,7 @@ impl<'a> Waiting<'a> {
         if self.since.elapsed() >= A_WHILE {
             notice::tell_once(self.path, || Notice::Waiting {
                 path: self.path.to_owned(),
-                holder: holder::of_lock(self.path),
+                holder: process::that_locked(self.path),
             });
         }
         thread::sleep(self.pause);

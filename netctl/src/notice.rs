@@ -8,7 +8,7 @@ use std::{
     sync::{Mutex, OnceLock, PoisonError},
 };
 
-use crate::holder::Process;
+use crate::process::Process;
 
 /// Something that people should know of, and that stops nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]

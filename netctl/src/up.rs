@@ -319,3 +319,8 @@ pub(crate) fn owned_namespaces(topology: &TopologyName) -> Result<BTreeSet<Netns
     let owned = names.into_iter().zip(owners).filter(|(_, owner)| owner.as_ref() == Some(topology));
     Ok(owned.map(|(name, _)| name).collect())
 }
+
+/// How to have a topology as it was made.
+pub(crate) fn again(topology: &TopologyName) -> String {
+    format!("`netctl up` again, with the file of `{topology}`")
+}

@@ -1,7 +1,7 @@
 //! Human and JSON output; the only prints. What comes from elsewhere (names, aliases, other programs' words) cannot
 //! command the terminal: see [`ink`].
 
-mod ink;
+pub(super) mod ink;
 mod screen;
 
 use std::io::{self, IsTerminal as _, Write};

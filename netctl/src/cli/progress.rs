@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use netctl::apply::Step;
 
-use super::print::escaped;
+use super::print::ink::escaped;
 
 /// Nobody wants to see a bar come and go.
 const A_MOMENT: Duration = Duration::from_millis(500);

@@ -1,6 +1,6 @@
 //! A topology: whether it is as it was made, or could be.
 
-use super::{Finding, again, crowds, gateway};
+use super::{Finding, crowds, gateway};
 use crate::{
     advice,
     model::Topology,
@@ -29,7 +29,7 @@ fn crowded(topology: &Topology) -> Vec<Finding> {
 /// What has become of it since it was brought up, and of its gateways.
 pub(super) fn examine(record: &Record, directories: &Directories) -> Vec<Finding> {
     let (topology, name) = (&record.topology, &record.topology.name);
-    let again = again(name);
+    let again = up::again(name);
     let mut findings = Vec::new();
     if !record.complete {
         let fix = format!("{again}, or `netctl down {name:#}`");

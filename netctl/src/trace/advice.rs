@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::{doctor, model::Place, netlink::link::Link, ownership};
+use crate::{model::Place, netlink::link::Link, ownership, up};
 
 /// `netctl`, at work in a place.
 pub(super) fn netctl(place: &Place) -> String {
@@ -19,7 +19,7 @@ pub(super) fn netctl(place: &Place) -> String {
 pub(super) fn set_up(place: &Place, link: &Link) -> String {
     let command = format!("{} link set {} up", netctl(place), link.name);
     match link.alias.as_deref().and_then(ownership::owner) {
-        Some(owner) => format!("{}, which also sets its routes; or {command}", doctor::again(&owner)),
+        Some(owner) => format!("{}, which also sets its routes; or {command}", up::again(&owner)),
         None => command,
     }
 }
