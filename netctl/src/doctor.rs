@@ -8,11 +8,12 @@ mod kernel;
 mod topology;
 mod user;
 
-pub(crate) use self::{crowd::tables, gateway::remedy};
+pub(crate) use self::crowd::tables;
 pub use self::{
     crowd::{Crowd, crowds},
     user::{HIDDEN, UNHIDE},
 };
+pub use crate::verdict::Verdict;
 
 use serde::Serialize;
 
@@ -59,18 +60,6 @@ pub struct Finding {
     /// What to do about it: a command, or a phrase.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fix: Option<String>,
-}
-
-/// What a finding comes to, the best first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Verdict {
-    /// As it should be.
-    Ok,
-    /// It works, and not as well as it might, or not for everything.
-    Warning,
-    /// It does not work.
-    Problem,
 }
 
 impl Finding {

@@ -21,3 +21,16 @@ pub(crate) fn switch(place: &Place) -> String {
         Place::Netns(name) => format!(" -n {name:#}"),
     }
 }
+
+/// Reasons for drops that somebody can do something about, and what.
+const REMEDIES: [(&str, &str); 4] = [
+    ("no-port", "a wider `ports` of the rule, or another `address` beside it"),
+    ("no-address", "an address of that family at the uplink"),
+    ("table-full", "`[nat] max-flows`, or shorter `[nat.timeouts]`"),
+    ("rewrite", "tell us, with the kernel's version"),
+];
+
+/// What to do about packets that were dropped for this reason.
+pub(crate) fn of_drop(reason: &str) -> Option<&'static str> {
+    REMEDIES.iter().find(|(its, _)| *its == reason).map(|(_, remedy)| *remedy)
+}

@@ -52,3 +52,4 @@ pub mod sysctl;
 pub mod tool;
 pub mod trace;
 pub mod up;
+pub mod verdict;

@@ -20,7 +20,7 @@ use serde::Serialize;
 
 pub use self::packet::{Packet, What};
 use self::{nat::Nat, walk::Walker, world::World};
-pub use crate::doctor::Verdict;
+pub use crate::verdict::Verdict;
 use crate::{
     firewall,
     hint::Advise,

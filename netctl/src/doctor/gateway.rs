@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::Finding;
 use crate::{
     firewall::{self, Chain},
-    holder,
+    hint, holder,
     model::{Backend, Gateway, IfName, Place, TopologyName},
     nat::ebpf::{self, attach},
     netns::{Netns, NetnsError},
@@ -13,19 +13,6 @@ use crate::{
     state::Directories,
     sysctl::{self, Key, SysctlError, reverse_path},
 };
-
-/// Reasons for drops that somebody can do something about, and what.
-const REMEDIES: [(&str, &str); 4] = [
-    ("no-port", "a wider `ports` of the rule, or another `address` beside it"),
-    ("no-address", "an address of that family at the uplink"),
-    ("table-full", "`[nat] max-flows`, or shorter `[nat.timeouts]`"),
-    ("rewrite", "tell us, with the kernel's version"),
-];
-
-/// What to do about packets that were dropped for this reason.
-pub(crate) fn remedy(reason: &str) -> Option<&'static str> {
-    REMEDIES.iter().find(|(its, _)| *its == reason).map(|(_, remedy)| *remedy)
-}
 
 /// What is to say of the gateway of a topology, or of nobody.
 pub(super) fn examine(
@@ -189,7 +176,7 @@ fn drops(gateway: &Gateway, owner: Option<&TopologyName>, directories: &Director
             findings.push(Finding::warning(text, "`[nat] max-flows`, or shorter `[nat.timeouts]`"));
         }
         for drop in &stats.drops {
-            if let Some(remedy) = remedy(drop.reason) {
+            if let Some(remedy) = hint::of_drop(drop.reason) {
                 let text = format!("`{place}` has dropped {} packets: {}", drop.packets, drop.text);
                 findings.push(Finding::warning(text, remedy));
             }

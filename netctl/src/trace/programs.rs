@@ -13,6 +13,7 @@ use super::{
     world::World,
 };
 use crate::{
+    hint,
     model::{Forward, IfName, Place, Side},
     nat::{
         ebpf::{
@@ -176,7 +177,7 @@ fn dropped(reason: Option<DropReason>) -> Made {
             Some("a forward to it (`netctl nat forward add`), or `routed = true` in the masquerade rule")
         }
         DropReason::Spoofed => Some("another source: this one is the gateway's own, or lives inside"),
-        reason => crate::doctor::remedy(reason.id()),
+        reason => hint::of_drop(reason.id()),
     };
     let why = format!("dropped ({}): {}", reason.id(), reason.text());
     Made::Dropped { why, fix: fix.map(str::to_owned) }
