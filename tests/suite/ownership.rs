@@ -9,7 +9,7 @@ use std::{env, fmt::Debug, time::SystemTime};
 use netctl_tests::ownership::{CLASSES, Campaign, EDITS, Weights, can_fail};
 
 /// Seeds of cases that have not held once.
-const KEPT: &[u64] = &[];
+const KEPT: &[u64] = &[1883326636883986];
 
 fn number(variable: &str) -> Option<u64> {
     env::var(variable).ok()?.parse().ok()

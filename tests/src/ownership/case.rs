@@ -290,11 +290,7 @@ impl Play<'_, '_> {
                     _ => self.outcome.refused += 1,
                 }
                 let before = &self.bench.now;
-                let changes = |now: &Dump| {
-                    let mut changes = before.changes(now);
-                    changes.retain(|item, change| !is_mark(change) && !is_leftover(item));
-                    changes
-                };
+                let changes = |now: &Dump| changes_but_for_leftovers(before, now);
                 let after = self.bench.watcher.look_until(|now| changes(now).is_empty());
                 let (changes, difference) = (changes(&after), before.difference(&after));
                 self.bench.now = after;
@@ -399,6 +395,20 @@ fn is_mark(change: &Change) -> bool {
         _ => false,
     };
     parts.iter().all(is_of_a_mark)
+}
+
+/// What differs, but for what becomes of a killed `up`'s doing: its links are marked, its files are taken away, and with
+/// the last of them their directory.
+fn changes_but_for_leftovers(before: &Dump, now: &Dump) -> BTreeMap<Item, Change> {
+    let mut changes = before.changes(now);
+    let is_gone = |item: &Item| changes.get(item) == Some(&Change::Removed);
+    let is_last = changes.keys().any(|item| is_leftover(item) && is_gone(item));
+    let is_of_the_directory = |name: &str| matches!(name, "file /run/netctl" | "file /run/netctl/lock");
+    changes.retain(|item, change| {
+        let goes_too = is_last && *change == Change::Removed && is_of_the_directory(item.1.trim_end());
+        !is_mark(change) && !is_leftover(item) && !goes_too
+    });
+    changes
 }
 
 /// Whether it is a file that a killed `up` was writing: the next command takes it away.
