@@ -1,6 +1,9 @@
 //! One case: steps drawn from a seed, played in a lab, and the dumps compared after each.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
 
 use super::{
     Class, Difference, Outcome, Weights,
@@ -142,6 +145,8 @@ struct Play<'a, 'b> {
     file: Option<File>,
     /// Files by which netctl was killed since.
     suspects: Vec<File>,
+    /// Settings of others' links that were made later: what they began with came from the host.
+    inherited: BTreeSet<Item>,
     /// What was done, to be told.
     log: String,
     outcome: Outcome,
@@ -163,9 +168,16 @@ impl<'a> Bench<'a> {
     pub(super) fn play(mut self, case: &Case) -> (Outcome, Option<Self>) {
         self.base = self.watcher.look();
         let clean = self.base.clone();
-        let (planted, suspects, log) = Default::default();
-        let mut play =
-            Play { bench: &mut self, planted, file: None, suspects, log, outcome: Outcome::default() };
+        let (planted, suspects, inherited, log) = Default::default();
+        let mut play = Play {
+            bench: &mut self,
+            planted,
+            file: None,
+            suspects,
+            inherited,
+            log,
+            outcome: Outcome::default(),
+        };
         let found = play.neighbour(case).and_then(|()| play.steps(case));
         let (mut outcome, log) = (play.outcome, play.log);
         if let Err((kind, told)) = found {
@@ -250,6 +262,10 @@ impl Play<'_, '_> {
                 parts.retain(|(part, ..)| part != "mtu");
             }
             if *on == On::Theirs {
+                match change {
+                    Change::Added => self.inherited.insert(item.clone()),
+                    _ => self.inherited.remove(&item),
+                };
                 self.bench.base.take(&item, &after);
             } else if *class != Class::Alias {
                 // An alias takes netctl's mark away, which it may put back; it has to know its link by the others.
@@ -334,13 +350,17 @@ impl Play<'_, '_> {
             (_, Some(0)) => {
                 self.planted.clear();
                 (self.file, self.suspects) = (None, Vec::new());
-                let base = &self.bench.base;
-                let after = self.bench.watcher.look_until(|now| base.difference(now).is_empty());
-                let difference = base.difference(&after);
-                let changes = base.changes(&after);
+                let (base, inherited) = (&self.bench.base, &self.inherited);
+                let changes = |now: &Dump| {
+                    let mut changes = base.changes(now);
+                    changes.retain(|item, change| !(inherited.contains(item) && is_turned_off(change)));
+                    changes
+                };
+                let after = self.bench.watcher.look_until(|now| changes(now).is_empty());
+                let (changes, difference) = (changes(&after), base.difference(&after));
                 self.bench.now = after;
                 let kind = || format!("`down` left a change of {}", kinds(changes.keys()));
-                difference.is_empty().then_some(()).ok_or_else(|| (kind(), difference))
+                changes.is_empty().then_some(()).ok_or_else(|| (kind(), difference))
             }
             // It was never up.
             (_, Some(2)) if self.file.is_none() && self.suspects.is_empty() => Ok(()),
@@ -392,6 +412,8 @@ fn is_mark(change: &Change) -> bool {
     let is_of_a_mark = |(part, before, after): &(String, String, String)| match part.as_str() {
         "alias" => before == "none" && after.starts_with("netctl:"),
         "index" | "peer" => after == "none",
+        // A link keeps the qdisc that it got when it was first set up (`dev_activate` in net/sched/sch_generic.c).
+        "qdisc" => before == "noop" && after == "noqueue",
         _ => false,
     };
     parts.iter().all(is_of_a_mark)
@@ -403,12 +425,33 @@ fn changes_but_for_leftovers(before: &Dump, now: &Dump) -> BTreeMap<Item, Change
     let mut changes = before.changes(now);
     let is_gone = |item: &Item| changes.get(item) == Some(&Change::Removed);
     let is_last = changes.keys().any(|item| is_leftover(item) && is_gone(item));
+    let was_never_up = |change: &Change| {
+        let Change::Parts(parts) = change else { return false };
+        parts.iter().any(|(part, before, _)| part == "qdisc" && before == "noop")
+    };
+    let first_qdisc = |(place, name): &Item| {
+        let link = name.strip_prefix("link ")?.trim_end();
+        Some((place.clone(), format!("qdisc noqueue dev {link} parent ffffffff")))
+    };
+    let first_qdiscs: Vec<Item> = changes
+        .iter()
+        .filter(|(_, change)| was_never_up(change))
+        .filter_map(|(item, _)| first_qdisc(item))
+        .collect();
     let is_of_the_directory = |name: &str| matches!(name, "file /run/netctl" | "file /run/netctl/lock");
     changes.retain(|item, change| {
         let goes_too = is_last && *change == Change::Removed && is_of_the_directory(item.1.trim_end());
-        !is_mark(change) && !is_leftover(item) && !goes_too
+        let is_first_qdisc = *change == Change::Added && first_qdiscs.contains(item);
+        !is_mark(change) && !is_leftover(item) && !goes_too && !is_first_qdisc
     });
     changes
+}
+
+/// Whether a link of others that was made while netctl had the host forward lost what it had of that (`inet_forward_change`
+/// in net/ipv4/devinet.c): without netctl it had never forwarded.
+fn is_turned_off(change: &Change) -> bool {
+    let Change::Parts(parts) = change else { return false };
+    parts.iter().all(|(part, before, after)| part == "forwarding" && before == "1" && after == "0")
 }
 
 /// Whether it is a file that a killed `up` was writing: the next command takes it away.
