@@ -95,12 +95,16 @@ impl Socket {
         for option in [libc::NETLINK_EXT_ACK, libc::NETLINK_CAP_ACK, libc::NETLINK_GET_STRICT_CHK] {
             enable(&fd, option).map_err(failed("set an option of"))?;
         }
-        // Beyond net.core.rmem_max only with CAP_NET_ADMIN in the initial user namespace; with less, batches are smaller.
-        setsockopt(&fd, sockopt::RcvBufForce, &bytes)
-            .or_else(|_| setsockopt(&fd, sockopt::RcvBuf, &bytes))
-            .and_then(|()| setsockopt(&fd, sockopt::ReceiveTimeout, &TimeVal::new(PATIENCE, 0)))
+        setsockopt(&fd, sockopt::ReceiveTimeout, &TimeVal::new(PATIENCE, 0))
             .map_err(failed("set an option of"))?;
-        let granted = getsockopt(&fd, sockopt::RcvBuf).map_err(failed("read an option of"))?;
+        // Beyond net.core.rmem_max only with CAP_NET_ADMIN in the initial user namespace, and then twice what was asked for
+        // (`__sock_set_rcvbuf` in net/core/sock.c); with less, batches are smaller.
+        let granted = if setsockopt(&fd, sockopt::RcvBufForce, &bytes).is_ok() {
+            2 * bytes
+        } else {
+            setsockopt(&fd, sockopt::RcvBuf, &bytes).map_err(failed("set an option of"))?;
+            getsockopt(&fd, sockopt::RcvBuf).map_err(failed("read an option of"))?
+        };
         let batch = (granted / ACKNOWLEDGEMENT).clamp(1, BATCH_MESSAGES);
         Ok(Self { fd, sequence: 1, buffer: vec![0; 32 * 1024], batch })
     }
