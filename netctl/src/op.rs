@@ -47,32 +47,15 @@ pub struct Op {
     pub change: Change,
 }
 
-/// What an operation does, by kind.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(untagged)]
-pub enum Change {
-    /// To the place itself.
-    Namespace(NamespaceChange),
-    /// To a link.
-    Link(LinkChange),
-    /// To a link's addresses.
-    Address(AddressChange),
-    /// To routes.
-    Route(RouteChange),
-    /// To policy rules.
-    Rule(RuleChange),
-    /// To a link's neighbours.
-    Neighbour(NeighbourChange),
-    /// To a sysctl.
-    Sysctl(SysctlChange),
-    /// To a gateway's programs.
-    Nat(NatChange),
-    /// To a gateway's rules in netfilter.
-    Filter(FilterChange),
-}
-
 macro_rules! kinds {
-    ($($kind:ident($change:ty)),* $(,)?) => {
+    ($($(#[$doc:meta])* $kind:ident($change:ty)),* $(,)?) => {
+        /// What an operation does, by kind.
+        #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+        #[serde(untagged)]
+        pub enum Change {
+            $($(#[$doc])* $kind($change),)*
+        }
+
         $(impl From<$change> for Change {
             fn from(change: $change) -> Self {
                 Self::$kind(change)
@@ -90,14 +73,23 @@ macro_rules! kinds {
 }
 
 kinds! {
+    /// To the place itself.
     Namespace(NamespaceChange),
+    /// To a link.
     Link(LinkChange),
+    /// To a link's addresses.
     Address(AddressChange),
+    /// To routes.
     Route(RouteChange),
+    /// To policy rules.
     Rule(RuleChange),
+    /// To a link's neighbours.
     Neighbour(NeighbourChange),
+    /// To a sysctl.
     Sysctl(SysctlChange),
+    /// To a gateway's programs.
     Nat(NatChange),
+    /// To a gateway's rules in netfilter.
     Filter(FilterChange),
 }
 

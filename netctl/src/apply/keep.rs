@@ -1,9 +1,9 @@
 //! How the kernel has what operations are about to take down, kept so that it comes back as it was.
 //!
 //! More goes with a link or an address than an operation says: addresses with their lifetimes, routes with their metrics
-//! and protocols, static neighbours, qdiscs with their filters, sysctls, a bridge's ports, whoever made them. So it is not the plan that knows what to
-//! restore: before the first of such operations, the place is looked at, and when they are undone, what is missing is made
-//! again from what was seen.
+//! and protocols, static neighbours, qdiscs with their filters, sysctls, a bridge's ports, whoever made them. So it is not
+//! the plan that knows what to restore: before the first of such operations, the place is looked at, and when they are
+//! undone, what is missing is made again from what was seen.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -290,7 +290,7 @@ impl Kept {
     /// What else is set of a link: the length of its queue, how it is a bridge, how it is a port.
     fn details(&self, places: &mut Places) -> Result<(), Cause> {
         let indices = self.indices(places);
-        let current = |index: u32| indices.get(&index).copied().unwrap_or(index);
+        let current = current(&indices);
         let is_there =
             |kept: &&snapshot::Kept| kept.indices().iter().any(|index| indices.contains_key(index));
         let requests: Vec<Request> =
@@ -347,7 +347,7 @@ impl Kept {
         let indices = self.indices(places);
         let now = snapshot::routes_by(places.socket(&self.place)?, &BTreeSet::new(), |_| true)?;
         let now: Vec<Route> = now.iter().filter_map(|kept| route(kept, |index| index)).collect();
-        let current = |index: u32| indices.get(&index).copied().unwrap_or(index);
+        let current = current(&indices);
         let is_missing = |kept: &&snapshot::Kept| route(kept, current).is_some_and(|its| !now.contains(&its));
         let requests: Vec<Request> =
             self.routes.iter().filter(is_missing).flat_map(|kept| kept.requests(current)).collect();
@@ -359,7 +359,7 @@ impl Kept {
 
     fn neighbours(&self, places: &mut Places) -> Result<(), Cause> {
         let indices = self.indices(places);
-        let current = |index: u32| indices.get(&index).copied().unwrap_or(index);
+        let current = current(&indices);
         let requests = self.neighbours.iter().flat_map(|kept| kept.requests(current)).collect();
         self.execute(requests, places)
     }
@@ -371,7 +371,7 @@ impl Kept {
         }
         let indices = self.indices(places);
         let now = snapshot::control_of(places.socket(&self.place)?, &indices.values().copied().collect())?;
-        let current = |index: u32| indices.get(&index).copied().unwrap_or(index);
+        let current = current(&indices);
         let is_missing = |kept: &&Control| {
             indices.contains_key(&kept.index()) && !now.iter().any(|now| now.is(kept, current))
         };
@@ -429,6 +429,11 @@ impl KeptLink {
             _ => None,
         })
     }
+}
+
+/// The index that a link has now for the one that it had; that of a link that was not kept stays.
+fn current(indices: &BTreeMap<u32, u32>) -> impl Fn(u32) -> u32 + Copy {
+    |index| indices.get(&index).copied().unwrap_or(index)
 }
 
 /// The other end of a cable that one of the operations deletes.
