@@ -83,7 +83,7 @@ fn run_once(network: Network, stage: &Stage, contender: Contender) -> Result<Vec
         let mut times = Vec::new();
         for &phase in contender.phases() {
             let start = Instant::now();
-            let time = time(&mut stage.command(contender, phase))?;
+            let time = time(&mut stage.command(contender, phase)?)?;
             times.push((phase, time));
             match phase {
                 Phase::Up => check(network)?,

@@ -73,6 +73,11 @@ impl Phase {
     }
 }
 
+/// The topology file that netctl is given.
+const NETWORK: &str = "network.toml";
+/// What becomes of it by [`Phase::Change`].
+const CHANGED: &str = "changed.toml";
+
 /// The files that the contenders work from, written beforehand.
 pub(super) struct Stage {
     directory: PathBuf,
@@ -86,8 +91,8 @@ impl Stage {
         let removal = network.removal();
         let mut files = batches.files;
         files.extend([
-            ("network.toml".to_owned(), network.toml(false)),
-            ("changed.toml".to_owned(), network.toml(true)),
+            (NETWORK.to_owned(), network.toml(false)),
+            (CHANGED.to_owned(), network.toml(true)),
             ("script-up.sh".to_owned(), network.script()),
             ("script-down.sh".to_owned(), removal.iter().map(|line| format!("ip {line}\n")).collect()),
             ("batch-up.sh".to_owned(), batches.script),
@@ -102,11 +107,15 @@ impl Stage {
         Ok(Self { directory: directory.to_owned(), netctl: netctl.to_owned() })
     }
 
-    /// The command that does a phase; `Gone` has none.
-    pub(super) fn command(&self, contender: Contender, phase: Phase) -> Command {
+    /// The command that does a phase; `Gone` has none. Before a change, the file is edited in place: a topology goes by
+    /// its file.
+    pub(super) fn command(&self, contender: Contender, phase: Phase) -> Result<Command> {
+        if phase == Phase::Change {
+            let [changed, network] = [CHANGED, NETWORK].map(|name| self.directory.join(name));
+            fs::copy(&changed, &network).with_context(|| format!("editing {}", network.display()))?;
+        }
         let words: &[&str] = match (contender, phase) {
-            (Contender::Netctl, Phase::Up | Phase::Again) => &["up", "network.toml"],
-            (Contender::Netctl, Phase::Change) => &["up", "changed.toml"],
+            (Contender::Netctl, Phase::Up | Phase::Again | Phase::Change) => &["up", NETWORK],
             (Contender::Netctl, _) => &["down", "bench"],
             (Contender::Script, Phase::Up) => &["script-up.sh"],
             (Contender::Script, _) => &["script-down.sh"],
@@ -116,6 +125,6 @@ impl Stage {
         let program = if contender == Contender::Netctl { self.netctl.as_path() } else { Path::new("sh") };
         let mut command = Command::new(program);
         command.args(words).current_dir(&self.directory);
-        command
+        Ok(command)
     }
 }
