@@ -60,6 +60,8 @@ struct KeptLink {
 struct Target {
     /// All links, since a sysctl is.
     all: bool,
+    /// Whether sysctls of the links may change: what goes of addresses and routes alone leaves them.
+    sysctls: bool,
     links: BTreeSet<IfName>,
     destinations: BTreeSet<IpNet>,
 }
@@ -106,7 +108,10 @@ impl Target {
                 self.links.extend(route.dev.clone());
                 self.destinations.insert(route.to);
             }
-            Change::Sysctl(_) => self.all = true,
+            Change::Sysctl(_) => (self.all, self.sysctls) = (true, true),
+            Change::Address(AddressChange::DeleteAddress { interface, .. }) => {
+                self.links.insert(interface.clone());
+            }
             Change::Link(
                 LinkChange::DeleteLink { interface, .. }
                 | LinkChange::SetDown { interface }
@@ -114,9 +119,9 @@ impl Target {
                 | LinkChange::Rename { interface, .. }
                 | LinkChange::SetMac { interface, .. }
                 | LinkChange::SetMtu { interface, .. },
-            )
-            | Change::Address(AddressChange::DeleteAddress { interface, .. }) => {
+            ) => {
                 self.links.insert(interface.clone());
+                self.sysctls = true;
             }
             Change::Namespace(_)
             | Change::Link(_)
@@ -154,6 +159,7 @@ impl Kept {
             if let Change::Link(LinkChange::DeleteLink { far: Some((place, interface)), .. }) = &op.change {
                 let (target, _) = targets.entry(place.clone()).or_insert_with(|| (Target::default(), op));
                 target.links.insert(interface.clone());
+                target.sysctls = true;
             }
         }
         let mut links: BTreeMap<Place, Vec<Link>> = BTreeMap::new();
@@ -177,7 +183,11 @@ impl Kept {
         let links = target.links(there);
         let names: Vec<IfName> = links.iter().map(|(name, _)| name.clone()).collect();
         let indices: BTreeSet<u32> = links.iter().map(|(_, link)| link.index).collect();
-        let sysctls = sysctl::of_interfaces(places.netns(place)?, &names)?;
+        let sysctls = if target.sysctls {
+            sysctl::of_interfaces(places.netns(place)?, &names)?
+        } else {
+            Vec::new()
+        };
         let socket = places.socket(place)?;
         let settings = snapshot::settings_of(socket, &indices)?;
         let addresses = snapshot::addresses_of(socket, &indices)?;
@@ -261,6 +271,9 @@ impl Kept {
             }
         }
         self.execute(requests, places)?;
+        if self.sysctls.is_empty() {
+            return Ok(());
+        }
         let netns = places.netns(&self.place)?;
         let names: Vec<IfName> = self.links.iter().map(|kept| kept.name.clone()).collect();
         let now: BTreeMap<Key, String> = sysctl::of_interfaces(netns, &names)?.into_iter().collect();
