@@ -90,7 +90,7 @@ impl std::error::Error for Fault {
     }
 }
 
-/// Why nothing was changed, or what could not be changed back.
+/// Why it was not done. What had been done was undone, but for what is left.
 #[derive(Debug, thiserror::Error)]
 #[error("{fault}")]
 pub struct Failure {
@@ -317,9 +317,13 @@ impl Worker<'_> {
         tracing::debug!(%place, messages = requests.len(), "send");
         let socket = self.places.socket(&place);
         let answers = socket.map_err(Cause::from).and_then(|socket| Ok(socket.execute(requests)?));
-        let answers = match (answers, ops.first()) {
+        let answers = match (answers, ops.first().cloned()) {
             (Ok(answers), _) => answers,
-            (Err(cause), Some(first)) => return Err(Fault { op: Box::new(first.clone()), cause }),
+            (Err(cause), Some(first)) => {
+                // Any of them may have been done.
+                ops.into_iter().for_each(|op| journal.push(op));
+                return Err(Fault { op: Box::new(first), cause });
+            }
             (Err(_), None) => return Ok(()),
         };
         let mut fault = None;
@@ -424,7 +428,15 @@ impl Worker<'_> {
                 Change::Namespace(NamespaceChange::DeleteNamespace)
                 | Change::Nat(NatChange::UnloadNat { .. }) => true,
                 Change::Link(LinkChange::Move { to, .. }) => !made.contains(to),
-                _ => false,
+                Change::Namespace(_)
+                | Change::Link(_)
+                | Change::Address(_)
+                | Change::Route(_)
+                | Change::Rule(_)
+                | Change::Neighbour(_)
+                | Change::Sysctl(_)
+                | Change::Nat(_)
+                | Change::Filter(_) => false,
             };
             made.contains(&op.place) && !is_elsewhere
         };

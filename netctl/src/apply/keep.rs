@@ -49,6 +49,8 @@ pub(super) struct Kept {
 struct KeptLink {
     link: Link,
     name: IfName,
+    /// Whether an operation is about it, or about one below it: what is set of any other is nobody's to set again.
+    is_named: bool,
     /// The bridge that it was plugged into.
     master: Option<IfName>,
     /// Of a cable, the other end and its place.
@@ -58,7 +60,7 @@ struct KeptLink {
 /// What operations are about, in one place.
 #[derive(Default)]
 struct Target {
-    /// All links, since a sysctl is.
+    /// A sysctl that the kernel sets for all links: addresses, routes and neighbours of any may go.
     all: bool,
     /// Whether sysctls of the links may change: what goes of addresses and routes alone leaves them.
     sysctls: bool,
@@ -78,13 +80,14 @@ fn takes_down(change: &Change) -> bool {
             | LinkChange::SetDown { .. }
             | LinkChange::SetMac { .. }
             | LinkChange::Rename { .. }
-            | LinkChange::Move { .. } => true,
+            | LinkChange::Move { .. }
+            | LinkChange::SetMaster { before: Some(_), .. } => true,
             LinkChange::SetMtu { mtu, before, .. } => *mtu < IPV6_MIN_MTU && *before >= IPV6_MIN_MTU,
             LinkChange::CreateLink { .. }
             | LinkChange::CreateCable { .. }
             | LinkChange::MarkLink { .. }
             | LinkChange::SetUp { .. }
-            | LinkChange::SetMaster { .. } => false,
+            | LinkChange::SetMaster { before: None, .. } => false,
         },
         Change::Address(AddressChange::DeleteAddress { .. })
         | Change::Route(RouteChange::DeleteRoute { .. } | RouteChange::ReplaceRoute { .. }) => true,
@@ -118,7 +121,8 @@ impl Target {
                 | LinkChange::Move { interface, .. }
                 | LinkChange::Rename { interface, .. }
                 | LinkChange::SetMac { interface, .. }
-                | LinkChange::SetMtu { interface, .. },
+                | LinkChange::SetMtu { interface, .. }
+                | LinkChange::SetMaster { interface, .. },
             ) => {
                 self.links.insert(interface.clone());
                 self.sysctls = true;
@@ -134,14 +138,22 @@ impl Target {
         }
     }
 
-    /// The links of the place that it means, and the ports of its bridges.
-    fn links<'a>(&self, there: &'a [Link]) -> Vec<(IfName, &'a Link)> {
-        let is_meant = |name: &str| self.all || self.links.iter().any(|meant| meant.as_str() == name);
+    /// The links of the place that it means, the ports of its bridges, and what is made on top of them, each with whether
+    /// it is named so.
+    fn links<'a>(&self, there: &'a [Link]) -> Vec<(IfName, &'a Link, bool)> {
+        let is_meant = |name: &str| self.links.iter().any(|meant| meant.as_str() == name);
         let meant: BTreeSet<u32> =
             there.iter().filter(|link| is_meant(&link.name)).map(|link| link.index).collect();
         let is_port = |link: &Link| link.master.is_some_and(|master| meant.contains(&master));
-        let links = there.iter().filter(|link| meant.contains(&link.index) || is_port(link));
-        links.filter_map(|link| Some((link.name.parse().ok()?, link))).collect()
+        let is_above = |link: &Link| {
+            let is_end = link.kind.as_deref() == Some("veth");
+            !is_end && link.peer_netnsid.is_none() && link.peer_index.is_some_and(|its| meant.contains(&its))
+        };
+        let links = there.iter().filter_map(|link| {
+            let is_named = meant.contains(&link.index) || is_port(link) || is_above(link);
+            (is_named || self.all).then_some((link, is_named))
+        });
+        links.filter_map(|(link, is_named)| Some((link.name.parse().ok()?, link, is_named))).collect()
     }
 }
 
@@ -181,22 +193,21 @@ impl Kept {
     ) -> Result<Self, Cause> {
         let there = all.get(place).map_or(&[][..], Vec::as_slice);
         let links = target.links(there);
-        let names: Vec<IfName> = links.iter().map(|(name, _)| name.clone()).collect();
-        let indices: BTreeSet<u32> = links.iter().map(|(_, link)| link.index).collect();
-        let sysctls = if target.sysctls {
-            sysctl::of_interfaces(places.netns(place)?, &names)?
-        } else {
-            Vec::new()
-        };
+        let names: Vec<IfName> = links.iter().map(|(name, ..)| name.clone()).collect();
+        let indices: BTreeSet<u32> = links.iter().map(|(_, link, _)| link.index).collect();
+        let named = links.iter().filter(|(.., is_named)| *is_named).map(|(_, link, _)| link.index).collect();
+        let sysctls =
+            if target.sysctls { sysctl::of_interfaces(places.netns(place)?, &names)? } else { Vec::new() };
         let socket = places.socket(place)?;
-        let settings = snapshot::settings_of(socket, &indices)?;
+        let settings = snapshot::settings_of(socket, &named)?;
         let addresses = snapshot::addresses_of(socket, &indices)?;
         let is_meant = |route: &Route| target.destinations.contains(&route.destination);
         let routes = snapshot::routes_by(socket, &indices, is_meant)?;
         let neighbours = snapshot::neighbours_of(socket, &indices)?;
-        let control = snapshot::control_of(socket, &indices)?;
+        let control = snapshot::control_of(socket, &named)?;
         let programs = ebpf::programs(&control.iter().filter_map(Control::program).collect());
-        let links = links.into_iter().map(|(name, link)| KeptLink {
+        let links = links.into_iter().map(|(name, link, is_named)| KeptLink {
+            is_named,
             master: link
                 .master
                 .and_then(|index| there.iter().find(|other| other.index == index)?.name.parse().ok()),
@@ -213,9 +224,12 @@ impl Kept {
         let mut left = Vec::new();
         let steps = [
             Self::links,
-            Self::settings,
+            Self::attributes,
             Self::masters,
             Self::details,
+            // Those of a bridge follow its ports until somebody sets them.
+            Self::attributes,
+            Self::sysctls,
             Self::states,
             Self::qdiscs,
             Self::addresses,
@@ -228,10 +242,15 @@ impl Kept {
         left
     }
 
-    /// Makes the links that are gone, bridges first and VLANs last, each with the index that it had.
+    fn named(&self) -> impl Iterator<Item = &KeptLink> {
+        self.links.iter().filter(|kept| kept.is_named)
+    }
+
+    /// Makes the links that are gone, bridges first and VLANs last, each with the index that it had. Fails after the others
+    /// if there is one of a kind that netctl does not make.
     fn links(&self, places: &mut Places) -> Result<(), Cause> {
         places.refresh(&self.place)?;
-        let gone = self.links.iter().filter(|kept| places.index(&self.place, &kept.name).is_none());
+        let gone = self.named().filter(|kept| places.index(&self.place, &kept.name).is_none());
         let mut gone: Vec<&KeptLink> = gone.collect();
         gone.sort_by_key(|kept| match kept.link.kind.as_deref() {
             Some("bridge") => 0,
@@ -239,22 +258,26 @@ impl Kept {
             _ => 1,
         });
         let mut made = Vec::new();
+        let mut strange = false;
         for kept in gone {
-            made.extend(kept.create(places)?);
+            let request = kept.create(places)?;
+            strange |= request.is_none();
+            made.extend(request);
         }
         self.execute(made, places)?;
         places.refresh(&self.place)?;
         for (place, ..) in self.links.iter().filter_map(|kept| kept.far.as_ref()) {
             places.refresh(place)?;
         }
-        Ok(())
+        if strange { Err(Cause::NoSuchInterface) } else { Ok(()) }
     }
 
-    /// MTU, MAC address, mark and the like, and sysctls.
-    fn settings(&self, places: &mut Places) -> Result<(), Cause> {
+    /// MTU, MAC address, mark and group, where they are others now: a MAC address that is set is no longer the one that the
+    /// kernel chose, though it is the same (`NET_ADDR_SET`).
+    fn attributes(&self, places: &mut Places) -> Result<(), Cause> {
         let now = link::dump(places.socket(&self.place)?)?;
         let mut requests = Vec::new();
-        for kept in &self.links {
+        for kept in self.named() {
             let Some(now) = now.iter().find(|now| now.name == kept.link.name) else { continue };
             let (before, index) = (&kept.link, now.index);
             if let Some(address) = before.address.filter(|_| before.address != now.address) {
@@ -270,7 +293,10 @@ impl Kept {
                 requests.push(link::set_group(index, before.group));
             }
         }
-        self.execute(requests, places)?;
+        self.execute(requests, places)
+    }
+
+    fn sysctls(&self, places: &mut Places) -> Result<(), Cause> {
         if self.sysctls.is_empty() {
             return Ok(());
         }
@@ -290,7 +316,7 @@ impl Kept {
     fn masters(&self, places: &mut Places) -> Result<(), Cause> {
         let now = link::dump(places.socket(&self.place)?)?;
         let mut requests = Vec::new();
-        for kept in &self.links {
+        for kept in self.named() {
             let Some(now) = now.iter().find(|now| now.name == kept.link.name) else { continue };
             let master = kept.master.as_ref().and_then(|master| places.index(&self.place, master));
             if now.master != master {
@@ -321,7 +347,7 @@ impl Kept {
     fn states(&self, places: &mut Places) -> Result<(), Cause> {
         let now = link::dump(places.socket(&self.place)?)?;
         let now = |kept: &KeptLink| now.iter().find(|now| now.name == kept.link.name).map(|now| now.up);
-        let changed = self.links.iter().filter(|kept| now(kept) == Some(!kept.link.up));
+        let changed = self.named().filter(|kept| now(kept) == Some(!kept.link.up));
         let requests = changed
             .map(|kept| if kept.link.up { link::set_up(&kept.name) } else { link::set_down(&kept.name) });
         self.execute(requests.collect(), places)
@@ -344,7 +370,8 @@ impl Kept {
                 let there: Vec<_> = there.iter().filter(of_family).collect();
                 let has = |kept: &snapshot::Kept| there.iter().any(|now| address(now) == address(kept));
                 let Some(first) = wanted.iter().position(|kept| !has(kept)) else { continue };
-                for kept in &wanted[first..] {
+                // The last of a subnet first: with the first one the kernel may take its others.
+                for kept in wanted[first..].iter().rev() {
                     if let Some(address) = address(kept).filter(|_| has(kept)) {
                         requests.push(crate::netlink::addr::delete(index, address));
                     }

@@ -134,8 +134,9 @@ impl Kept {
     ///   with `nodad`, and a second message (`ip addr change ..`) takes this flag away.
     /// - A neighbour: `ip neigh add ..`.
     /// - A link is not made, for that takes what is not its own, a veth's other end; what was set of one that is there
-    ///   again is set again: `ip link set ..` with its MAC address, MTU, queue, group, alias, master and whether it is up,
-    ///   and a bridge's or a port's own settings.
+    ///   again is set again: `ip link set ..` with its MTU, queue, group, alias, master and whether it is up, and a bridge's
+    ///   or a port's own settings. Its MAC address is left to the caller, who can see whether it changed: one that is set
+    ///   is no longer the kernel's choice, though it be the same (`NET_ADDR_SET`).
     #[must_use]
     pub fn requests(&self, index: impl Fn(u32) -> u32) -> Vec<Request> {
         match &self.about {
@@ -230,7 +231,8 @@ impl Kept {
         let mut own = None;
         for attribute in attributes(rest).flatten() {
             match Ifla::from(attribute.kind) {
-                Ifla::Address | Ifla::Mtu | Ifla::Txqlen | Ifla::Group | Ifla::Ifalias => {
+                // Not its MAC address, which the kernel would no longer choose.
+                Ifla::Mtu | Ifla::Txqlen | Ifla::Group | Ifla::Ifalias => {
                     request.attribute(attribute.kind, attribute.value);
                 }
                 Ifla::Linkinfo => own = Some(attribute),

@@ -47,6 +47,17 @@ impl AddressChange {
     pub const fn add(interface: IfName, address: IpNet) -> Self {
         Self::AddAddress { interface, address, owned: false }
     }
+
+    /// Takes an address from a link which has those of `found`, in the kernel's order, and is to lose those that `goes` tells
+    /// of: with an IPv4 address the kernel would take those of its subnet that came after it (`__inet_del_ifa` in
+    /// net/ipv4/devinet.c).
+    #[must_use]
+    pub fn delete(interface: IfName, address: IpNet, found: &[IpNet], goes: impl Fn(&IpNet) -> bool) -> Self {
+        let mut beside = found.iter().filter(|other| other.trunc() == address.trunc());
+        let first =
+            address.addr().is_ipv4() && beside.next() == Some(&address) && beside.any(|other| !goes(other));
+        Self::DeleteAddress { interface, address, first }
+    }
 }
 
 impl Faces for AddressChange {

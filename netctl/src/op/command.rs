@@ -33,7 +33,7 @@ mod tests {
     use super::*;
     use crate::{
         model::{Filtering, Mapping, Masquerade},
-        op::{CableEnd, Change, LinkChange, NamespaceChange, NatChange, Op},
+        op::{CableEnd, Change, LinkChange, Mac, NamespaceChange, NatChange, NeighbourChange, Op},
     };
 
     #[test]
@@ -57,6 +57,13 @@ mod tests {
             NamespaceChange::CreateNamespace.into(),
             LinkChange::CreateCable { a: end(&place), b: end(&Place::Host), up: true }.into(),
             LinkChange::SetUp { interface: interface() }.into(),
+            NeighbourChange::ReplaceNeighbour {
+                interface: interface(),
+                address: [10, 0, 0, 7].into(),
+                mac: Mac([2, 0, 0, 0, 0, 1]),
+                before: None,
+            }
+            .into(),
             NatChange::AddMasquerade { rule }.into(),
         ]
         .map(|change: Change| Op::new(&place, change));

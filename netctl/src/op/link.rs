@@ -54,6 +54,9 @@ pub enum LinkChange {
         interface: IfName,
         /// The mark.
         alias: String,
+        /// The alias that it had, if it stays: empty for none.
+        #[serde(skip)]
+        before: Option<String>,
     },
     /// Sets a link up.
     SetUp {
@@ -273,7 +276,12 @@ impl Faces for LinkChange {
             Self::Move { interface, to, name } => {
                 Op::new(&to, Self::Move { interface: name, to: place.clone(), name: interface })
             }
-            Self::DeleteLink { .. } | Self::MarkLink { .. } | Self::SetMac { .. } => return Vec::new(),
+            Self::MarkLink { interface, alias, before: Some(before) } => {
+                Op::new(place, Self::MarkLink { interface, alias: before, before: Some(alias) })
+            }
+            Self::DeleteLink { .. } | Self::MarkLink { before: None, .. } | Self::SetMac { .. } => {
+                return Vec::new();
+            }
         }]
     }
 
@@ -362,7 +370,7 @@ impl Message for LinkChange {
                 },
             ),
             Self::DeleteLink { interface, .. } => link::delete(interface),
-            Self::MarkLink { interface, alias } => link::set_alias(interface, alias),
+            Self::MarkLink { interface, alias, .. } => link::set_alias(interface, alias),
             Self::SetUp { interface } => link::set_up(interface),
             Self::SetDown { interface } => link::set_down(interface),
             Self::SetMaster { interface, master, .. } => {

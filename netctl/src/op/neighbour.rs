@@ -76,7 +76,7 @@ impl Faces for NeighbourChange {
                 format!("{ip} neigh add {address} lladdr {mac} dev {interface:#}")
             }
             Self::ReplaceNeighbour { interface, address, mac, .. } => {
-                format!("{ip} neigh replace {address} lladdr {mac} dev {interface}")
+                format!("{ip} neigh replace {address} lladdr {mac} dev {interface:#}")
             }
             Self::DeleteNeighbour { interface, address } => {
                 format!("{ip} neigh delete {address} dev {interface:#}")

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use ipnet::IpNet;
 use neli::consts::rtnl::Rtn;
 use serde::Serialize;
 
@@ -121,9 +122,20 @@ impl Message for RouteChange {
                 route::add(&NewRoute { protocol: owned.then_some(RTPROT_NETCTL), ..new })
             }
             Self::ReplaceRoute { .. } => route::replace(&new),
-            Self::DeleteRoute { protocol, .. } => route::delete(&NewRoute { protocol: *protocol, ..new }),
+            Self::DeleteRoute { protocol, .. } => {
+                let metric = route.metric.or(usual_metric(route.to));
+                route::delete(&NewRoute { protocol: *protocol, metric, ..new })
+            }
         })
     }
+}
+
+/// The metric that the kernel gives a route of which none was said. Where a deletion says none, it takes the lowest that
+/// there is, which of IPv6 may be another route's (`ip6_route_del` in net/ipv6/route.c).
+fn usual_metric(to: IpNet) -> Option<u32> {
+    /// `IP6_RT_PRIO_USER`
+    const USER: u32 = 1024;
+    to.addr().is_ipv6().then_some(USER)
 }
 
 /// The kernel's number for it.

@@ -77,7 +77,7 @@ impl<'a> Given<'a> {
         let (interface, kind) = (name.clone(), NewKind::Bridge);
         let create = LinkChange::CreateLink { interface, kind, mtu: first, mac, up: true };
         let full_name = bridge.full_name.as_ref().map(FullName::as_str);
-        let mut ops = vec![Op::new(place, create), self.mark(place, name, full_name)];
+        let mut ops = vec![Op::new(place, create), self.mark(place, name, full_name, None)];
         ops.extend(mtu.map(|mtu| {
             let (interface, before) = (name.clone(), first.unwrap_or(USUAL_MTU));
             Op::new(place, LinkChange::SetMtu { interface, mtu, before })
@@ -99,14 +99,19 @@ impl<'a> Given<'a> {
         Mac::of(self.observed.machine, &self.topology.name, place, interface)
     }
 
-    fn mark(self, place: &Place, interface: &IfName, full_name: Option<&str>) -> Op {
+    /// Marks a link, which had that alias before if it is not new.
+    fn mark(self, place: &Place, interface: &IfName, full_name: Option<&str>, before: Option<String>) -> Op {
+        let (interface, alias) = (interface.clone(), self.alias(full_name));
+        Op::new(place, LinkChange::MarkLink { interface, alias, before })
+    }
+
+    fn alias(self, full_name: Option<&str>) -> String {
         let topology = &self.topology.name;
-        let alias = full_name.map_or_else(|| mark(topology), |full_name| mark_in_full(topology, full_name));
-        Op::new(place, LinkChange::MarkLink { interface: interface.clone(), alias })
+        full_name.map_or_else(|| mark(topology), |full_name| mark_in_full(topology, full_name))
     }
 
     pub(super) fn mark_end(self, end: &End) -> Op {
-        self.mark(&end.place, &end.interface, end.full_name.as_ref().map(FullName::as_str))
+        self.mark(&end.place, &end.interface, end.full_name.as_ref().map(FullName::as_str), None)
     }
 
     /// A name that something foreign has cannot be had.
@@ -282,7 +287,8 @@ impl Planner<'_> {
             let interface = || link.interface.clone();
             let create = LinkChange::CreateLink { interface: interface(), kind, mtu: *mtu, mac, up: false };
             self.ops.push(Op::new(place, create));
-            self.ops.push(self.given.mark(place, &link.interface, full_name.as_ref().map(FullName::as_str)));
+            let full_name = full_name.as_ref().map(FullName::as_str);
+            self.ops.push(self.given.mark(place, &link.interface, full_name, None));
             self.ops.push(Op::new(place, LinkChange::SetUp { interface: interface() }));
             self.fresh.insert((place.clone(), interface()));
         }
@@ -306,7 +312,9 @@ impl Planner<'_> {
         // An alias that somebody else has written stays.
         let is_misnamed = link.marked && link.full_name.as_deref() != full_name.map(FullName::as_str);
         if is_misnamed || !link.has_alias {
-            ops.push(self.given.mark(place, interface, full_name.map(FullName::as_str)));
+            let before =
+                if link.marked { self.given.alias(link.full_name.as_deref()) } else { String::new() };
+            ops.push(self.given.mark(place, interface, full_name.map(FullName::as_str), Some(before)));
         }
         if mtu != link.mtu {
             let interface = interface.clone();
@@ -346,19 +354,10 @@ impl Planner<'_> {
             let mut changes: Vec<AddressChange> = first.into_iter().map(add).collect();
             for &address in &leaving {
                 self.lost.insert((place.clone(), interface.clone(), address));
-                let first = is_first(address, &order, goes);
-                let interface = interface.clone();
-                changes.push(AddressChange::DeleteAddress { interface, address, first });
+                changes.push(AddressChange::delete(interface.clone(), address, &order, goes));
             }
             changes.extend(again.into_iter().map(add));
             self.ops.extend(changes.into_iter().map(|change| Op::new(place, change)));
         }
     }
-}
-
-/// Whether the kernel would take others, which stay, along with an IPv4 address: those of its subnet that came after it
-/// (`__inet_del_ifa` in net/ipv4/devinet.c).
-fn is_first(address: IpNet, found: &[IpNet], goes: impl Fn(&IpNet) -> bool) -> bool {
-    let mut beside = found.iter().filter(|other| other.trunc() == address.trunc());
-    address.addr().is_ipv4() && beside.next() == Some(&address) && beside.any(|other| !goes(other))
 }

@@ -65,10 +65,10 @@ pub fn delete(
     address: IpNet,
 ) -> Result<Vec<Op>, Error> {
     let link = session.link(place, interface, "delete an address of")?;
-    let delete = AddressChange::DeleteAddress { interface: interface.clone(), address, first: false };
-    let op = Op::new(place, delete);
     let mut there = addr::dump(session.places.socket(place)?)?;
     there.retain(|its| its.index == link.index);
+    let order: Vec<IpNet> = there.iter().map(|its| its.address).collect();
+    let op = Op::new(place, AddressChange::delete(interface.clone(), address, &order, |_| false));
     if !there.iter().any(|its| its.address == address) {
         let there = there.iter().map(|its| its.address.to_string()).collect();
         return Err(Error::NoAddress { op: Box::new(op), there });

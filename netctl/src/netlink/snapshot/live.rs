@@ -289,6 +289,9 @@ fn what_was_set_of_a_link_is_set_again() {
         assert_eq!(kept.len(), 3);
         assert_eq!(socket.execute(vec![link::delete(5), link::delete(6)]).unwrap(), [Ok(()), Ok(())]);
         make();
+        // Whoever restores sees to these.
+        ip("link set sw0 address 02:00:00:00:00:11");
+        ip("link set w0 address 02:00:00:00:00:12");
         restore(&mut socket, &kept, 5);
         assert_eq!(before, all(()));
     });

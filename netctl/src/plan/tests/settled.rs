@@ -83,7 +83,7 @@ fn a_shortened_link_is_marked_with_its_full_name() {
     let topology = topology(CHAIN);
     let ops = plan(&topology, &Observed::default()).unwrap();
     let aliases = ops.iter().filter_map(|op| match &op.change {
-        Change::Link(LinkChange::MarkLink { interface, alias }) if alias.contains('/') => {
+        Change::Link(LinkChange::MarkLink { interface, alias, .. }) if alias.contains('/') => {
             Some((interface.to_string(), alias.clone()))
         }
         _ => None,
