@@ -37,7 +37,10 @@ out = "wan-test"
 fn row_165_down_removes_all_that_up_made() {
     for (file, said) in [
         (None, "quickstart is down: removed 4 namespaces, its NAT\n"),
-        (Some(ON_THE_HOST), "hosted is down: removed 2 namespaces, 3 links on the host, its NAT\n"),
+        (
+            Some(ON_THE_HOST),
+            "hosted is down: removed 2 namespaces, 3 links on the host, its NAT; put back 3 sysctls of the host\n",
+        ),
     ] {
         let lab = Lab::new();
         if let Some(text) = file {

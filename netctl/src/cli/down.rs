@@ -34,6 +34,8 @@ struct Document {
     removed: bool,
     namespaces: Vec<String>,
     links: Vec<String>,
+    routes: Vec<String>,
+    sysctls: Vec<String>,
     errors: Vec<String>,
 }
 
@@ -54,8 +56,8 @@ pub(super) fn run(args: &Args, directories: &Directories, printer: &mut Printer)
     let (mut reports, mut refused) = (Vec::new(), Vec::new());
     for name in names {
         let report = match down::down(&name, args.force, directories) {
-            // Another host's topology keeps none of the others.
-            Err(error @ down::Error::Ownership(_)) if args.all => {
+            // One that cannot be taken down keeps none of the others, and what was done is told.
+            Err(error) if args.all => {
                 refused.push(error);
                 continue;
             }
@@ -101,6 +103,8 @@ fn document(name: &TopologyName, report: &Report) -> Document {
         removed: !report.is_empty(),
         namespaces: report.namespaces.iter().map(|(namespace, _)| namespace.to_string()).collect(),
         links: report.links.clone(),
+        routes: report.routes.clone(),
+        sysctls: report.sysctls.clone(),
         errors: report.errors.iter().map(ToString::to_string).collect(),
     }
 }
@@ -121,9 +125,19 @@ fn tell(name: &TopologyName, report: &Report, printer: &mut Printer) -> io::Resu
         1 => removed.push("1 link on the host".to_owned()),
         n => removed.push(format!("{n} links on the host")),
     }
+    match report.routes.len() {
+        0 => {}
+        1 => removed.push("1 route or policy rule of the host".to_owned()),
+        n => removed.push(format!("{n} routes and policy rules of the host")),
+    }
     if report.nat {
         removed.push("its NAT".to_owned());
     }
     let removed = if removed.is_empty() { "its record".to_owned() } else { removed.join(", ") };
-    printer.line(&format!("{name} is down: removed {removed}"))
+    let restored = match report.sysctls.len() {
+        0 => String::new(),
+        1 => "; put back 1 sysctl of the host".to_owned(),
+        n => format!("; put back {n} sysctls of the host"),
+    };
+    printer.line(&format!("{name} is down: removed {removed}{restored}"))
 }
