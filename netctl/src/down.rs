@@ -24,7 +24,7 @@ use crate::{
         sysctls::{Fate, Others},
     },
     place::{self, Places},
-    state::{self, Directories, HostNetns, Record},
+    state::{self, Directories, Record},
     sysctl, tool,
     up::{owned_namespaces, require_root},
 };
@@ -156,11 +156,17 @@ pub fn down(topology: &TopologyName, force: bool, directories: &Directories) -> 
         Err(error) => return Err(error.into()),
     };
 
+    let others = match (&record, host) {
+        (Some(record), Some(host)) if record.sets_on_host() => {
+            report.note(Others::of(topology, host, directories))
+        }
+        _ => Some(Others::default()),
+    };
     if host.is_some() {
         remove_host_links(topology, &mut report);
         fault::point();
-        if let Some(record) = &record {
-            remove_host_routes(record, &mut report);
+        if let (Some(record), Some(others)) = (&record, &others) {
+            remove_host_routes(record, others, &mut report);
             fault::point();
         }
     }
@@ -173,9 +179,9 @@ pub fn down(topology: &TopologyName, force: bool, directories: &Directories) -> 
         }
         fault::point();
     }
-    if let Some(host) = host {
-        if let Some(record) = &record {
-            restore_sysctls(record, host, &lock, directories, &mut report);
+    if host.is_some() {
+        if let (Some(record), Some(others)) = (&record, others) {
+            restore_sysctls(record, others, &lock, directories, &mut report);
             fault::point();
         }
         remove_rules(topology, record.as_ref(), &mut report);
@@ -239,9 +245,9 @@ fn host_links(topology: &TopologyName) -> Result<(Places, Vec<link::Link>, u32),
 }
 
 /// Deletes the routes and policy rules that the topology set on the host: those through links of its own have gone with
-/// these.
-fn remove_host_routes(record: &Record, report: &mut Report) {
-    let removed = host_leftover(record).and_then(|(mut places, ops)| {
+/// these. What another topology wants stays.
+fn remove_host_routes(record: &Record, others: &Others, report: &mut Report) {
+    let removed = host_leftover(record, others).and_then(|(mut places, ops)| {
         let requests: Vec<_> = ops.iter().filter_map(|op| op.request(&places)).collect();
         let answers =
             if requests.is_empty() { Vec::new() } else { places.socket(&Place::Host)?.execute(requests)? };
@@ -258,11 +264,13 @@ fn remove_host_routes(record: &Record, report: &mut Report) {
     }
 }
 
-fn host_leftover(record: &Record) -> Result<(Places, Vec<Op>), Error> {
+fn host_leftover(record: &Record, others: &Others) -> Result<(Places, Vec<Op>), Error> {
     let mut places = Places::default();
     places.open(&Place::Host)?;
-    let (routes, rules) =
-        observe::left_on_host(&Recorded::of(Some(&record.topology), record.left.as_ref()), &mut places)?;
+    let (routes, rules) = observe::left_on_host(
+        &Recorded::of(Some(record.into()), others.topologies.iter().map(|its| &its.topology).collect()),
+        &mut places,
+    )?;
     let routes = routes.into_iter().map(|seen| {
         let (route, protocol) = (seen.route, Some(seen.protocol));
         RouteChange::DeleteRoute { route, protocol }.into()
@@ -276,14 +284,13 @@ fn host_leftover(record: &Record) -> Result<(Places, Vec<Op>), Error> {
 /// too, or a gateway made by hand: that one takes over how they were found.
 fn restore_sysctls(
     record: &Record,
-    host: HostNetns,
+    mut others: Others,
     lock: &state::Lock,
     directories: &Directories,
     report: &mut Report,
 ) {
     let Some(ledger) = record.sysctls.get(&Place::Host).filter(|ledger| !ledger.is_empty()) else { return };
-    let others = report.note(Others::of(&record.topology.name, host, directories));
-    let (Some(mut others), Some(netns)) = (others, report.note(Netns::current())) else { return };
+    let Some(netns) = report.note(Netns::current()) else { return };
     let mut restored = Vec::new();
     for (key, written) in ledger {
         let Some(parsed) = report.note(key.parse::<sysctl::Key>()) else { continue };

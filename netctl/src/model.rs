@@ -166,6 +166,14 @@ impl Topology {
         self.gateways.iter().any(|gateway| gateway.place == *place && !gateway.ports.is_empty())
     }
 
+    /// Whether it sets on the host what other topologies may want there, too: sysctls, routes or policy rules.
+    #[must_use]
+    pub(crate) fn sets_on_host(&self) -> bool {
+        self.sysctls.contains_key(&Place::Host)
+            || self.routes.iter().any(|route| route.place == Place::Host)
+            || self.rules.iter().any(|rule| rule.place == Place::Host)
+    }
+
     /// Whether it is this topology's business what a sysctl is: the file sets it, or something that the file asks for
     /// needs it.
     #[must_use]

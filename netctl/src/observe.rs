@@ -7,8 +7,8 @@ use neli::consts::rtnl::Rtn;
 use crate::{
     build::Build,
     model::{
-        At, CONNTRACK_LIBERAL, Gateway, IfName, Leftover, NetnsName, Place, Route, RouteKind, Rule,
-        RuleAction, Topology, TopologyName,
+        At, CONNTRACK_LIBERAL, Gateway, IfName, NetnsName, Place, Route, RouteKind, Rule, RuleAction,
+        Topology, TopologyName,
         backend::{BRIDGED, ROUTE_LOCALNET},
     },
     nat::{
@@ -22,9 +22,9 @@ use crate::{
     },
     netns::NetnsError,
     observed::{HostRoute, Observed, ObservedLink, ObservedNat, ObservedPlace, ObservedRoute, ObservedRule},
-    ownership::{self, Recorded},
+    ownership::{self, Past, Recorded},
     place::{self, Places},
-    state::Directories,
+    state::{Directories, Record},
     sysctl,
 };
 
@@ -64,10 +64,10 @@ pub enum Error {
 /// What is known of a topology before the kernel is asked.
 #[derive(Debug, Default)]
 pub struct Known<'a> {
-    /// What it was last told to be.
-    pub topology: Option<&'a Topology>,
-    /// What of the version before that may still be there.
-    pub left: Option<&'a Leftover>,
+    /// What is remembered of it.
+    pub record: Option<&'a Record>,
+    /// What is remembered of the other topologies with the same host.
+    pub others: &'a [Record],
     /// The namespaces that it owns, or may own.
     pub namespaces: BTreeSet<NetnsName>,
     /// Where netfilter may have rules of it, and by which tools.
@@ -86,7 +86,8 @@ pub fn observe(
     directories: &Directories,
 ) -> Result<Observed, Error> {
     let Known { namespaces: also, netfilter, .. } = known;
-    let recorded = Recorded::of(known.topology, known.left);
+    let others = known.others.iter().map(|other| &other.topology).collect();
+    let recorded = Recorded::of(known.record.map(Past::from), others);
     let wanted = topology.namespaces.iter().map(|namespace| &namespace.name);
     let names: BTreeSet<&NetnsName> = wanted.chain(also).collect();
     let (machine, renames_live) = (ownership::this_machine(), renames_live());
@@ -100,8 +101,10 @@ pub fn observe(
         if place == Place::Host {
             observed.host_routes = routes;
         }
-        let had_policy = known.topology.is_some_and(|before| has_policy(&before.rules, &place))
-            || known.left.is_some_and(|left| has_policy(&left.rules, &place));
+        let had_policy = known.record.is_some_and(|before| {
+            let left = before.left.as_ref().is_some_and(|left| has_policy(&left.rules, &place));
+            left || has_policy(&before.topology.rules, &place)
+        });
         if has_policy(&topology.rules, &place) || had_policy {
             found.policy =
                 look_at_policy(&place, &recorded, found.owner.as_ref() == Some(&topology.name), places)?;
@@ -250,7 +253,7 @@ fn look_at_policy(
     let told = seen.iter().filter_map(|seen| {
         let rule = administered_rule(place, seen)?;
         let owned = recorded.has_rule(&rule, seen, is_own_place);
-        Some(ObservedRule { rule, owned })
+        Some(ObservedRule { rule, owned, by_netctl: seen.is_netctls() })
     });
     Ok(told.collect())
 }

@@ -14,6 +14,7 @@ use crate::{
     build::Build,
     model::{Forward, IfName, Masquerade, Place, Route, Rule, Side, Timeouts, TopologyName},
     netfilter::{Rules, Tool},
+    netlink::route::RTPROT_NETCTL,
     op::Machine,
 };
 
@@ -118,6 +119,12 @@ pub struct ObservedRoute {
 }
 
 impl ObservedRoute {
+    /// Whether what the topology set bears netctl's number. That of a netctl of before there was the number does not.
+    #[must_use]
+    pub const fn is_marked(&self) -> bool {
+        !self.owned || self.protocol == RTPROT_NETCTL
+    }
+
     /// Whether somebody set it by hand, and no program that would set it again (`RTPROT_BOOT`, `RTPROT_STATIC`).
     #[must_use]
     pub const fn is_by_hand(&self) -> bool {
@@ -134,6 +141,8 @@ pub struct ObservedRule {
     pub rule: Rule,
     /// Whether the topology did.
     pub owned: bool,
+    /// Whether any topology did.
+    pub by_netctl: bool,
 }
 
 /// A gateway's state.

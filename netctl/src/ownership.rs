@@ -22,7 +22,7 @@ use std::{
 
 pub use self::{
     mark::{full_name, mark, mark_in_full, owner, owner_of},
-    protocol::Recorded,
+    protocol::{Past, Recorded},
 };
 use crate::{
     hint::Advise,
@@ -31,7 +31,7 @@ use crate::{
     netns::{Netns, NetnsError},
     op::Machine,
     place,
-    state::{HostNetns, Record, Whereabouts},
+    state::{HostNetns, Record, VERSION, Whereabouts},
 };
 
 /// The machine that this process runs on, by systemd's machine-id(5) or D-Bus's; [`Machine::UNKNOWN`] where there is
@@ -45,6 +45,13 @@ pub fn this_machine() -> Machine {
             .find_map(|path| fs::read_to_string(path).ok());
         id.map_or(Machine::UNKNOWN, |id| Machine::called(id.trim()))
     })
+}
+
+impl<'a> From<&'a Record> for Past<'a> {
+    fn from(record: &'a Record) -> Self {
+        let is_older = record.version < VERSION;
+        Self { topology: &record.topology, left: record.left.as_ref(), is_older }
+    }
 }
 
 /// Whose namespaces these are, by the marks on their loopbacks, each in its place; `None` also if it is not there.

@@ -52,7 +52,7 @@ pub fn plan(topology: &Topology, observed: &Observed) -> Result<Vec<Op>, Conflic
     planner.sysctl_of_conntrack();
     planner.sysctls_of_netfilter();
     planner.routes()?;
-    planner.policy();
+    planner.policy()?;
     planner.end_rules();
     planner.unload_nat();
     planner.delete_namespaces();

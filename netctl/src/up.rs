@@ -136,10 +136,13 @@ pub fn up(
         match apply(ops, &topology.name, &mut places, directories, watch) {
             Ok(exchanged) => record.sysctls = settlement.ledgers(topology, ops, &exchanged),
             Err(failure) => {
-                match (&before, failure.left.is_empty()) {
-                    (Some(before), true) => room.save(before)?,
-                    (None, true) => lock.forget(directories, &topology.name)?,
-                    (_, false) => {}
+                let remembered = match (&before, failure.left.is_empty()) {
+                    (Some(before), true) => room.save(before),
+                    (None, true) => lock.forget(directories, &topology.name),
+                    (_, false) => Ok(()),
+                };
+                if let Err(error) = remembered {
+                    tracing::warn!("{error}");
                 }
                 return Err(failure.into());
             }
@@ -237,18 +240,18 @@ fn prepare(
         None => owned_namespaces(&topology.name)?,
     };
     let mut places = Places::default();
-    let known = Known {
-        topology: before.map(|record| &record.topology),
-        left: before.and_then(|record| record.left.as_ref()),
-        netfilter: suspected(topology, before, &owned),
-        namespaces: owned,
-    };
     let settlement = Settlement::of(topology, before);
     let mut others = Others::default();
-    if settlement.concerns_host() || topology.sysctls.contains_key(&Place::Host) {
+    if topology.sets_on_host() || before.is_some_and(Record::sets_on_host) {
         others = Others::of(&topology.name, host, directories)?;
     }
     let mut asked = settlement.with_leftovers(topology);
+    let known = Known {
+        record: before,
+        others: &others.topologies,
+        netfilter: suspected(topology, before, &owned),
+        namespaces: owned,
+    };
     let mut observed = observe(&asked, &known, &mut places, directories)?;
     recognise(topology, before, &mut observed);
     settlement.decide(&mut asked, &observed, &mut others);
@@ -309,14 +312,20 @@ impl Record {
     }
 }
 
-/// The namespaces that carry the topology's mark: what a lost record would have said.
+/// The namespaces that carry the topology's mark: what a lost record would have said. One that cannot be looked into is
+/// taken for somebody else's.
 ///
 /// # Errors
-/// If a namespace cannot be looked into.
+/// If the namespaces cannot be listed.
 pub(crate) fn owned_namespaces(topology: &TopologyName) -> Result<BTreeSet<NetnsName>, Error> {
     let names = Netns::list()?;
-    let owners = ownership::owners(&names)?.into_iter().collect::<Result<Vec<_>, _>>()?;
-    let owned = names.into_iter().zip(owners).filter(|(_, owner)| owner.as_ref() == Some(topology));
+    let owners = ownership::owners(&names)?.into_iter().map(|owner| {
+        owner.unwrap_or_else(|error| {
+            tracing::warn!("{error}");
+            None
+        })
+    });
+    let owned = names.iter().cloned().zip(owners).filter(|(_, owner)| owner.as_ref() == Some(topology));
     Ok(owned.map(|(name, _)| name).collect())
 }
 

@@ -47,6 +47,7 @@ mod reload;
 mod scattered;
 mod security;
 mod settings;
+mod shared;
 mod shortcut;
 mod show;
 mod single;

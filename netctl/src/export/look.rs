@@ -7,7 +7,7 @@ use super::{
     seen::{Peer, Seen, SeenGateway, SeenPlace, Settings},
 };
 use crate::{
-    model::{Backend, Gateway, IfName, Place, Timeouts, TopologyName},
+    model::{Backend, Gateway, IfName, Place, Timeouts, Topology, TopologyName},
     nat::{ebpf::maps::Tables, pinned::pinned},
     netlink::{Socket, addr, link, neigh, nft, route, rule, tc},
     netns::{Identity, Netns},
@@ -164,10 +164,9 @@ fn peers(
 /// The gateways of the places: by programs as they are, by netfilter as the records have them.
 fn gateways(seen: &mut Seen, directories: &Directories) -> Result<(), Error> {
     let mut recorded: Vec<(TopologyName, Gateway)> = Vec::new();
-    for name in directories.topologies()? {
-        if let Some(record) = directories.record(&name)? {
-            recorded.extend(record.topology.gateways.into_iter().map(|gateway| (name.clone(), gateway)));
-        }
+    for record in directories.readable_records()? {
+        let Topology { name, gateways, .. } = record.topology;
+        recorded.extend(gateways.into_iter().map(|gateway| (name.clone(), gateway)));
     }
     for gateway in pinned(&directories.bpffs).map_err(Error::Nat)? {
         let Some(there) = seen.places.get_mut(&gateway.place) else { continue };

@@ -1,7 +1,5 @@
 //! Policy rules: which routing table decides about which packets.
 
-use std::collections::HashMap;
-
 use ipnet::IpNet;
 
 use super::{
@@ -65,13 +63,11 @@ impl From<Refusal> for RuleAction {
 /// The file's rules, in its order.
 pub(super) fn resolve(specs: &[spec::Rule], places: &Places, links: &Links) -> Result<Vec<Rule>, Error> {
     let mut rules: Vec<Rule> = Vec::new();
-    // Of two that differ in nothing but what they do, the second would never be asked.
-    let mut known = HashMap::new();
     for (index, spec) in specs.iter().enumerate() {
         let path = key_path!["rules", index];
         let place = places.resolve(&spec.namespace, &path.key("namespace"))?;
         let rule = parse(spec, place, &path, links)?;
-        if let Some(other) = known.insert(Rule { action: RuleAction::Blackhole, ..rule.clone() }, index) {
+        if let Some(other) = rules.iter().position(|other| other.is_one_with(&rule)) {
             let (place, priority, other) = (rule.place, rule.priority, key_path!["rules", other]);
             let problem = Problem::DuplicateRule { place, priority, other };
             return Err(Error::new(path.key("priority"), problem));
@@ -79,6 +75,28 @@ pub(super) fn resolve(specs: &[spec::Rule], places: &Places, links: &Links) -> R
         rules.push(rule);
     }
     Ok(rules)
+}
+
+impl Rule {
+    /// Whether no file has use for both, and the kernel cannot tell them apart where one is to be deleted: they are of one
+    /// priority and either about the same packets, so that one would never be asked, or do the same and one is about all
+    /// packets of the other. The kernel deletes the first rule that has what is said, and leaves out of the comparison
+    /// what is not (`rule_find` in net/core/fib_rules.c).
+    pub(crate) fn is_one_with(&self, other: &Self) -> bool {
+        fn leaves_open<T: PartialEq>(this: Option<&T>, that: Option<&T>) -> bool {
+            this.is_none() || this == that
+        }
+        let covers = |this: &Self, that: &Self| {
+            leaves_open(this.from.as_ref(), that.from.as_ref())
+                && leaves_open(this.to.as_ref(), that.to.as_ref())
+                && leaves_open(this.iif.as_ref(), that.iif.as_ref())
+                && leaves_open(this.oif.as_ref(), that.oif.as_ref())
+                && leaves_open(this.mark.as_ref(), that.mark.as_ref())
+        };
+        let (one, back) = (covers(self, other), covers(other, self));
+        (&self.place, self.family, self.priority) == (&other.place, other.family, other.priority)
+            && (one && back || self.action == other.action && (one || back))
+    }
 }
 
 fn parse(spec: &spec::Rule, place: Place, path: &KeyPath, links: &Links) -> Result<Rule, Error> {
@@ -240,6 +258,16 @@ mod tests {
             "21: `router` has a policy rule of priority 100 about the same packets: `rules[0]` (`rules[1].priority`)",
             "",
         )]);
+        // Of two that do the same, the wider one is about all of it.
+        let wider = rule("family = 'ipv4'\ntable = 7");
+        for (first, second) in [(&one, &wider), (&wider, &one)] {
+            assert_office_refused(&[(
+                &(first.clone() + second),
+                "21: `router` has a policy rule of priority 100 about the same packets: `rules[0]` (`rules[1].priority`)",
+                "",
+            )]);
+        }
+        office(&(one.clone() + &wider.replace("table = 7", "table = 8")));
     }
 
     #[test]

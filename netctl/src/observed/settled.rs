@@ -135,7 +135,11 @@ impl Scene<'_> {
             self.place(&route.place).routes.push(seen);
         }
         for rule in &self.topology.rules {
-            self.place(&rule.place).policy.push(ObservedRule { rule: rule.clone(), owned: true });
+            self.place(&rule.place).policy.push(ObservedRule {
+                rule: rule.clone(),
+                owned: true,
+                by_netctl: true,
+            });
         }
         for (place, wanted) in &self.topology.sysctls {
             let sysctls: BTreeMap<_, _> =

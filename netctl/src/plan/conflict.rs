@@ -6,7 +6,7 @@ use ipnet::IpNet;
 
 use crate::{
     hint::{Advise, switch},
-    model::{At, IfName, NetnsName, Place, Route, TopologyName},
+    model::{At, IfName, NetnsName, Place, Route, Rule, TopologyName},
     observed::{HostRoute, ObservedRoute},
 };
 
@@ -35,12 +35,20 @@ pub enum Conflict {
     #[error("{0}")]
     Subnet(Box<Overlap>),
     /// Somebody else has set a route where the topology wants one.
-    #[error("add route {wanted} {}: there is {} already, and netctl did not set it", At(&wanted.place), seen.route)]
+    #[error("add route {wanted} {}: there is {} already, and this topology did not set it", At(&wanted.place), seen.route)]
     Route {
         /// The topology's.
         wanted: Box<Route>,
         /// The one that is there.
         seen: Box<ObservedRoute>,
+    },
+    /// Another topology has put a policy rule in force that the kernel could not tell from the topology's.
+    #[error("add policy rule {wanted} {}: another topology has {seen}", At(&wanted.place))]
+    Rule {
+        /// The topology's.
+        wanted: Box<Rule>,
+        /// The one that is there.
+        seen: Box<Rule>,
     },
 }
 
@@ -107,7 +115,7 @@ impl Advise for Conflict {
     fn advice(&self) -> Option<String> {
         let owner = match self {
             Self::Namespace { owner, .. } | Self::Link { owner, .. } => owner.as_ref(),
-            Self::Subnet(_) | Self::Route { .. } => None,
+            Self::Subnet(_) | Self::Route { .. } | Self::Rule { .. } => None,
         };
         Some(match (self, owner) {
             (_, Some(owner)) => format!("`netctl down {owner:#}` removes that topology"),
@@ -119,6 +127,7 @@ impl Advise for Conflict {
                 "give the file's route another `metric`, or see who sets that one: `netctl{} route ls`",
                 switch(&wanted.place)
             ),
+            (Self::Rule { .. }, None) => "give the file's rule another `priority`".to_owned(),
             (Self::Subnet(overlap), None) => match overlap.free {
                 Some(free) => format!("{free} is free"),
                 None => "choose another subnet in the file".to_owned(),

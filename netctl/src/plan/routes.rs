@@ -34,7 +34,9 @@ impl Planner<'_> {
                 let beside = wanted.get(&seen.route.key()).map_or(&[][..], Vec::as_slice);
                 let same = beside.iter().find(|route| route.is(&seen.route));
                 match same {
-                    Some(&route) if self.survives(place, there, &seen.route) => there_already.push(route),
+                    Some(&route) if seen.is_marked() && self.survives(place, there, &seen.route) => {
+                        there_already.push(route);
+                    }
                     Some(_) => leaving.push(delete(seen)),
                     None if seen.owned => leaving.push(delete(seen)),
                     None if beside.is_empty() => {}

@@ -109,7 +109,7 @@ fn run(op: &Op, topology: &Topology, observed: &mut Observed) {
             routes.remove(index);
         }
         Change::Rule(RuleChange::AddRule { rule, owned }) => {
-            place(observed, at).policy.push(ObservedRule { rule, owned });
+            place(observed, at).policy.push(ObservedRule { rule, owned, by_netctl: owned });
         }
         Change::Rule(RuleChange::DeleteRule { rule, .. }) => {
             place(observed, at).policy.retain(|seen| seen.rule != rule);
@@ -148,7 +148,7 @@ fn run_link(change: LinkChange, at: &Place, observed: &mut Observed) {
             link(observed, &b.place, &b.interface).peer_index = Some(near);
         }
         LinkChange::DeleteLink { interface, .. } => delete_link(observed, at, &interface),
-        LinkChange::MarkLink { interface, alias } => {
+        LinkChange::MarkLink { interface, alias, .. } => {
             let link = link(observed, at, &interface);
             (link.owner, link.marked, link.has_alias) = (owner(&alias), true, true);
             link.full_name = full_name(&alias).map(str::to_owned);
@@ -554,7 +554,7 @@ fn a_route_in_the_way_is_replaced_if_it_was_set_by_hand_and_else_refused() {
     let conflict = plan(&topology, &observed).unwrap_err();
     assert_eq!(
         conflict.to_string(),
-        "add route default via 192.168.15.5 in namespace `red`: there is default via 192.168.15.2 already, and netctl \
+        "add route default via 192.168.15.5 in namespace `red`: there is default via 192.168.15.2 already, and this topology \
          did not set it"
     );
 }

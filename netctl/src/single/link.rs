@@ -11,7 +11,9 @@ pub use super::peer::Peer;
 use super::{Error, Session, owner_of};
 use crate::{
     model::{IfName, Place},
+    netlink::link::Link,
     op::{CableEnd, LinkChange, NewKind, Op},
+    ownership,
 };
 
 /// One end of a cable.
@@ -56,14 +58,27 @@ pub fn add_veth(session: &mut Session<'_>, a: &End, b: &End) -> Result<Vec<Op>, 
     session.apply(vec![op])
 }
 
-/// Deletes a link; of a veth pair the other end goes with it.
+/// Deletes a link; of a veth pair the other end goes with it, and so does what is made on top of it.
 ///
 /// # Errors
-/// If it is not there or a topology's, or the kernel refuses.
+/// If it is not there, it or one on top of it is a topology's, or the kernel refuses.
 pub fn delete(session: &mut Session<'_>, place: &Place, interface: &IfName) -> Result<Vec<Op>, Error> {
     let link = session.link(place, interface, "delete link")?;
     let op = Op::new(place, LinkChange::delete(interface.clone()));
-    session.refuse_owned(&op, owner_of(&link))?;
+    let is_above = |other: &Link| {
+        other.vlan.is_some() && other.peer_netnsid.is_none() && other.peer_index == Some(link.index)
+    };
+    let links = session.links(place)?;
+    let gone: Vec<_> = [&link].into_iter().chain(links.iter().filter(|other| is_above(other))).collect();
+    let mut owner = gone.iter().find_map(|link| owner_of(link));
+    if owner.is_none() {
+        let machine = ownership::this_machine();
+        owner = session.who_wants(|record| {
+            let its = &record.topology.name;
+            gone.iter().any(|link| ownership::owner_of(link, place, its, machine).as_ref() == Some(its))
+        })?;
+    }
+    session.refuse_owned(&op, owner)?;
     session.apply(vec![op])
 }
 

@@ -68,6 +68,12 @@ impl Record {
         Self { version, file, host, topology, complete, namespaces, netfilter, sysctls, left: None }
     }
 
+    /// Whether it may have set on the host what other topologies may want there, too: sysctls, routes or policy rules.
+    #[must_use]
+    pub fn sets_on_host(&self) -> bool {
+        self.topology.sets_on_host() || self.sysctls.contains_key(&Place::Host) || self.left.is_some()
+    }
+
     /// How many bytes it takes.
     ///
     /// # Errors
@@ -163,6 +169,21 @@ impl Directories {
     pub fn readable_records(&self) -> Result<Vec<Record>, Error> {
         let read = |(_, record): Named| record.inspect_err(|error| tracing::debug!("left out: {error}")).ok();
         Ok(self.records()?.into_iter().filter_map(read).collect())
+    }
+
+    /// What [`Self::outline`] has of every topology, but for records that cannot be read: as [`Self::readable_records`].
+    ///
+    /// # Errors
+    /// If the directory cannot be listed, or a record is there and not to be opened.
+    pub fn readable_outlines(&self) -> Result<Vec<Topology>, Error> {
+        let mut outlines = Vec::new();
+        for name in self.topologies()? {
+            match self.outline(&name) {
+                Err(error @ Error::Record { .. }) => tracing::warn!("{error}"),
+                outline => outlines.extend(outline?),
+            }
+        }
+        Ok(outlines)
     }
 
     /// The topology that a record has, without its forwards.

@@ -48,12 +48,12 @@ pub(super) fn by_netfilter(
     directories: &Directories,
 ) -> Result<Vec<(TopologyName, Gateway)>, Error> {
     let mut found = Vec::new();
-    for name in directories.topologies()? {
-        let outline = directories.outline(&name)?;
+    for outline in directories.readable_outlines()? {
+        let name = outline.name;
         let is_one = |gateway: &Gateway| {
             gateway.backend != Backend::Ebpf && place.is_none_or(|place| *place == gateway.place)
         };
-        if !outline.is_some_and(|topology| topology.gateways.iter().any(is_one)) {
+        if !outline.gateways.iter().any(is_one) {
             continue;
         }
         let Some(record) = directories.record(&name)? else { continue };

@@ -36,7 +36,7 @@ use crate::{
     plan,
     single::{Error, Session, open},
     spec,
-    state::{self, ByHand, HostNetns, Ledger, Written},
+    state::{ByHand, HostNetns, Ledger, Written},
     sysctl::{self, SysctlError},
 };
 
@@ -403,16 +403,8 @@ fn rules<R>(numbered: Vec<Numbered<R>>) -> Vec<R> {
 /// translate, its rules are the file's alone.
 fn wanted_gateways(session: &Session<'_>, place: &Place) -> Result<BTreeMap<TopologyName, Gateway>, Error> {
     let mut wanted = BTreeMap::new();
-    for owner in session.directories.topologies()? {
-        // A damaged record affects only its own topology.
-        let outline = match session.directories.outline(&owner) {
-            Err(error @ state::Error::Record { .. }) => {
-                tracing::warn!("{error}");
-                continue;
-            }
-            outline => outline?,
-        };
-        let Some(outline) = outline else { continue };
+    for outline in session.directories.readable_outlines()? {
+        let owner = outline.name;
         let gateway = outline.gateways.into_iter().find(|gateway| gateway.place == *place);
         let Some(gateway) = gateway else { continue };
         if gateway.backend != Backend::Ebpf {
