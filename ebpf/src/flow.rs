@@ -41,21 +41,13 @@ impl FlowKey {
         }
     }
 
-    /// An IPv4 packet's tuple, of addresses and ports in the words in which frames are read.
+    /// A tuple without ports, of addresses eight bytes at a time.
     #[inline(always)]
     #[must_use]
-    pub const fn of_v4(src: [u16; 2], dst: [u16; 2], ports: [u16; 2], proto: u8) -> Self {
-        let (src, dst) = (join([0, 0xffff, src[0], src[1]]), join([0, 0xffff, dst[0], dst[1]]));
-        Self::of_words([0, src, 0, dst, last(ports, proto)])
-    }
-
-    /// The same of IPv6.
-    #[inline(always)]
-    #[must_use]
-    pub const fn of_v6(addresses: &[[u16; 8]; 2], ports: [u16; 2], proto: u8) -> Self {
-        let [[a, b, c, d, e, f, g, h], [i, j, k, l, m, n, o, p]] = *addresses;
-        let (src, dst) = ([join([a, b, c, d]), join([e, f, g, h])], [join([i, j, k, l]), join([m, n, o, p])]);
-        Self::of_words([src[0], src[1], dst[0], dst[1], last(ports, proto)])
+    pub const fn between(src: [u64; 2], dst: [u64; 2], proto: u8) -> Self {
+        let last = join([0, 0, u16::from_ne_bytes([proto, 0]), 0]);
+        // SAFETY: as many bytes, any of which are a value.
+        unsafe { core::mem::transmute([src[0], src[1], dst[0], dst[1], last]) }
     }
 
     /// All of it, eight bytes at a time.
@@ -85,12 +77,6 @@ impl FlowKey {
         a == f && b == g && c == h && d == i && e == j
     }
 
-    #[inline(always)]
-    const fn of_words(words: [u64; 5]) -> Self {
-        // SAFETY: as many bytes, any of which are a value.
-        unsafe { core::mem::transmute(words) }
-    }
-
     /// This tuple from another source.
     #[inline(always)]
     #[must_use]
@@ -104,12 +90,6 @@ impl FlowKey {
     pub const fn to_destination(&self, dst: Addr, dst_port: [u8; 2]) -> Self {
         Self { dst, dst_port, ..*self }
     }
-}
-
-/// The last eight bytes of a key.
-#[inline(always)]
-const fn last([src_port, dst_port]: [u16; 2], proto: u8) -> u64 {
-    join([src_port, dst_port, u16::from_ne_bytes([proto, 0]), 0])
 }
 
 /// Room for the kernel's `struct bpf_timer`, which its BTF finds by this name (include/uapi/linux/bpf.h).
@@ -223,22 +203,6 @@ mod tests {
             proto: proto::TCP,
             _pad: [0; 3],
         }
-    }
-
-    #[test]
-    fn a_key_in_words_is_the_one_in_bytes() {
-        let words = |bytes: [u8; 4]| [[bytes[0], bytes[1]], [bytes[2], bytes[3]]].map(u16::from_ne_bytes);
-        let expected = key();
-        let (src, dst) = (words([192, 168, 15, 1]), words([203, 0, 113, 2]));
-        let ports = [4321_u16, 80].map(u16::to_be);
-        assert_eq!(FlowKey::of_v4(src, dst, ports, proto::TCP), expected);
-
-        let address = |first: u8| std::array::from_fn(|i| first + i as u8);
-        let expected = FlowKey { src: address(1), dst: address(101), ..expected };
-        let words =
-            |address: Addr| std::array::from_fn(|i| u16::from_ne_bytes([address[2 * i], address[2 * i + 1]]));
-        let found = FlowKey::of_v6(&[words(address(1)), words(address(101))], ports, proto::TCP);
-        assert_eq!((found, found.words()), (expected, expected.words()));
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub mod csum;
 pub mod event;
 pub mod flow;
 pub mod fragment;
+pub mod headers;
 pub mod lease;
 pub mod local;
 pub mod ports;

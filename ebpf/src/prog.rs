@@ -25,6 +25,7 @@ use netctl_ebpf::{
     binding::{Binding, BindingKey},
     flow::{FlowKey, Half},
     fragment::{Datagram, DatagramKey},
+    headers::Packet,
     reason::DropReason,
 };
 
@@ -57,9 +58,9 @@ pub(crate) struct Work {
     /// The interface that the packet is at.
     pub(crate) ifindex: u32,
     /// The packet as it came.
-    pub(crate) packet: parse::Packet,
+    pub(crate) packet: Packet,
     /// The packet that it quotes, if it is an ICMP error.
-    pub(crate) quote: parse::Packet,
+    pub(crate) quote: Packet,
     /// The tuple that it leaves with.
     pub(crate) to: FlowKey,
     /// The flow to make.

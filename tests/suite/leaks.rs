@@ -101,7 +101,12 @@ fn flows(lab: &Lab) -> Vec<String> {
 
 /// Sends frames from red to the gateway's bridge.
 fn inject(lab: &Lab, frames: impl IntoIterator<Item = Vec<u8>>) {
-    let link = lab.ns("gateway").run("ip", ["-j", "link", "show", "lan"]).success().json();
+    inject_at(lab, "red", "lan", frames);
+}
+
+/// Sends frames from a place to that link of the gateway.
+fn inject_at(lab: &Lab, from: &str, link: &str, frames: impl IntoIterator<Item = Vec<u8>>) {
+    let link = lab.ns("gateway").run("ip", ["-j", "link", "show", link]).success().json();
     let mac = link[0]["address"].as_str().unwrap();
     let mac: Vec<u8> = mac.split(':').map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect();
     let mut lines = String::new();
@@ -110,7 +115,13 @@ fn inject(lab: &Lab, frames: impl IntoIterator<Item = Vec<u8>>) {
         lines.extend(frame.iter().map(|byte| format!("{byte:02x}")));
         lines.push('\n');
     }
-    lab.ns("red").run_with("python3", ["-c", INJECT], lines.as_bytes()).success();
+    lab.ns(from).run_with("python3", ["-c", INJECT], lines.as_bytes()).success();
+}
+
+/// The frame with a tag that has a priority and no VLAN (IEEE 802.1Q).
+fn with_priority(mut frame: Vec<u8>) -> Vec<u8> {
+    frame.splice(12..12, [0x81, 0x00, 0x60, 0x00]);
+    frame
 }
 
 fn is_inside(address: IpAddr) -> bool {
@@ -156,6 +167,48 @@ fn row_16_a_link_local_source_goes_no_further_than_its_link() {
     let heard = capture.stop();
     let left: Vec<_> = heard.packets().filter(|p| p.proto == proto::UDP).map(|p| p.src.to_string()).collect();
     assert_eq!(left, [format!("[{}]:4000", GATEWAY[1])]);
+}
+
+/// The kernel takes such a tag off after the programs have seen it.
+#[test]
+fn a_priority_without_a_vlan_is_no_way_past_the_gateway() {
+    let lab = lab();
+    for to in OUTSIDE {
+        lab.ns("gateway").run("ping", ["-c", "1", "-W", "5", to]).success();
+        lab.ns("red").run("ping", ["-c", "1", "-W", "5", to]).success();
+    }
+    let capture = lab.ns("red").capture("eth0");
+    let called =
+        |from: &str, port: u16| packet::udp(&*format!("{from}:9"), &*format!("10.1.0.2:{port}")).frame();
+    let forged = [with_priority(called(OUTSIDE[0], 5000)), called(OUTSIDE[0], 5001)];
+    inject_at(&lab, "outside", "wan0", forged);
+    // What red asks leaves translated, with a tag or without, and so come the answers.
+    let asked =
+        [packet::udp("10.1.0.2:4000", "198.51.100.2:9"), packet::udp("10.1.0.2:4001", "198.51.100.2:9")];
+    let [tagged, untagged] = asked.map(|packet| packet.frame());
+    let outside = lab.ns("outside").capture("eth0");
+    inject(&lab, [with_priority(tagged), untagged]);
+    eventually("two flows are there", || flows(&lab).len() >= 2);
+    let answers =
+        [4000, 4001].map(|port| packet::udp("198.51.100.2:9", &*format!("198.51.100.1:{port}")).frame());
+    let [tagged, untagged] = answers;
+    inject_at(&lab, "outside", "wan0", [with_priority(tagged), untagged]);
+    lab.ns("red").run("ping", ["-c", "1", "-W", "5", OUTSIDE[0]]).success();
+    let mut ports: Vec<u16> = capture
+        .stop()
+        .packets()
+        .filter(|p| p.proto == proto::UDP && p.dst.ip().to_string() == RED[0])
+        .map(|p| p.dst.port())
+        .collect();
+    ports.sort_unstable();
+    assert_eq!(ports, [4000, 4001]);
+    let sources: Vec<String> = outside
+        .stop()
+        .packets()
+        .filter(|p| p.proto == proto::UDP && p.dst.port() == 9)
+        .map(|p| p.src.ip().to_string())
+        .collect();
+    assert_eq!(sources, [GATEWAY[0]; 2]);
 }
 
 /// Over IPv6 Linux forwards what bears an address of its own as source; the rest it drops. Of those that it forwards, the

@@ -13,6 +13,7 @@ use netctl_ebpf::{
     addr::{self, Addr},
     event::{cause, what},
     flow::{self, FlowKey, Half, direction},
+    headers::{Packet, Transport},
     ports::{self, Pool},
     proto,
     reason::DropReason,
@@ -23,7 +24,6 @@ use netctl_ebpf::{
 use super::{
     Verdict, Work, binding, events, forward, kernel,
     maps::{self, ENDED, FLOWS, UNANSWERED},
-    parse::{Packet, Transport},
     step::{self, step},
     sweep, verify,
 };
@@ -115,7 +115,7 @@ step! {
                 events::tell_progress(work, &*half);
             }
         }
-        touch(ctx, half, work.packet.transport.tcp_flags);
+        touch(ctx, half, &work.packet);
         ask_for_timer(half, work);
         // SAFETY: as in `find`.
         let half = unsafe { &*half };
@@ -162,22 +162,22 @@ fn is_own(ctx: &TcContext, address: &Addr, dst: &Addr, ifindex: u32, room: &mut 
     is_own
 }
 
-/// Notes in `half` that a packet with these TCP flags passed.
+/// Notes in `half` that a packet passed.
 #[inline(always)]
-fn touch(ctx: &TcContext, half: *mut Half, tcp_flags: u8) {
+fn touch(ctx: &TcContext, half: *mut Half, packet: &Packet) {
     // SAFETY: a live entry.
-    unsafe { (*half).tcp_seen |= tcp::remembered(tcp_flags) };
-    count(ctx, half, kernel::now_ns());
+    unsafe { (*half).tcp_seen |= tcp::remembered(packet.transport.tcp_flags) };
+    count(half, packet.length_of_frame(ctx.len()), kernel::now_ns());
 }
 
-/// Notes in `half` that a packet passed at this time which opens and closes nothing.
+/// Notes in `half` that a frame of so many bytes passed at this time which opens and closes nothing.
 #[inline(always)]
-pub(crate) fn count(ctx: &TcContext, half: *mut Half, now_ns: u64) {
+pub(crate) fn count(half: *mut Half, length: u32, now_ns: u64) {
     // SAFETY: a live entry; a direction that runs on two CPUs at once may lose a count, nothing else.
     unsafe {
         (*half).last_seen_ns = now_ns;
         (*half).packets += 1;
-        (*half).bytes += u64::from(ctx.len());
+        (*half).bytes += u64::from(length);
     }
 }
 
@@ -374,7 +374,7 @@ fn open_original(ctx: &TcContext, work: &mut Work) -> Result<(), DropReason> {
         wait_for_answer(unsafe { &mut *half }, &work.packet.key, &mut work.other);
         work.other = work.packet.key;
     }
-    touch(ctx, half, work.packet.transport.tcp_flags);
+    touch(ctx, half, &work.packet);
     // SAFETY: as in `find`.
     work.to = unsafe { (*half).to };
     Ok(())

@@ -17,13 +17,13 @@ use netctl_ebpf::{
     addr,
     flow::hook,
     fragment::{Datagram, DatagramKey, Held, HeldKey, LIFETIME_NS, MAX_FRAME, MAX_HELD, fate},
+    headers::Packet,
     reason::DropReason,
 };
 
 use super::{
     Verdict, Work, kernel,
     maps::{self, DATAGRAMS, HELD},
-    parse::Packet,
     rewrite,
     step::{self, step},
     uplink,
@@ -155,7 +155,9 @@ fn note(ctx: &TcContext, work: &mut Work, hook: u8, done: Verdict) -> Verdict {
 #[inline(always)]
 fn key(packet: &Packet, hook: u8) -> DatagramKey {
     let Packet { key, fragment, .. } = packet;
-    DatagramKey { src: key.src, dst: key.dst, id: fragment.id, proto: key.proto, hook, _pad: [0; 2] }
+    // Of IPv6 that does not count (RFC 8200 section 4.5): the parts may be of something that an extension header begins.
+    let proto = if addr::is_v4(&key.src) { key.proto } else { 0 };
+    DatagramKey { src: key.src, dst: key.dst, id: fragment.id, proto, hook, _pad: [0; 2] }
 }
 
 /// What is known of a datagram, unless that is too old to be about the same one.

@@ -15,7 +15,8 @@ use netctl_ebpf::{
 use super::{
     Verdict, Work, kernel,
     maps::{self, FLOWS},
-    masquerade, parse,
+    masquerade,
+    parse::Copied,
     step::{self, step},
     verify,
 };
@@ -35,7 +36,7 @@ step! {
 
 #[inline(always)]
 fn translate(ctx: &TcContext, work: &mut Work, hook: u8) -> Option<Verdict> {
-    if !parse::quote(ctx, &work.packet, &mut work.quote) {
+    if !work.quote.read_quote(&Copied(ctx), &work.packet) {
         return None;
     }
     let outer = &work.packet.key;

@@ -14,15 +14,12 @@ use netctl_ebpf::{
     addr::{self, Addr},
     csum,
     flow::FlowKey,
+    headers::{Packet, Transport},
     proto,
     reason::DropReason,
 };
 
-use super::{
-    Verdict, Work,
-    parse::{Packet, Transport},
-    step::step,
-};
+use super::{Verdict, Work, step::step};
 
 /// Since 6.16: keeps `CHECKSUM_COMPLETE` right when an IPv6 address changes (include/uapi/linux/bpf.h).
 const BPF_F_IPV6: u64 = 1 << 7;

@@ -9,13 +9,14 @@ pub(crate) mod front;
 
 use aya_ebpf::{
     bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC},
-    helpers::generated::{bpf_redirect, bpf_redirect_peer},
+    helpers::generated::{bpf_redirect, bpf_redirect_peer, bpf_skb_change_tail},
     programs::TcContext,
 };
 use netctl_ebpf::{
     config::SECOND_NS,
     count::Path,
     flow::{FlowKey, Half, hook, kind},
+    headers::ETH_HLEN,
     lease::{LEASE_NS, Lease},
 };
 
@@ -61,7 +62,11 @@ pub(crate) fn take(ctx: &TcContext, hook: u8) -> i32 {
         }
         return TC_ACT_UNSPEC;
     }
-    flows::count(ctx, half_ptr, now_ns);
+    // As the IP layer does.
+    if front.is_padded && !trim(ctx, ETH_HLEN + front.frame.length) {
+        return TC_ACT_UNSPEC;
+    }
+    flows::count(half_ptr, ctx.len(), now_ns);
     if half.lease.is_used == 0 {
         // SAFETY: a live entry, which the verifier has checked.
         unsafe { (*half_ptr).lease.is_used = 1 };
@@ -71,6 +76,13 @@ pub(crate) fn take(ctx: &TcContext, hook: u8) -> i32 {
     }
     maps::count_path(Path::Short);
     send(ctx, hook, half.lease.to)
+}
+
+/// Cuts off what is behind so many bytes; false if the kernel refuses.
+#[inline(always)]
+fn trim(ctx: &TcContext, length: u32) -> bool {
+    // SAFETY: the context is valid for the whole run of the program.
+    unsafe { bpf_skb_change_tail(ctx.skb.skb, length, 0) == 0 }
 }
 
 /// The same of what comes in by an uplink: a function of its own, since its program has more on its stack.

@@ -9,9 +9,7 @@ use aya_ebpf::{
     helpers::generated::{bpf_csum_diff, bpf_loop, bpf_skb_load_bytes},
     programs::TcContext,
 };
-use netctl_ebpf::{addr, csum, proto};
-
-use super::parse::Packet;
+use netctl_ebpf::{addr, csum, headers::Packet, proto};
 
 /// Whether the message's checksum is right, and that of the IPv4 header it quotes. Of a message in parts only the latter
 /// can be told.

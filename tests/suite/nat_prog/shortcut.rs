@@ -203,6 +203,21 @@ fn what_a_shortcut_cannot_carry_takes_the_kernels_way_as_it_came() {
     }
 }
 
+/// A frame is at least 60 bytes long on a wire; the IP layer cuts off what is behind the datagram.
+#[test]
+fn a_padded_datagram_goes_straight_without_its_padding() {
+    let family = &FAMILIES[0];
+    let (nat, packets) = answered(family, false);
+    for (way, packet) in packets.iter().filter(|(_, packet)| packet.frame()[23] == proto::UDP) {
+        let frame = packet.frame();
+        let padded = [frame.clone(), vec![0; 9]].concat();
+        let (action, straight) =
+            after(&nat, *way, &padded, |frame| routed(&frame[..frame.len() - 9]), &padded);
+        assert_eq!(action, TC_ACT_REDIRECT);
+        assert_eq!(straight.len(), frame.len());
+    }
+}
+
 #[test]
 fn only_a_packet_that_came_out_as_it_should_gives_a_lease() {
     let family = &FAMILIES[0];

@@ -5,16 +5,36 @@ use aya_ebpf::{bindings::BPF_F_PSEUDO_HDR, helpers::generated::bpf_csum_update, 
 use netctl_ebpf::{
     csum,
     flow::{FlowKey, Half},
+    headers::ETH_HLEN,
     lease::{Lease, Mac},
     proto,
     words::split,
 };
 
 use super::{BPF_F_IPV6, zero_rule};
-use crate::prog::{
-    parse::ETH_HLEN,
-    shortcut::front::{FrameV4, FrameV6, V4_HLEN, V6_HLEN, at},
-};
+use crate::prog::parse::at;
+
+/// Ethernet and IPv4 without options, and the ports.
+#[repr(C)]
+struct FrameV4 {
+    macs: [Mac; 2],
+    protocol: u16,
+    ip: [u16; 10],
+    ports: [u16; 2],
+}
+
+/// Ethernet and IPv6 without extension headers, and the ports.
+#[repr(C)]
+struct FrameV6 {
+    macs: [Mac; 2],
+    protocol: u16,
+    ip: [u16; 4],
+    addresses: [[u16; 8]; 2],
+    ports: [u16; 2],
+}
+
+const V4_HLEN: u32 = 20;
+const V6_HLEN: u32 = 40;
 
 /// Gives the packet the half's tuple, the lease's MACs, and one hop less to live; false if the kernel refuses.
 #[inline(always)]
