@@ -64,6 +64,13 @@ pub const fn is_no_source(addr: &Addr) -> bool {
     }
 }
 
+/// Whether `addr` is link-local (RFC 3927, RFC 4291 section 2.5.6): no router sends on what is from there or for there.
+#[inline(always)]
+#[must_use]
+pub const fn is_link_local(addr: &Addr) -> bool {
+    if is_v4(addr) { addr[12] == 169 && addr[13] == 254 } else { addr[0] == 0xfe && addr[1] & 0xc0 == 0x80 }
+}
+
 /// The address that stands for all of a family in a forward's key: 0.0.0.0 or `::`.
 #[inline(always)]
 #[must_use]
@@ -133,6 +140,21 @@ mod tests {
             ("2001:db8::1", false),
         ] {
             assert_eq!(is_no_source(&addr(text)), none, "{text}");
+        }
+    }
+
+    #[test]
+    fn links_keep_their_own_addresses() {
+        for (text, is) in [
+            ("169.254.0.1", true),
+            ("169.253.0.1", false),
+            ("10.254.0.1", false),
+            ("fe80::1", true),
+            ("febf::1", true),
+            ("fec0::1", false),
+            ("fd80::1", false),
+        ] {
+            assert_eq!(is_link_local(&addr(text)), is, "{text}");
         }
     }
 

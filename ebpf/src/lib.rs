@@ -27,7 +27,7 @@ pub mod words;
 
 /// Version of everything two netctl binaries could disagree about in a pinned map: raise it with every change to a
 /// shared type's layout or meaning. Pins of another version are not used but replaced.
-pub const ABI_VERSION: u32 = 6;
+pub const ABI_VERSION: u32 = 7;
 
 /// Internet protocol numbers (IANA), and what a NAT has to know of each.
 ///

@@ -52,8 +52,8 @@ pub struct MasqueradeRule {
     pub mapping: u8,
     /// One of [`filtering`]; only of use with an endpoint-independent mapping.
     pub filtering: u8,
-    /// Zero.
-    pub _pad: u8,
+    /// 1: the network is all addresses of the family, and so says nothing of who is inside.
+    pub of_all: u8,
 }
 
 const _: () = assert!(size_of::<MasqueradeRule>() == 4 + 4 + 16 + 16 + 2 + 2 + 1 + 1 + 1 + 1);

@@ -17,6 +17,7 @@ mod doctor;
 mod down;
 mod dump;
 mod errors;
+mod everyone;
 mod examples;
 mod exec;
 mod explain;

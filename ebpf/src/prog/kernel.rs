@@ -81,12 +81,18 @@ pub(crate) fn is_known_local(addr: &Addr) -> bool {
     LOCALS.get_ptr(addr).is_some()
 }
 
+/// Whether the packet came in by an interface: it is not the gateway's own.
+#[inline(always)]
+pub(crate) fn came_in(ctx: &TcContext) -> bool {
+    // SAFETY: the context is valid for the whole run of the program.
+    unsafe { (*ctx.skb.skb).ingress_ifindex != 0 }
+}
+
 /// Whether the packet came in, and bears an address of the gateway as its source all the same. Of IPv4 Linux forwards no
 /// such packets (`fib_validate_source` in net/ipv4/fib_frontend.c), of IPv6 it does.
 #[inline(always)]
 pub(crate) fn is_forged(ctx: &TcContext, src: &Addr) -> bool {
-    // SAFETY: the context is valid for the whole run of the program.
-    unsafe { (*ctx.skb.skb).ingress_ifindex != 0 && is_known_local(src) }
+    came_in(ctx) && is_known_local(src)
 }
 
 /// Whether the kernel would send nothing on that is for `dst`: its own address, or nobody's.

@@ -3,8 +3,9 @@
 use aya_ebpf::{btf_maps::lpm_trie::Key, programs::TcContext};
 use netctl_ebpf::{
     addr::{self, Addr},
-    flow::{direction, hook, kind},
+    flow::{FlowKey, direction, hook, kind},
     ports::Pool,
+    proto,
     reason::DropReason,
     rule::{MasqueradeKey, MasqueradeRule},
 };
@@ -23,25 +24,41 @@ pub(crate) fn rule(ifindex: u32, source: &Addr) -> Option<&'static MasqueradeRul
     MASQUERADES.get(&Key::new(MasqueradeKey::FULL, MasqueradeKey { ifindex, source: *source }))
 }
 
-/// Whether a rule keeps the inside network of `address` to itself: nobody outside may send from there or to there.
+/// Whether a rule keeps the inside network of `address` to itself: nobody outside may send from there or to there. A rule
+/// for all addresses does not know who is inside.
 #[inline(always)]
 pub(crate) fn is_closed_inside(ifindex: u32, address: &Addr) -> bool {
-    rule(ifindex, address).is_some_and(|rule| rule.routed == 0)
+    rule(ifindex, address).is_some_and(|rule| rule.routed == 0 && rule.of_all == 0)
 }
 
 step! {
     /// Plans the flow of a packet that a rule covers; false if none does.
     plan as plan_masquerade(ctx, work) -> Result<bool, DropReason> {
         match rule(work.ifindex, &work.packet.key.src) {
-            Some(rule) => plan_by(ctx, work, rule).map(|()| true),
-            None => Ok(false),
+            Some(rule) if !stays_on_link(ctx, work) => plan_by(ctx, work, rule),
+            _ => Ok(false),
         }
     }
 }
 
-/// Plans the flow that the packet opens from inside to outside by `rule`.
+/// Whether the packet says something to its neighbours that no router sends on: nobody's source, as of who asks for an
+/// address (RFC 2131), a link's own, or what the gateway tells and asks by ICMPv6 (RFC 4861, RFC 3810).
 #[inline(always)]
-fn plan_by(ctx: &TcContext, work: &mut Work, rule: &MasqueradeRule) -> Result<(), DropReason> {
+fn stays_on_link(ctx: &TcContext, work: &Work) -> bool {
+    let (key, transport) = (&work.packet.key, work.packet.transport);
+    addr::is_no_source(&key.src)
+        || addr::is_link_local(&key.src)
+        || addr::is_link_local(&key.dst)
+        || key.proto == proto::ICMPV6
+            && matches!(transport.refusal, Some(DropReason::Icmp))
+            && !transport.is_error
+            && !kernel::came_in(ctx)
+}
+
+/// Plans the flow that the packet opens from inside to outside by `rule`; false if it leaves as it is: the gateway's own,
+/// with the address that it would get.
+#[inline(always)]
+fn plan_by(ctx: &TcContext, work: &mut Work, rule: &MasqueradeRule) -> Result<bool, DropReason> {
     if !maps::is_live(rule.id, rule.generation) {
         return Err(DropReason::Changing);
     }
@@ -58,6 +75,9 @@ fn plan_by(ctx: &TcContext, work: &mut Work, rule: &MasqueradeRule) -> Result<()
         }
         work.to.src = rule.fallback;
     }
+    if rule.first_port == 0 && addr::eq(&work.to.src, &key.src) && !kernel::came_in(ctx) {
+        return Ok(false);
+    }
     let range = (rule.first_port, rule.last_port);
     let pool = Pool::of(key.proto, u16::from_be_bytes(key.src_port), range, maps::local_ports());
     work.plan = Plan {
@@ -69,7 +89,7 @@ fn plan_by(ctx: &TcContext, work: &mut Work, rule: &MasqueradeRule) -> Result<()
         rule: rule.id,
         generation: rule.generation,
     };
-    binding::bind(ctx, work, rule)
+    binding::bind(ctx, work, rule).map(|()| true)
 }
 
 step! {
@@ -125,8 +145,8 @@ step! {
     plan_as_it_is as plan_routed(ctx, work) -> Result<bool, DropReason> {
         let key = &work.packet.key;
         let Some(rule) = rule(work.ifindex, &key.dst) else { return Ok(false) };
-        // The gateway's own address there is the gateway's business.
-        if kernel::is_own(ctx, &key.dst, work.ifindex) {
+        // The gateway's own address there is the gateway's business, and so is one that it is being offered.
+        if is_offer(key) || addr::is_link_local(&key.dst) || kernel::is_own(ctx, &key.dst, work.ifindex) {
             return Ok(false);
         }
         if rule.routed == 0 {
@@ -144,6 +164,15 @@ step! {
         };
         Ok(true)
     }
+}
+
+/// Whether it is a DHCP server's word to who has no address yet, and may be sent to the one that is offered (RFC 2131
+/// section 4.1).
+#[inline(always)]
+fn is_offer(key: &FlowKey) -> bool {
+    const SERVER: [u8; 2] = 67_u16.to_be_bytes();
+    const CLIENT: [u8; 2] = 68_u16.to_be_bytes();
+    key.proto == proto::UDP && addr::is_v4(&key.dst) && key.src_port == SERVER && key.dst_port == CLIENT
 }
 
 step! {

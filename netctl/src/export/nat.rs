@@ -62,7 +62,7 @@ fn masquerade(place: &Place, rule: &Masquerade) -> spec::Masquerade {
     let is_independent = rule.mapping != Mapping::default();
     spec::Masquerade {
         namespace: place.to_string(),
-        source: rule.source.to_string(),
+        source: Some(rule.source.to_string()),
         out,
         address: rule.address.map(|address| address.to_string()),
         ports: rule.ports.map(|(first, last)| format!("{first}-{last}")),

@@ -102,7 +102,7 @@ fn part_uplinks(spec: &mut Spec, topology: &Topology, wanted: &Wanted) -> bool {
     let mut has_changed = false;
     let mut parted = Vec::new();
     for rule in std::mem::take(&mut spec.nat.masquerade) {
-        let key = place_of(Some(&rule.namespace)).zip(rule.source.parse().ok());
+        let key = place_of(Some(&rule.namespace)).zip(rule.source.as_ref().and_then(|its| its.parse().ok()));
         let uplinks = key.as_ref().and_then(|key| wanted.uplinks.get(key));
         let (None, Some(uplinks), Some((place, source))) = (&rule.out, uplinks, &key) else {
             parted.push(rule);
@@ -268,7 +268,7 @@ fn take_out(spec: &mut Spec, path: &KeyPath) -> Option<(Place, String)> {
                 let rule = spec.nat.masquerade.remove(*index);
                 return Some((
                     place_of(Some(&rule.namespace))?,
-                    format!("masquerade rule of {}", rule.source),
+                    format!("masquerade rule of {}", rule.source.unwrap_or_default()),
                 ));
             }
             let is_there = table == "forward" && *index < spec.nat.forward.len();

@@ -73,21 +73,26 @@ impl Found {
         Ok(Self { place: place.clone(), links, routes: routes.into_iter().collect() })
     }
 
-    /// The masquerade rule that `spec` means; its namespace does not count.
+    /// The masquerade rules that `spec` means: one, or one of each family where it has no source. Its namespace does not
+    /// count.
     ///
     /// # Errors
-    /// If it could never work, or one of `there` says already how its source leaves.
-    pub fn masquerade(&self, spec: &spec::Masquerade, there: &[Masquerade]) -> Result<Masquerade, Refused> {
-        let rule = masquerade::parse(spec, &self.place, &KeyPath::default(), &self.links)?;
-        let same = there.iter().filter(|other| other.source == rule.source);
-        let mut taken =
-            same.filter_map(|other| Some((rule.out.iter().find(|o| other.out.contains(o))?, other)));
-        match taken.next() {
-            None => Ok(rule),
-            Some((out, other)) => {
-                Err(Refused::Duplicate { out: out.clone(), there: Box::new(other.clone()) })
+    /// If they could never work, or one of `there` says already how its source leaves.
+    pub fn masquerades(
+        &self,
+        spec: &spec::Masquerade,
+        there: &[Masquerade],
+    ) -> Result<Vec<Masquerade>, Refused> {
+        let rules = masquerade::parse(spec, &self.place, &KeyPath::default(), &self.links)?;
+        for rule in &rules {
+            let same = there.iter().filter(|other| other.source == rule.source);
+            let mut taken =
+                same.filter_map(|other| Some((rule.out.iter().find(|o| other.out.contains(o))?, other)));
+            if let Some((out, other)) = taken.next() {
+                return Err(Refused::Duplicate { out: out.clone(), there: Box::new(other.clone()) });
             }
         }
+        Ok(rules)
     }
 
     /// The forwards that `spec` means, one for each protocol; its namespace does not count.
@@ -183,7 +188,7 @@ mod tests {
     fn masquerade(source: &str) -> spec::Masquerade {
         spec::Masquerade {
             namespace: "host".to_owned(),
-            source: source.to_owned(),
+            source: Some(source.to_owned()),
             out: None,
             address: None,
             ports: None,
@@ -201,9 +206,9 @@ mod tests {
     #[test]
     fn of_a_host_that_is_found_all_is_known() {
         let found = found();
-        let rule = found.masquerade(&masquerade("10.0.0.0/24"), &[]).unwrap();
-        assert_eq!(rule.to_string(), "10.0.0.0/24 out wan0");
-        let gateway = found.gateway(vec![rule], Vec::new()).unwrap();
+        let rules = found.masquerades(&masquerade("10.0.0.0/24"), &[]).unwrap();
+        assert_eq!(rules[0].to_string(), "10.0.0.0/24 out wan0");
+        let gateway = found.gateway(rules, Vec::new()).unwrap();
         let names = |names: &[IfName]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
         assert_eq!(
             (names(&gateway.uplinks), names(&gateway.insides)),
@@ -235,7 +240,7 @@ mod tests {
             ("wan1", "`host` has no interface `wan1` to go out of (`--out`)", "did you mean `wan0`?"),
         ] {
             let rule = spec::Masquerade { out: Some(out.to_owned()), ..masquerade("10.0.0.0/24") };
-            let refused = found().masquerade(&rule, &[]).unwrap_err();
+            let refused = found().masquerades(&rule, &[]).unwrap_err();
             assert_eq!((&*refused.to_string(), &*advice::of(&refused).unwrap()), (problem, hint));
         }
     }
@@ -243,8 +248,8 @@ mod tests {
     #[test]
     fn what_is_there_is_not_there_a_second_time() {
         let found = found();
-        let rule = found.masquerade(&masquerade("10.0.0.0/24"), &[]).unwrap();
-        let refused = found.masquerade(&masquerade("10.0.0.0/24"), &[rule]).unwrap_err();
+        let rules = found.masquerades(&masquerade("10.0.0.0/24"), &[]).unwrap();
+        let refused = found.masquerades(&masquerade("10.0.0.0/24"), &rules).unwrap_err();
         assert_eq!(
             refused.to_string(),
             "10.0.0.0/24 is masqueraded out of `wan0` already: 10.0.0.0/24 out wan0"

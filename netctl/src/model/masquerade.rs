@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::{
     IfName, Mapping, Masquerade, Place, Problem,
@@ -27,27 +27,63 @@ pub(super) fn resolve(
     for (index, spec) in specs.iter().enumerate() {
         let path = key_path!["nat", "masquerade", index];
         let place = places.resolve(&spec.namespace, &path.key("namespace"))?;
-        let rule = parse(spec, &place, &path, links)?;
-        // Only one rule says how a source leaves by an uplink.
-        for out in &rule.out {
-            if let Some(other) = leaving.insert((place.clone(), rule.source, out.clone()), path.clone()) {
-                let (source_net, out) = (rule.source, out.to_string());
-                return Err(Error::new(path, Problem::DuplicateMasquerade { source_net, out, other }));
+        for rule in parse(spec, &place, &path, links)? {
+            // Only one rule says how a source leaves by an uplink.
+            for out in &rule.out {
+                if let Some(other) = leaving.insert((place.clone(), rule.source, out.clone()), path.clone()) {
+                    let (source_net, out) = (rule.source, out.to_string());
+                    return Err(Error::new(path, Problem::DuplicateMasquerade { source_net, out, other }));
+                }
             }
+            rules.push(Placed { place: place.clone(), rule, path: path.clone() });
         }
-        rules.push(Placed { place, rule, path });
     }
     Ok(rules)
 }
 
-/// The rule of one table of the file.
+/// The rules of one table of the file: one, or one of each family where it has no source.
 pub(super) fn parse(
     spec: &spec::Masquerade,
     place: &Place,
     path: &KeyPath,
     links: &Links,
+) -> Result<Vec<Masquerade>, Error> {
+    let sources = match &spec.source {
+        Some(source) => vec![parse_network(source, &path.key("source"))?],
+        None => everyone(spec, place, path, links)?,
+    };
+    sources.into_iter().map(|source| parse_one(spec, source, place, path, links)).collect()
+}
+
+/// The networks of all addresses: of IPv4, and of IPv6 if the place has such addresses elsewhere than at the uplink. Of one
+/// family alone if the outside address says which.
+fn everyone(
+    spec: &spec::Masquerade,
+    place: &Place,
+    path: &KeyPath,
+    links: &Links,
+) -> Result<Vec<IpNet>, Error> {
+    let Some(out) = &spec.out else {
+        return Err(Error::new(path.clone(), Problem::NoSource));
+    };
+    let uplink = links.named(place, out).map(|link| &link.name);
+    let mut insides = links.of(place).filter(|link| Some(&link.name) != uplink);
+    let all = [Ipv4Net::default().into(), Ipv6Net::default().into()];
+    let families = match &spec.address {
+        Some(text) if parse_ip(text, &path.key("address"))?.is_ipv6() => &all[1..],
+        None if insides.any(|link| link.addresses.iter().any(|its| its.addr().is_ipv6())) => &all[..],
+        _ => &all[..1],
+    };
+    Ok(families.to_vec())
+}
+
+fn parse_one(
+    spec: &spec::Masquerade,
+    source: IpNet,
+    place: &Place,
+    path: &KeyPath,
+    links: &Links,
 ) -> Result<Masquerade, Error> {
-    let source = parse_network(&spec.source, &path.key("source"))?;
     let mut rule = Masquerade {
         source,
         out: uplinks(spec.out.as_deref(), &source, place, path, links)?,
@@ -145,6 +181,22 @@ mod tests {
         let topology = office(&(rule("") + more));
         let out: Vec<_> = topology.gateways[0].masquerades[0].out.iter().map(ToString::to_string).collect();
         assert_eq!(out, ["br1", "wan0"]);
+    }
+
+    #[test]
+    fn without_a_source_everyone_who_is_sent_on_is_meant_of_each_family_that_is_inside() {
+        let rules = |more: &str| -> Vec<String> {
+            let file = format!("[[nat.masquerade]]\nnamespace = 'router'\nout = 'wan0'\n{more}\n");
+            office(&file).gateways[0].masquerades.iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(rules(""), ["0.0.0.0/0 out wan0", "::/0 out wan0"]);
+        assert_eq!(rules("address = '203.0.113.1'"), ["0.0.0.0/0 out wan0 as 203.0.113.1"]);
+        assert_eq!(rules("address = '2001:db8::1'"), ["::/0 out wan0 as 2001:db8::1"]);
+        assert_office_refused(&[(
+            "[[nat.masquerade]]\nnamespace = 'router'",
+            "14: a masquerade rule has `source` or `out`, or both (`nat.masquerade[0]`)",
+            "set `out` to the interface that leads outside, or `source` to the network inside",
+        )]);
     }
 
     #[test]

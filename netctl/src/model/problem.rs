@@ -154,6 +154,8 @@ pub enum Problem {
     NoUplink { place: Place },
     #[error("`host` has interfaces that the file does not know of, so `out` is needed")]
     HostOut,
+    #[error("a masquerade rule has `source` or `out`, or both")]
+    NoSource,
     #[error("the file does not have the interface of `host` that this comes in by")]
     HostUplink,
     #[error("{address} is not an address of {}", place_or_link(.place, .out))]
@@ -309,6 +311,9 @@ impl Advise for Problem {
             Self::OnlyVlan { key } => format!("leave `{key}` out, or set `kind = \"vlan\"`"),
             Self::BeyondParent { .. } => "give the parent a larger one, or leave it out".to_owned(),
             Self::OutIsInside { .. } => "`out` is the interface on the other side".to_owned(),
+            Self::NoSource => {
+                "set `out` to the interface that leads outside, or `source` to the network inside".to_owned()
+            }
             Self::HostOut => "set `out` to the interface that leads outside".to_owned(),
             Self::HostUplink => "add a `[[nat.masquerade]]` whose `out` is that interface".to_owned(),
             Self::NoUplink { .. } => "add a cable, or a bridge, that leads outside".to_owned(),

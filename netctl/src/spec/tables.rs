@@ -272,8 +272,9 @@ pub struct Timeouts {
 pub struct Masquerade {
     /// The gateway; may be `host`.
     pub namespace: String,
-    /// The inside network.
-    pub source: String,
+    /// The inside network; when left out, everyone whose packets are sent on out of `out`, of each family that the
+    /// gateway's other interfaces have addresses of.
+    pub source: Option<String>,
     /// The uplink; every interface but the one that `source` lives behind when left out. Needed on the host.
     pub out: Option<String>,
     /// The outside address to take; the one that routing chooses when left out.

@@ -16,6 +16,7 @@ use super::{
 pub(super) const EXAMPLES: &str = "\
 Examples:
   netctl nat masquerade add --source 172.18.0.0/16
+  netctl nat masquerade add --out eth0
   netctl -n router nat masquerade add --source 192.168.15.0/24 --out wan0 --ports 20000-29999
   netctl -n router nat masquerade del --source 192.168.15.0/24";
 
@@ -34,13 +35,13 @@ enum Verb {
     #[command(visible_alias = "delete", aliases = ["rm", "remove"])]
     Del {
         /// Its number, or its source
-        #[arg(value_name = "RULE", required_unless_present = "source", conflicts_with = "source")]
+        #[arg(value_name = "RULE", required_unless_present_any = ["source", "out"], conflicts_with_all = ["source", "out"])]
         rule: Option<RuleName>,
         /// Its source
         #[arg(short, long, value_name = "NETWORK", value_parser = network)]
         source: Option<IpNet>,
-        /// Only what goes out of this interface
-        #[arg(short, long, value_name = "IF", requires = "source")]
+        /// Only what goes out of this interface; without a source, the rules that have none
+        #[arg(short, long, value_name = "IF")]
         out: Option<IfName>,
         /// Also if a topology wants it
         #[arg(long)]
@@ -54,9 +55,9 @@ enum Verb {
 /// The keys of the file.
 #[derive(Debug, clap::Args)]
 struct Rule {
-    /// The inside network
-    #[arg(short, long, value_name = "NETWORK")]
-    source: String,
+    /// The inside network [default: everyone whose packets are sent on out of `--out`]
+    #[arg(short, long, value_name = "NETWORK", required_unless_present = "out")]
+    source: Option<String>,
     /// The uplink [default: every interface that no part of the source lives behind]
     #[arg(short, long, value_name = "IF")]
     out: Option<String>,
@@ -115,6 +116,7 @@ pub(super) fn run(args: &Args, place: Option<&Place>, desk: &mut Desk<'_>) -> Re
             let which = match (rule, source) {
                 (Some(rule), _) => Which::Named(rule.clone()),
                 (None, Some(source)) => Which::From(*source, out.clone()),
+                (None, None) if let Some(out) = out => Which::Out(out.clone()),
                 (None, None) => return Err(words::Error::NoValue { keyword: "del" }.into()),
             };
             let mut session = desk.session(*force)?;

@@ -60,9 +60,12 @@ pub enum Which {
     Listening(String),
     /// Those with this source, and of these only that which goes out of an interface if one is said.
     From(IpNet, Option<IfName>),
+    /// Those without a source that go out of this interface.
+    Out(IfName),
 }
 
-/// Puts a masquerade rule in force; the namespace that it names does not count.
+/// Puts a masquerade rule in force, one of each family where it has no source; the namespace that it names does not
+/// count.
 ///
 /// # Errors
 /// If it could never work, there is one for that already, or the kernel refuses.
@@ -73,8 +76,8 @@ pub fn add_masquerade(
 ) -> Result<Changed, Error> {
     let mut scene = Scene::open(session, place)?;
     let there: Vec<Masquerade> = scene.masquerades.iter().map(|its| its.rule.clone()).collect();
-    let rule = scene.found.masquerade(spec, &there).map_err(scene.refused(RuleKind::Masquerade))?;
-    scene.masquerades.push(Numbered { id: 0, rule });
+    let rules = scene.found.masquerades(spec, &there).map_err(scene.refused(RuleKind::Masquerade))?;
+    scene.masquerades.extend(rules.into_iter().map(|rule| Numbered { id: 0, rule }));
     scene.settle(session, RuleKind::Masquerade)
 }
 
@@ -149,6 +152,7 @@ impl Which {
             Self::From(source, out) => {
                 its.rule.source == *source && out.as_ref().is_none_or(|out| its.rule.out.contains(out))
             }
+            Self::Out(out) => its.rule.source.prefix_len() == 0 && its.rule.out.contains(out),
             Self::Listening(_) => false,
         }
     }
@@ -177,6 +181,7 @@ impl std::fmt::Display for Which {
             Self::Named(RuleName::Name(text)) | Self::Listening(text) => f.write_str(text),
             Self::From(source, None) => write!(f, "{source}"),
             Self::From(source, Some(out)) => write!(f, "{source} out {out}"),
+            Self::Out(out) => write!(f, "out {out}"),
         }
     }
 }

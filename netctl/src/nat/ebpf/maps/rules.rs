@@ -159,7 +159,7 @@ impl Tables {
             routed: rule.routed.into(),
             mapping: mapping_number(rule.mapping),
             filtering: filtering_number(rule.filtering),
-            _pad: 0,
+            of_all: (rule.source.prefix_len() == 0).into(),
         };
         self.enforce(id, generation)?;
         for &ifindex in uplinks {
