@@ -23,6 +23,10 @@ pub struct Config {
     /// Until when (`CLOCK_MONOTONIC`, nanoseconds) the gateway's own stack hears no TCP segment of a connection that nobody
     /// knows, which it would reset: a table of flows was replaced by an empty one, and its clients go on.
     pub silent_until_ns: u64,
+    /// 1: packets go straight on a lease whoever watches ([`crate::watch`]).
+    pub is_leased: u32,
+    /// Zero.
+    pub _pad: u32,
 }
 
 /// How long a flow lives after its last packet, in nanoseconds.
@@ -46,7 +50,7 @@ pub struct Timeouts {
 }
 
 const _: () = assert!(size_of::<Timeouts>() == 7 * 8);
-const _: () = assert!(size_of::<Config>() == size_of::<Timeouts>() + 4 + 4 + 8 + 8);
+const _: () = assert!(size_of::<Config>() == size_of::<Timeouts>() + 4 + 4 + 8 + 8 + 4 + 4);
 
 pod!(Config);
 
@@ -55,7 +59,8 @@ impl Config {
     #[must_use]
     pub const fn of(max_flows: u32, cpus: u32, token: u64) -> Self {
         let each = if max_flows / 4 > cpus { max_flows / 4 / cpus } else { 1 };
-        Self { timeouts: Timeouts::DEFAULT, unanswered: each * cpus, cpus, token, silent_until_ns: 0 }
+        let timeouts = Timeouts::DEFAULT;
+        Self { timeouts, unanswered: each * cpus, cpus, token, silent_until_ns: 0, is_leased: 0, _pad: 0 }
     }
 
     /// The place among the flows without an answer that a CPU takes at its `turn`th. CPUs have places of their own, so

@@ -23,6 +23,7 @@ pub mod reason;
 pub mod rule;
 pub mod sighting;
 pub mod tcp;
+pub mod watch;
 pub mod words;
 
 /// Version of everything two netctl binaries could disagree about in a pinned map: raise it with every change to a

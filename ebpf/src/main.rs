@@ -17,7 +17,7 @@ use aya_ebpf::{
     programs::{SockAddrContext, TcContext},
 };
 use netctl_ebpf::{count::Path, flow::hook, reason::DropReason};
-use prog::{Verdict, events, fragments, inside, local, maps, parse, rewrite, shortcut, uplink};
+use prog::{Verdict, events, fragments, inside, local, maps, parse, rewrite, shortcut, uplink, watch};
 
 /// TC egress of an uplink.
 #[classifier]
@@ -52,6 +52,15 @@ pub fn port_ingress(ctx: TcContext) -> i32 {
 pub fn port_egress(ctx: TcContext) -> i32 {
     shortcut::grant(&ctx);
     TC_ACT_UNSPEC
+}
+
+/// For user space to run by hand at an interface: who watches the way from there, outwards or, where the control block
+/// begins with a port's index, inwards to that one.
+#[classifier]
+pub fn watched(ctx: TcContext) -> i32 {
+    // SAFETY: the context is valid for the whole run of the program.
+    let [port, is_v6] = unsafe { [(*ctx.skb.skb).cb[0], (*ctx.skb.skb).cb[1]] };
+    watch::look(&ctx, port, is_v6 == 0) as i32
 }
 
 /// TC ingress of an inside interface.

@@ -20,6 +20,7 @@ pub(crate) mod step;
 pub(crate) mod sweep;
 pub(crate) mod uplink;
 pub(crate) mod verify;
+pub(crate) mod watch;
 
 use netctl_ebpf::{
     binding::{Binding, BindingKey},

@@ -104,6 +104,9 @@ pub struct Topology {
     /// How many flows a gateway has at once, at most.
     #[serde(default)]
     pub max_flows: u32,
+    /// Where packets go straight, of gateways that have [ports](Gateway::ports).
+    #[serde(default)]
+    pub shortcut: Shortcut,
 }
 
 impl Topology {
@@ -491,6 +494,17 @@ pub enum RuleAction {
     Unreachable,
     /// As [`RouteKind::Prohibit`].
     Prohibit,
+}
+
+/// Where packets of answered connections go straight between the uplink and the veths inside.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Shortcut {
+    /// Where nobody could tell: nothing on the skipped way looks at packets.
+    #[default]
+    Auto,
+    /// For a second after a packet of the connection has gone the kernel's way, whoever looks at them there.
+    Leased,
 }
 
 /// A place that translates addresses.

@@ -388,6 +388,7 @@ fn look_at_nat(
         let forwards = tables.forwards().map_err(failed)?;
         nat.max_flows = Some(tables.room().map_err(failed)?);
         nat.timeouts = tables.timeouts().map_err(failed)?;
+        nat.shortcut = tables.shortcut().map_err(failed)?;
         nat.masquerades = masquerades.into_iter().map(|numbered| numbered.rule).collect();
         nat.forwards = forwards.into_iter().map(|numbered| numbered.rule).collect();
     }

@@ -12,7 +12,7 @@ use ipnet::IpNet;
 
 use crate::{
     build::Build,
-    model::{Forward, IfName, Masquerade, Place, Route, Rule, Side, Timeouts, TopologyName},
+    model::{Forward, IfName, Masquerade, Place, Route, Rule, Shortcut, Side, Timeouts, TopologyName},
     netfilter::{Rules, Tool},
     netlink::route::RTPROT_NETCTL,
     op::Machine,
@@ -164,6 +164,8 @@ pub struct ObservedNat {
     pub max_flows: Option<u32>,
     /// How long flows live.
     pub timeouts: Timeouts,
+    /// Where packets go straight.
+    pub shortcut: Shortcut,
     /// The rules in force.
     pub masquerades: Vec<Masquerade>,
     /// The rules in force.

@@ -13,6 +13,7 @@ mod nearest;
 mod path;
 mod schema;
 mod ser;
+mod shortcut;
 mod table;
 mod tables;
 mod write;
@@ -27,6 +28,7 @@ pub use self::{
     nearest::nearest,
     path::{KeyPath, Step},
     schema::schema,
+    shortcut::Shortcut,
     table::Table,
     tables::{
         Bridge, Cable, End, Forward, Link, Masquerade, Namespace, Nat, Port, Route, Rule, Spec, Timeouts,

@@ -89,6 +89,21 @@ impl Printed {
     }
 }
 
+const ECHO: &str = "
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(('0.0.0.0', 7000))
+while True: s.sendto(*s.recvfrom(100))
+";
+
+const ASK: &str = "
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.settimeout(5)
+s.connect(('203.0.113.2', 7000))
+for _ in range(20): s.send(b'?'); s.recv(100)
+";
+
 /// A network in which there is something to say about everything.
 fn eventful() -> Lab {
     let lab = Lab::quickstart();
@@ -97,6 +112,11 @@ fn eventful() -> Lab {
     let internet = lab.ns("internet");
     internet.run("ip", ["route", "add", "192.168.15.0/24", "via", "203.0.113.1"]).success();
     internet.run("ping", ["-c", "1", "-W", "1", "192.168.15.1"]).fails(1);
+    // What would go straight, but for a chain that sees it.
+    lab.ns("router").run("iptables", ["-P", "FORWARD", "ACCEPT"]).success();
+    let server = internet.serve(7000, "python3", ["-c", ECHO]);
+    lab.ns("red").run("python3", ["-c", ASK]).success();
+    drop(server);
     lab.ns("router").run("iptables", ["-P", "FORWARD", "DROP"]).success();
     lab
 }

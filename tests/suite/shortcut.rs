@@ -86,7 +86,8 @@ fn assert_straight(lab: &Lab, is_straight: bool, talks: &mut [Talk<'_>]) {
     let (straight, round) = (after.0 - before.0, after.1 - before.1);
     assert!(straight + round >= 1000);
     if is_straight {
-        assert!(straight > 9 * round, "{straight} by shortcut, {round} through the kernel");
+        let stats = lab.netctl(["nat", "stats"]).success();
+        assert!(straight > 9 * round, "{straight} by shortcut, {round} through the kernel\n{stats}");
     } else {
         assert_eq!(straight, 0, "{round} through the kernel");
     }
@@ -205,7 +206,8 @@ fn what_the_firewall_marks_takes_the_kernels_way() {
 #[test]
 fn conntrack_beside_shortcuts_takes_nothing_for_invalid() {
     const LIBERAL: &str = "net.netfilter.nf_conntrack_tcp_be_liberal";
-    let lab = lab();
+    let lab = Lab::new();
+    up(&lab, &TOPOLOGY.replace("shortcut = true", "shortcut = 'leased'"));
     let router = lab.ns("router");
     let value = router.run("sysctl", ["-n", LIBERAL]).success();
     assert_eq!(value.stdout().trim(), "1");
@@ -230,4 +232,177 @@ fn conntrack_beside_shortcuts_takes_nothing_for_invalid() {
         let before = passed(&lab).0;
         passed(&lab).0 == before
     });
+}
+
+/// Something that looks at packets on the way that a shortcut skips.
+struct Watcher {
+    /// As `nat stats` calls it.
+    by: &'static str,
+    begin: &'static str,
+    end: &'static str,
+    /// Of 100 packets of both directions, as many still go straight.
+    straight: std::ops::RangeInclusive<u64>,
+}
+
+const NONE: std::ops::RangeInclusive<u64> = 0..=0;
+const ONE_WAY: std::ops::RangeInclusive<u64> = 40..=60;
+
+const WATCHERS: [Watcher; 12] = [
+    Watcher {
+        by: "netfilter",
+        begin: "nft add table inet t && nft 'add chain inet t c { type filter hook forward priority 0; }'",
+        end: "nft delete table inet t",
+        straight: NONE,
+    },
+    Watcher {
+        by: "netfilter",
+        begin: "nft add table ip t && nft 'add chain ip t c { type filter hook prerouting priority 0; }'",
+        end: "nft delete table ip t",
+        straight: NONE,
+    },
+    Watcher {
+        by: "netfilter",
+        begin: "iptables -w -A FORWARD -m limit --limit 1000/s -j ACCEPT",
+        end: "nft delete table ip filter",
+        straight: NONE,
+    },
+    Watcher {
+        by: "netfilter-bridge",
+        begin: "nft add table bridge t && nft 'add chain bridge t c { type filter hook forward priority 0; }'",
+        end: "nft delete table bridge t",
+        straight: NONE,
+    },
+    Watcher {
+        by: "netfilter-netdev",
+        begin: "nft add table netdev t && \
+                nft 'add chain netdev t c { type filter hook ingress device br0 priority 0; }'",
+        end: "nft delete table netdev t",
+        straight: ONE_WAY,
+    },
+    Watcher {
+        by: "netfilter-netdev",
+        begin: "nft add table netdev t && \
+                nft 'add chain netdev t c { type filter hook ingress device wan0 priority 0; }'",
+        end: "nft delete table netdev t",
+        straight: ONE_WAY,
+    },
+    Watcher {
+        by: "qdisc",
+        begin: "tc qdisc add dev br0 root tbf rate 100mbit burst 32k latency 50ms",
+        end: "tc qdisc del dev br0 root",
+        straight: ONE_WAY,
+    },
+    Watcher {
+        by: "qdisc",
+        begin: "tc qdisc add dev veth-red-br root handle 1: htb default 1 && \
+                tc class add dev veth-red-br parent 1: classid 1:1 htb rate 100mbit",
+        end: "tc qdisc del dev veth-red-br root",
+        straight: ONE_WAY,
+    },
+    Watcher {
+        by: "program",
+        begin: "tc qdisc add dev br0 clsact && tc filter add dev br0 ingress protocol ip u32 match ip dport 9 0xffff flowid 1:1",
+        end: "tc qdisc del dev br0 clsact",
+        straight: ONE_WAY,
+    },
+    Watcher {
+        by: "program",
+        begin: "tc qdisc add dev veth-red-br clsact && \
+                tc filter add dev veth-red-br egress protocol ip u32 match ip dport 9 0xffff flowid 1:1",
+        end: "tc qdisc del dev veth-red-br clsact",
+        straight: ONE_WAY,
+    },
+    Watcher {
+        by: "xfrm",
+        begin: "ip xfrm policy add dir fwd src 10.99.0.0/24 dst 10.98.0.0/24 action block",
+        end: "ip xfrm policy flush",
+        straight: NONE,
+    },
+    Watcher {
+        by: "capture",
+        begin: "python3 -c '
+import os, socket, time
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)); s.bind((\"br0\", 0))
+if os.fork(): os._exit(0)
+for i in range(3): os.close(i)
+open(\"/run/capture\", \"w\").close()
+while os.path.exists(\"/run/capture\"): time.sleep(0.05)'; sleep 0.1",
+        end: "rm /run/capture; sleep 0.2",
+        straight: NONE,
+    },
+];
+
+/// Packets that did not go straight because of somebody, so far.
+#[track_caller]
+fn watched(lab: &Lab, by: &str) -> u64 {
+    let stats = lab.netctl(["--json", "nat", "stats"]).success().json();
+    let all = stats[0]["paths"]["watched"].as_array().unwrap().clone();
+    all.iter().find(|its| its["by"] == by).map_or(0, |its| its["packets"].as_u64().unwrap())
+}
+
+#[test]
+fn whoever_looks_at_packets_on_the_kernels_way_sees_them_all() {
+    let lab = lab();
+    let _server = talk::echo(lab.ns("outside"));
+    let mut talk = Talk::start(lab.ns("red"), SERVERS[0], 8);
+    let router = lab.ns("router");
+    for Watcher { by, begin, end, straight } in WATCHERS {
+        assert_straight(&lab, true, std::slice::from_mut(&mut talk));
+        let before = watched(&lab, by);
+        router.run("sh", ["-c", begin]).success();
+        talk.goes_on(10);
+        let first = passed(&lab);
+        talk.goes_on(500);
+        let then = passed(&lab);
+        let (short, kernel) = (then.0 - first.0, then.1 - first.1);
+        let share = short * 100 / (short + kernel);
+        assert!(straight.contains(&share), "{begin}: {short} of {} by shortcut", short + kernel);
+        assert!(watched(&lab, by) > before, "{begin}: no packet is told to be watched by `{by}`");
+        router.run("sh", ["-c", end]).success();
+        // A lease is given by a packet on the kernel's way.
+        eventually("it goes straight again", || {
+            let before = passed(&lab).0;
+            talk.goes_on(50);
+            passed(&lab).0 - before > 50
+        });
+    }
+}
+
+#[test]
+fn who_looks_at_one_family_is_in_the_others_way_no_more_than_who_looks_at_nothing() {
+    let lab = lab();
+    let _server = talk::echo(lab.ns("outside"));
+    let router = lab.ns("router");
+    // The table is there, as `iptables -L` makes it, and a bridge has no more than what hands packets on to it.
+    router.run("nft", ["add table ip6 t"]).success();
+    router.run("nft", ["add chain ip6 t c { type filter hook forward priority 0; }"]).success();
+    router.run("nft", ["add table ip empty"]).success();
+    router.run("nft", ["add chain ip empty in { type filter hook input priority 0; }"]).success();
+    let mut four = Talk::start(lab.ns("red"), SERVERS[0], 8);
+    assert_straight(&lab, true, std::slice::from_mut(&mut four));
+    four.end_without_loss();
+    let mut six = Talk::start(lab.ns("red"), SERVERS[1], 8);
+    assert_straight(&lab, false, std::slice::from_mut(&mut six));
+}
+
+#[test]
+fn with_leases_only_the_first_packets_are_seen_by_others() {
+    let lab = Lab::new();
+    up(&lab, &TOPOLOGY.replace("shortcut = true", "shortcut = 'leased'"));
+    let _server = talk::echo(lab.ns("outside"));
+    let rule = ["-w", "-A", "FORWARD", "-j", "ACCEPT"];
+    lab.ns("router").run("iptables", rule).success();
+    let mut talk = Talk::start(lab.ns("red"), SERVERS[0], 8);
+    assert_straight(&lab, true, std::slice::from_mut(&mut talk));
+    // The same gateway, told otherwise, heeds it at once; and back again.
+    for (word, is_straight) in [("'auto'", false), ("'leased'", true), ("true", false)] {
+        let planned = TOPOLOGY.replace("shortcut = true", &format!("shortcut = {word}"));
+        lab.file("office.toml", planned);
+        assert_eq!(lab.netctl(["plan", "office.toml"]).code(), Some(3));
+        lab.netctl(["up", "office.toml"]).success();
+        lab.netctl(["plan", "office.toml"]).success();
+        talk.goes_on(1200);
+        assert_straight(&lab, is_straight, std::slice::from_mut(&mut talk));
+    }
+    talk.end_without_loss();
 }

@@ -19,6 +19,7 @@ use netctl_ebpf::{
     reason::{self, DropReason},
     rule::{AllowKey, ForwardKey, ForwardRule, ListedForward, MasqueradeKey, MasqueradeRule},
     sighting::{self, Sighting},
+    watch::{self, Glance},
 };
 
 use super::{Work, kernel, shortcut::Passage};
@@ -103,6 +104,14 @@ static DROPS: PerCpuArray<u64, { reason::SLOTS }> = PerCpuArray::new();
 /// Translated packets by [`Path`].
 #[btf_map]
 static PATHS: PerCpuArray<u64, { count::PATHS as usize }> = PerCpuArray::new();
+
+/// Packets that did not go straight because of a [`Watcher`](netctl_ebpf::watch::Watcher).
+#[btf_map]
+static WATCHED: PerCpuArray<u64, { watch::SLOTS }> = PerCpuArray::new();
+
+/// Some [`Glance`]s a CPU.
+#[btf_map]
+static GLANCES: PerCpuArray<Glance, { watch::GLANCES as usize }> = PerCpuArray::new();
 
 /// What a listener hears.
 #[btf_map]
@@ -220,6 +229,23 @@ pub(crate) fn clock() -> Option<&'static mut Clock> {
     // SAFETY: a per-CPU slot that the verifier has checked. A timer may come between what a socket's program reads and
     // writes, and both write what is right.
     Some(unsafe { &mut *clock })
+}
+
+/// The place for what this CPU has seen of a way.
+#[inline(always)]
+pub(crate) fn glance(way: u64) -> Option<&'static mut Glance> {
+    let glance = GLANCES.get_ptr_mut(Glance::place(way))?;
+    // SAFETY: a per-CPU slot that the verifier has checked, with one user at a time.
+    Some(unsafe { &mut *glance })
+}
+
+/// Counts a packet that would have gone straight, and did not because of who watches.
+#[inline(always)]
+pub(crate) fn count_watched(watcher: u32) {
+    if let Some(count) = WATCHED.get_ptr_mut(watcher) {
+        // SAFETY: as in `count_drop`.
+        unsafe { *count = (*count).wrapping_add(1) };
+    }
 }
 
 /// The place for what this CPU knows of an outside address.

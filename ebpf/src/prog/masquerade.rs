@@ -35,16 +35,18 @@ step! {
     /// Plans the flow of a packet that a rule covers; false if none does.
     plan as plan_masquerade(ctx, work) -> Result<bool, DropReason> {
         match rule(work.ifindex, &work.packet.key.src) {
-            Some(rule) if !stays_on_link(ctx, work) => plan_by(ctx, work, rule),
+            Some(rule) if !stays_on_link(work) => plan_by(ctx, work, rule),
             _ => Ok(false),
         }
     }
 }
 
 /// Whether the packet says something to its neighbours that no router sends on: nobody's source, as of who asks for an
-/// address (RFC 2131), a link's own, or what the gateway tells and asks by ICMPv6 (RFC 4861, RFC 3810).
+/// address (RFC 2131), a link's own, or what the gateway tells and asks by neighbour discovery, whose hop limit no router has
+/// made less (RFC 4861 section 7.1).
 #[inline(always)]
-fn stays_on_link(ctx: &TcContext, work: &Work) -> bool {
+fn stays_on_link(work: &Work) -> bool {
+    const UNROUTED: u8 = 255;
     let (key, transport) = (&work.packet.key, work.packet.transport);
     addr::is_no_source(&key.src)
         || addr::is_link_local(&key.src)
@@ -52,7 +54,8 @@ fn stays_on_link(ctx: &TcContext, work: &Work) -> bool {
         || key.proto == proto::ICMPV6
             && matches!(transport.refusal, Some(DropReason::Icmp))
             && !transport.is_error
-            && !kernel::came_in(ctx)
+            && work.packet.ttl == UNROUTED
+            && kernel::is_known_local(&key.src)
 }
 
 /// Plans the flow that the packet opens from inside to outside by `rule`; false if it leaves as it is: the gateway's own,

@@ -18,6 +18,7 @@ use netctl_ebpf::{
     flow::{FlowKey, Half, hook, kind},
     headers::ETH_HLEN,
     lease::{LEASE_NS, Lease},
+    watch::priority,
 };
 
 use self::front::Front;
@@ -25,6 +26,7 @@ use super::{
     flows, kernel,
     maps::{self, FLOWS},
     rewrite::straight,
+    watch,
 };
 
 /// A packet on the kernel's way, from the hook where it came in to the one where it leaves. Both run on one CPU and soon
@@ -62,6 +64,10 @@ pub(crate) fn take(ctx: &TcContext, hook: u8) -> i32 {
         }
         return TC_ACT_UNSPEC;
     }
+    let port = if hook == hook::INGRESS { half.lease.to } else { 0 };
+    if watch::is_watched(ctx, front.frame.ifindex, port, front.is_v4) {
+        return TC_ACT_UNSPEC;
+    }
     // As the IP layer does.
     if front.is_padded && !trim(ctx, ETH_HLEN + front.frame.length) {
         return TC_ACT_UNSPEC;
@@ -73,6 +79,10 @@ pub(crate) fn take(ctx: &TcContext, hook: u8) -> i32 {
     }
     if !straight::packet(ctx, front.is_v4, key.proto, half) {
         return TC_ACT_SHOT;
+    }
+    if front.is_v4 {
+        // SAFETY: the context is valid for the whole run of the program.
+        unsafe { (*ctx.skb.skb).priority = priority(front.class) };
     }
     maps::count_path(Path::Short);
     send(ctx, hook, half.lease.to)

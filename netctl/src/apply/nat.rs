@@ -39,6 +39,9 @@ impl Worker<'_> {
             }
             NatChange::SetAsideNat { .. } => pins.set_aside()?,
             NatChange::RestoreNat => pins.restore()?,
+            NatChange::SetShortcut { shortcut, .. } => {
+                Tables::open(&pins)?.set_shortcut(*shortcut)?;
+            }
             NatChange::SetTimeout { timeout, lifetime, .. } => {
                 Tables::open(&pins)?.set_timeout(*timeout, *lifetime)?;
             }

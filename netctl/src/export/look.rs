@@ -7,7 +7,7 @@ use super::{
     seen::{Peer, Seen, SeenGateway, SeenPlace, Settings},
 };
 use crate::{
-    model::{Backend, Gateway, IfName, Place, Timeouts, Topology, TopologyName},
+    model::{Backend, Gateway, IfName, Place, Shortcut, Timeouts, Topology, TopologyName},
     nat::{ebpf::maps::Tables, pinned::pinned},
     netlink::{Socket, addr, link, neigh, nft, route, rule, tc},
     netns::{Identity, Netns},
@@ -180,7 +180,10 @@ fn gateways(seen: &mut Seen, directories: &Directories) -> Result<(), Error> {
             forwards: forwards.into_iter().map(|numbered| numbered.rule).collect(),
             timeouts: tables.timeouts().map_err(Error::Nat)?,
             max_flows: Some(tables.room().map_err(Error::Nat)?),
-            is_without_shortcuts: record.is_some_and(|(_, its)| its.ports.is_empty()),
+            shortcut: match record {
+                Some((_, its)) if its.ports.is_empty() => None,
+                _ => Some(tables.shortcut().map_err(Error::Nat)?),
+            },
         });
     }
     for (_, gateway) in recorded.into_iter().filter(|(_, its)| its.backend != Backend::Ebpf) {
@@ -195,7 +198,7 @@ fn gateways(seen: &mut Seen, directories: &Directories) -> Result<(), Error> {
             forwards: gateway.forwards,
             timeouts: Timeouts::new(),
             max_flows: None,
-            is_without_shortcuts: false,
+            shortcut: Some(Shortcut::default()),
         });
     }
     Ok(())

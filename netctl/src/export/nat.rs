@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::{left::Left, seen::Seen, wanted::Wanted};
 use crate::{
-    model::{Backend, Filtering, Forward, Mapping, Masquerade, Place, Protocol, Timeout, Timeouts},
+    model::{Backend, Filtering, Forward, Mapping, Masquerade, Place, Protocol, Shortcut, Timeout, Timeouts},
     spec::{self, Spec},
 };
 
@@ -18,7 +18,10 @@ pub(super) fn write(seen: &Seen, wanted: &mut Wanted, spec: &mut Spec, left: &mu
     spec.nat.max_flows = first.max_flows.filter(|_| !is_usual).map(i64::from);
     spec.nat.timeouts = timeouts(&first.timeouts);
     wanted.is_without_shortcuts =
-        first.backend == Backend::Ebpf && gateways().all(|(_, its)| its.is_without_shortcuts);
+        first.backend == Backend::Ebpf && gateways().all(|(_, its)| its.shortcut.is_none());
+    let is_told = |shortcut: &Shortcut| *shortcut != Shortcut::default();
+    spec.nat.shortcut =
+        first.shortcut.filter(is_told).map(|shortcut| spec::Shortcut::Word(shortcut.to_string()));
     for (place, gateway) in gateways() {
         if gateway.backend != first.backend {
             let what = format!("translation by `{}`", gateway.backend);
@@ -28,7 +31,7 @@ pub(super) fn write(seen: &Seen, wanted: &mut Wanted, spec: &mut Spec, left: &mu
         for (is_same, what) in [
             (gateway.timeouts == first.timeouts, "how long flows live"),
             (gateway.max_flows == first.max_flows, "how many flows there may be"),
-            (gateway.is_without_shortcuts == first.is_without_shortcuts, "whether there are shortcuts"),
+            (gateway.shortcut == first.shortcut, "where there are shortcuts"),
         ] {
             if !is_same {
                 left.push(Left::new(place, what, "the file has another gateway's"));

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::{
-    model::{Backend, Forward, IfName, Masquerade, Place, Timeouts, TopologyName},
+    model::{Backend, Forward, IfName, Masquerade, Place, Shortcut, Timeouts, TopologyName},
     netlink::{addr, link, route, rule},
 };
 
@@ -66,8 +66,8 @@ pub(super) struct SeenGateway {
     pub(super) timeouts: Timeouts,
     /// How many flows there may be; `None` where the kernel has one limit for all.
     pub(super) max_flows: Option<u32>,
-    /// Whether a record says that it has no shortcuts.
-    pub(super) is_without_shortcuts: bool,
+    /// Where packets go straight; `None` if a record says nowhere.
+    pub(super) shortcut: Option<Shortcut>,
 }
 
 impl SeenPlace {

@@ -128,7 +128,7 @@ fn end_shortcuts(spec: &mut Spec, topology: &Topology, wanted: &Wanted) -> bool 
     let has_some = topology.gateways.iter().any(|gateway| !gateway.ports.is_empty());
     let ends = wanted.is_without_shortcuts && has_some && spec.nat.shortcut.is_none();
     if ends {
-        spec.nat.shortcut = Some(false);
+        spec.nat.shortcut = Some(spec::Shortcut::Switch(false));
     }
     ends
 }

@@ -32,6 +32,7 @@ impl Topology {
         let gateways = gateway::resolve(&spec.nat, &places, &links, &routes)?;
         let timeouts = timeout::resolve(&spec.nat.timeouts)?;
         let max_flows = gateway::max_flows(spec.nat.max_flows)?;
+        let shortcut = gateway::shortcut(&spec.nat)?.unwrap_or_default();
         ipv6::check(spec, &places, &links, &gateways)?;
         let sysctls = forwarding::sysctls(spec, &places, &links, &routes, &gateways)?;
         Ok(Self {
@@ -46,6 +47,7 @@ impl Topology {
             gateways,
             timeouts,
             max_flows,
+            shortcut,
         })
     }
 

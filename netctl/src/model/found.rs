@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use netctl_ebpf::config::MAX_FLOWS;
 
 use super::{
-    Backend, Error, Forward, Gateway, IfName, Masquerade, Place, Problem, Protocol, Route, Topology,
-    TopologyName, forward, forwarding,
+    Backend, Error, Forward, Gateway, IfName, Masquerade, Place, Problem, Protocol, Route, Shortcut,
+    Topology, TopologyName, forward, forwarding,
     gateway::{self, Rules},
     links::{Links, Seen},
     masquerade,
@@ -150,6 +150,7 @@ impl Topology {
             gateways,
             timeouts,
             max_flows,
+            shortcut: Shortcut::default(),
         }
     }
 }

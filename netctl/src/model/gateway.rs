@@ -1,11 +1,15 @@
 //! The gateways of a topology: which places translate addresses, and which of their interfaces face where.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use netctl_ebpf::config;
 
 use super::{
-    Backend, Forward, Gateway, IfName, Masquerade, Place, Problem, backend,
+    Backend, Forward, Gateway, IfName, Masquerade, Place, Problem, Shortcut, backend,
+    behaviour::{Word, required},
     error::Error,
     forward,
     links::{Links, Veth},
@@ -13,7 +17,7 @@ use super::{
     place::Places,
     route::Routes,
 };
-use crate::spec::{KeyPath, Nat, key_path};
+use crate::spec::{self, KeyPath, Nat, key_path};
 
 /// The gateways, in the order in which the masquerade rules, then the forward rules of the file first name them.
 pub(super) fn resolve(
@@ -42,7 +46,7 @@ pub(super) fn resolve(
         gateways[index].forwards.push(rule);
     }
     let backend = backend::resolve(nat)?;
-    let has_shortcuts = nat.shortcut.unwrap_or(true) && backend == Backend::Ebpf;
+    let has_shortcuts = shortcut(nat)?.is_some() && backend == Backend::Ebpf;
     let faced = gateways.into_iter().map(|rules| {
         let gateway = face(rules, backend, links, routes)?;
         Ok(if has_shortcuts { gateway } else { Gateway { ports: Vec::new(), ..gateway } })
@@ -50,6 +54,32 @@ pub(super) fn resolve(
     let gateways = faced.collect::<Result<Vec<Gateway>, Error>>()?;
     backend::check(nat, &gateways)?;
     Ok(gateways)
+}
+
+impl Word for Shortcut {
+    const ALL: &'static [Self] = &[Self::Auto, Self::Leased];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Leased => "leased",
+        }
+    }
+}
+
+impl fmt::Display for Shortcut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Where packets go straight; `None` if nowhere.
+pub(super) fn shortcut(nat: &Nat) -> Result<Option<Shortcut>, Error> {
+    match &nat.shortcut {
+        None | Some(spec::Shortcut::Switch(true)) => Ok(Some(Shortcut::Auto)),
+        Some(spec::Shortcut::Switch(false)) => Ok(None),
+        Some(spec::Shortcut::Word(text)) => required(text.as_str(), &key_path!["nat", "shortcut"]).map(Some),
+    }
 }
 
 /// The most flows that a gateway may be asked to have: the kernel takes more, but sets aside 16 bytes for each entry of

@@ -14,6 +14,7 @@
 pub mod attach;
 mod build;
 mod filter;
+mod layout;
 mod link;
 pub mod load;
 pub mod log;

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{HostRoute, Observed, ObservedLink, ObservedNat, ObservedPlace, ObservedRoute, ObservedRule};
 use crate::{
     build::Build,
-    model::{Backend, End, FullName, IfName, LinkKind, Place, Topology},
+    model::{Backend, End, FullName, IfName, LinkKind, Place, Shortcut, Topology},
     netfilter,
     netlink::route::RTPROT_NETCTL,
 };
@@ -159,6 +159,7 @@ impl Scene<'_> {
                 local: !gateway.forwards.is_empty(),
                 max_flows: Some(self.topology.max_flows),
                 timeouts: self.topology.timeouts.clone(),
+                shortcut: if gateway.ports.is_empty() { Shortcut::default() } else { self.topology.shortcut },
                 masquerades: gateway.masquerades.clone(),
                 forwards: gateway.forwards.clone(),
             });

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{Effect, Faces, Op, command};
 use crate::{
     build::Build,
-    model::{At, Forward, IfName, Mapping, Masquerade, Place, Seconds, Side, Timeout},
+    model::{At, Forward, IfName, Mapping, Masquerade, Place, Seconds, Shortcut, Side, Timeout},
     netfilter::{
         self,
         rule::{self, Hook},
@@ -43,6 +43,13 @@ pub enum NatChange {
         lifetime: Seconds,
         /// Their lifetime before.
         before: Seconds,
+    },
+    /// Says where packets go straight.
+    SetShortcut {
+        /// Where.
+        shortcut: Shortcut,
+        /// Where they did before.
+        before: Shortcut,
     },
     /// Hands every hook of a gateway over to another build of the programs, in place.
     RenewNat {
@@ -126,6 +133,7 @@ impl Faces for NatChange {
             | Self::AddForward { .. } => Some(Effect::Add),
             Self::SetAsideNat { .. }
             | Self::SetTimeout { .. }
+            | Self::SetShortcut { .. }
             | Self::ChangeMasquerades { .. }
             | Self::ChangeForwards { .. }
             | Self::RenewNat { .. } => Some(Effect::Modify),
@@ -146,6 +154,9 @@ impl Faces for NatChange {
             Self::RestoreNat => write!(f, "restore the flow table {at}"),
             Self::SetTimeout { timeout, lifetime, before } => {
                 write!(f, "set timeout `{timeout}` to {lifetime} (was {before}) {at}")
+            }
+            Self::SetShortcut { shortcut, before } => {
+                write!(f, "set shortcuts to `{shortcut}` (was `{before}`) {at}")
             }
             Self::RenewNat { before: Some(before), .. } if before.is_aside() => {
                 write!(f, "replace the NAT programs {at}")
@@ -197,6 +208,7 @@ impl Faces for NatChange {
             Self::LoadNat { .. }
             | Self::SetAsideNat { .. }
             | Self::RestoreNat
+            | Self::SetShortcut { .. }
             | Self::RenewNat { .. }
             | Self::PruneNat { .. }
             | Self::UnloadNat { .. }
@@ -215,6 +227,9 @@ impl Faces for NatChange {
             Self::SetAsideNat { .. } => Self::RestoreNat,
             Self::SetTimeout { timeout, lifetime, before } => {
                 Self::SetTimeout { timeout, lifetime: before, before: lifetime }
+            }
+            Self::SetShortcut { shortcut, before } => {
+                Self::SetShortcut { shortcut: before, before: shortcut }
             }
             Self::RenewNat { before: Some(before), .. } => {
                 Self::RenewNat { build: Some(before), before: None }
@@ -245,6 +260,7 @@ impl Faces for NatChange {
             | Self::SetAsideNat { .. }
             | Self::RestoreNat
             | Self::SetTimeout { .. }
+            | Self::SetShortcut { .. }
             | Self::RenewNat { .. }
             | Self::PruneNat { .. }
             | Self::UnloadNat { .. }

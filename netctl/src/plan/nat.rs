@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Given, Planner, rules::Changes};
 use crate::{
-    model::{Backend, Gateway, IfName, LOCAL_PORTS, Masquerade, Place, Side},
+    model::{Backend, Gateway, IfName, LOCAL_PORTS, Masquerade, Place, Shortcut, Side},
     observed::ObservedNat,
     op::{Change, NatChange, Op, SysctlChange},
 };
@@ -90,6 +90,10 @@ impl Planner<'_> {
                     self.ops.push(Op::new(place, NatChange::SetTimeout { timeout, lifetime, before }));
                 }
             }
+            let (shortcut, before) = (self.given.topology.shortcut, found.shortcut);
+            if shortcut != before && !gateway.ports.is_empty() {
+                self.ops.push(Op::new(place, NatChange::SetShortcut { shortcut, before }));
+            }
             let Changes { before, after, begin, .. } = self.masquerades(gateway, found);
             if !after.is_empty() {
                 self.ops.push(Op::new(place, NatChange::ChangeMasquerades { before, after }));
@@ -149,6 +153,10 @@ impl Planner<'_> {
             if before != lifetime {
                 ops.push(Op::new(place, NatChange::SetTimeout { timeout, lifetime, before }));
             }
+        }
+        let (shortcut, before) = (nat.shortcut, Shortcut::default());
+        if shortcut != before {
+            ops.push(Op::new(place, NatChange::SetShortcut { shortcut, before }));
         }
         let masquerades = nat.masquerades.iter().filter(|rule| !self.is_out_gone(place, rule)).cloned();
         ops.extend(masquerades.map(|rule| Op::new(place, NatChange::AddMasquerade { rule })));

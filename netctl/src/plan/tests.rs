@@ -217,6 +217,7 @@ fn run_nat(change: NatChange, place: &mut ObservedPlace) {
         NatChange::SetTimeout { timeout, lifetime, .. } => {
             nat.timeouts.insert(timeout, lifetime);
         }
+        NatChange::SetShortcut { shortcut, .. } => nat.shortcut = shortcut,
         NatChange::RenewNat { .. } => assert!(nat.is_loaded),
         NatChange::PruneNat { .. } => nat.other = None,
         NatChange::AttachNat { interface, side } => assert!(nat.attached.insert((interface, side))),

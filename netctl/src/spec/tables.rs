@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Duration, Table,
+    Duration, Shortcut, Table,
     de::named,
     ser::{self, is_default},
 };
@@ -235,9 +235,10 @@ pub struct Nat {
     /// Destination NAT of what reaches a gateway's port.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub forward: Vec<Forward>,
-    /// Whether packets of answered connections go straight between the uplink and the veths of the inside, past bridge,
-    /// routing and firewall, a second at a time; they do when left out.
-    pub shortcut: Option<bool>,
+    /// Where packets of answered connections go straight between the uplink and the veths of the inside, past bridge, routing
+    /// and firewall: `"auto"`, where nobody there looks at packets; `"leased"`, also where somebody does, a second at a
+    /// time; `false`, nowhere. The first when left out, and of `true`.
+    pub shortcut: Option<Shortcut>,
     /// How long flows live after their last packet.
     #[serde(default, skip_serializing_if = "is_default")]
     pub timeouts: Timeouts,

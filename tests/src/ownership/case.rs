@@ -347,7 +347,10 @@ impl Play<'_, '_> {
                 self.outcome.kills += 1;
                 Ok(())
             }
-            (_, Some(0)) => {
+            // It was never up.
+            (_, Some(2)) if self.file.is_none() && self.suspects.is_empty() => Ok(()),
+            // Or killed before anything was done that is remembered.
+            (_, Some(code)) if code == 0 || code == 2 && self.file.is_none() => {
                 self.planted.clear();
                 (self.file, self.suspects) = (None, Vec::new());
                 let (base, inherited) = (&self.bench.base, &self.inherited);
@@ -362,8 +365,6 @@ impl Play<'_, '_> {
                 let kind = || format!("`down` left a change of {}", kinds(changes.keys()));
                 changes.is_empty().then_some(()).ok_or_else(|| (kind(), difference))
             }
-            // It was never up.
-            (_, Some(2)) if self.file.is_none() && self.suspects.is_empty() => Ok(()),
             (_, code) => Err((format!("`down` ended with {code:?}"), String::new())),
         }
     }

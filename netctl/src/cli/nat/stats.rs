@@ -19,7 +19,7 @@ pub(super) fn tell(stats: &[Stats], printer: &mut Printer) -> io::Result<()> {
             printer.line("")?;
         }
         let name = printer.paint(print::NAME, &gateway.gateway.to_string());
-        let (table, paths) = (gateway.table, gateway.paths);
+        let (table, paths) = (gateway.table, &gateway.paths);
         let flows = format!("{} of {} flows", table.flows, table.max);
         let packets = format!("packets: {} by shortcut, {} through the kernel", paths.shortcut, paths.kernel);
         printer.line(&format!("{name}  {flows}, {packets}"))?;
@@ -27,6 +27,12 @@ pub(super) fn tell(stats: &[Stats], printer: &mut Printer) -> io::Result<()> {
         let mut rows = vec![titles.iter().map(|title| cells::faint(*title)).collect::<cells::Row>()];
         rows.extend(gateway.rules.iter().map(row));
         printer.table("  ", &rows)?;
+        let watched = paths.watched.iter().map(|its| {
+            let words =
+                format!("{} went through the kernel: {}", cells::count(its.packets, "packet"), its.text);
+            vec![cells::faint("watched"), cells::plain(words)]
+        });
+        printer.table("  ", &watched.collect::<Vec<_>>())?;
         let drops = gateway.drops.iter().map(|drop| {
             let words = format!("{}: {}", cells::count(drop.packets, "packet"), drop.text);
             vec![(print::BAD, "dropped".to_owned()), cells::plain(words)]

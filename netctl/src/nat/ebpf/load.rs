@@ -22,14 +22,14 @@ use nix::{
     sys::statfs::{BPF_FS_MAGIC, statfs},
 };
 
-use super::{Build, Error, Pins, make_parent, maps::events::monotonic_ns, remove_tree};
+use super::{Build, Error, Pins, layout, make_parent, maps::events::monotonic_ns, remove_tree};
 use crate::netns;
 
 /// The object, as `cargo xtask build-ebpf` made it; empty where it was not built.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/netctl.bpf.o"));
 
 /// Every map of the object that outlives a build. What is not here, each build has of its own.
-const MAPS: [&str; 22] = [
+const MAPS: [&str; 23] = [
     "FLOWS",
     "SWEEP",
     "UNANSWERED",
@@ -48,6 +48,7 @@ const MAPS: [&str; 22] = [
     "PEERS",
     "DROPS",
     "PATHS",
+    "WATCHED",
     "EVENTS",
     "LISTENER",
     "QUOTAS",
@@ -132,6 +133,8 @@ pub(super) fn open(
     loader.btf(None);
     loader.override_global("NETNS_COOKIE", &constants.netns_cookie, true);
     loader.override_global("LOCAL_PORTS", &constants.local_ports, true);
+    let layout = layout::of_this_kernel();
+    loader.override_global("LAYOUT", &layout, true);
     loader.map_max_entries("FLOWS", entries);
     loader.map_max_entries("UNANSWERED", config.unanswered);
     if let Some(pins) = pins.filter(|pins| pins.exist()) {

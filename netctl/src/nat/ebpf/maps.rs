@@ -34,13 +34,14 @@ use netctl_ebpf::{
     flow::{FlowKey, Half},
     reason::DropReason,
     rule::{AllowKey, ForwardKey, ForwardRule, ListedForward, MasqueradeKey, MasqueradeRule},
+    watch::Watcher,
 };
 
 use self::behaviour::{filtering_number, filtering_of, mapping_number, mapping_of};
 pub use self::flows::Flow;
 pub use self::rules::NewMasquerade;
 use super::{Error, Pins};
-use crate::model::{IfName, Masquerade, Seconds, Timeout, Timeouts};
+use crate::model::{IfName, Masquerade, Seconds, Shortcut, Timeout, Timeouts};
 
 const ANY: u64 = 0;
 const NO_EXIST: u64 = 1;
@@ -65,6 +66,7 @@ pub struct Tables {
     contacts: HashMap<MapData, ContactKey, u64>,
     drops: PerCpuArray<MapData, u64>,
     paths: PerCpuArray<MapData, u64>,
+    watched: PerCpuArray<MapData, u64>,
 }
 
 /// A rule in force and its number.
@@ -101,6 +103,7 @@ impl Tables {
             contacts: open(&mut from, "CONTACTS", Map::LruHashMap)?,
             drops: open(&mut from, "DROPS", Map::PerCpuArray)?,
             paths: open(&mut from, "PATHS", Map::PerCpuArray)?,
+            watched: open(&mut from, "WATCHED", Map::PerCpuArray)?,
         })
     }
 
@@ -168,6 +171,36 @@ impl Tables {
         let mut config = self.config()?;
         timeout.set(&mut config.timeouts, lifetime);
         self.set_config(&config)
+    }
+
+    /// Where packets go straight.
+    ///
+    /// # Errors
+    /// If the map cannot be read.
+    pub fn shortcut(&self) -> Result<Shortcut, Error> {
+        Ok(if self.config()?.is_leased == 0 { Shortcut::Auto } else { Shortcut::Leased })
+    }
+
+    /// Says where packets go straight, those included of flows that are there.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn set_shortcut(&mut self, shortcut: Shortcut) -> Result<(), Error> {
+        let is_leased = (shortcut == Shortcut::Leased).into();
+        self.set_config(&Config { is_leased, ..self.config()? })
+    }
+
+    /// How many packets did not go straight because somebody watches, by who does; those that came up.
+    ///
+    /// # Errors
+    /// If the map cannot be read.
+    pub fn watched(&self) -> Result<Vec<(Watcher, u64)>, Error> {
+        let count = |&watcher: &Watcher| {
+            let per_cpu = self.watched.get(&(watcher as u32), 0).map_err(failed("WATCHED"))?;
+            Ok((watcher, sum(&per_cpu)))
+        };
+        let counts = Watcher::ALL.iter().map(count).collect::<Result<Vec<_>, Error>>()?;
+        Ok(counts.into_iter().filter(|(_, packets)| *packets > 0).collect())
     }
 
     /// What the ended flows of a rule carried, over all CPUs.

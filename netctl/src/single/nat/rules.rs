@@ -337,7 +337,7 @@ impl Scene {
         Ok(topology)
     }
 
-    /// What there is to do for that; a flow table that is there keeps its size.
+    /// What there is to do for that; a flow table that is there keeps its size, and shortcuts go on as they are.
     fn plan(&self, topology: &mut Topology, session: &mut Session<'_>) -> Result<Vec<Op>, Error> {
         let namespaces = match &self.place {
             Place::Netns(name) => BTreeSet::from([name.clone()]),
@@ -348,6 +348,7 @@ impl Scene {
         observed.places.retain(|place, _| *place == self.place);
         let nat = observed.places.get(&self.place).and_then(|there| there.nat.as_ref());
         topology.max_flows = nat.and_then(|nat| nat.max_flows).unwrap_or(topology.max_flows);
+        topology.shortcut = nat.map_or(topology.shortcut, |nat| nat.shortcut);
         Ok(plan::translation(topology, &observed))
     }
 

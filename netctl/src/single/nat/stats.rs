@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use netctl_ebpf::{
     count::{Ended, Path},
     reason::DropReason,
+    watch::Watcher,
 };
 use serde::Serialize;
 
@@ -58,12 +59,25 @@ pub struct Counters {
 }
 
 /// Translated packets by the way that they went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Paths {
     /// Through the kernel's bridge, routing and firewall.
     pub kernel: u64,
     /// Straight from the interface where they came in to the one where they left.
     pub shortcut: u64,
+    /// Of those through the kernel, those that would have gone straight if nobody watched, by who does.
+    pub watched: Vec<Watched>,
+}
+
+/// Packets that did not go straight because somebody watches the kernel's way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Watched {
+    /// Who does: a word for machines.
+    pub by: &'static str,
+    /// A phrase for people.
+    pub text: &'static str,
+    /// How many.
+    pub packets: u64,
 }
 
 /// How full a flow table is.
@@ -122,12 +136,18 @@ impl Counts {
     /// One look at all of them.
     pub(crate) fn read(tables: &Tables) -> Result<Self, ebpf::Error> {
         let flows = tables.flows()?;
+        let watched =
+            |(watcher, packets): (Watcher, u64)| Watched { by: watcher.id(), text: watcher.text(), packets };
         let drop =
             |(reason, packets): (DropReason, u64)| Drop { reason: reason.id(), text: reason.text(), packets };
         Ok(Self {
             live: live(&flows),
             table: Table { flows: flows.len() as u64, max: tables.room()?.into() },
-            paths: Paths { kernel: tables.passed(Path::Kernel)?, shortcut: tables.passed(Path::Short)? },
+            paths: Paths {
+                kernel: tables.passed(Path::Kernel)?,
+                shortcut: tables.passed(Path::Short)?,
+                watched: tables.watched()?.into_iter().map(watched).collect(),
+            },
             drops: tables.drops()?.into_iter().map(drop).collect(),
         })
     }

@@ -29,12 +29,16 @@ pub(super) fn lines(nat: &ShownNat) -> Vec<Line> {
     }
     lines.extend(nat.masquerades.iter().flat_map(|rule| self::rule("masquerade", rule)));
     lines.extend(nat.forwards.iter().flat_map(|rule| self::rule("forward", rule)));
-    if let (Some(table), Some(paths)) = (nat.table, nat.paths) {
+    if let (Some(table), Some(paths)) = (nat.table, &nat.paths) {
         let words = format!(
             "{} of {} flows; packets: {} by shortcut, {} through the kernel",
             table.flows, table.max, paths.shortcut, paths.kernel
         );
         lines.push(Line::new("nat", vec![faint("nat"), plain(words)]));
+    }
+    for watched in nat.paths.iter().flat_map(|paths| &paths.watched) {
+        let words = format!("{} went through the kernel: {}", count(watched.packets, "packet"), watched.text);
+        lines.push(Line::new(format!("watched {}", watched.by), vec![faint("watched"), plain(words)]));
     }
     for drop in &nat.drops {
         let words = format!("{}: {}", count(drop.packets, "packet"), drop.text);
