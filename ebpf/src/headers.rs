@@ -141,15 +141,24 @@ impl Packet {
     /// [`Packet::read`] may make something of.
     #[inline(always)]
     pub fn of_plain(bytes: &impl Bytes, is_v4: bool) -> Option<Self> {
-        let mut packet = Self::unread();
-        if !packet.read_ip(bytes, is_v4, ETH_HLEN)
-            || !packet.is_plain
-            || packet.fragment.is_part
-            || ETH_HLEN + packet.l3_len > bytes.length()
-            || !matches!(packet.key.proto, proto::TCP | proto::UDP)
+        // Each family by itself: where the next header is is then a number that the compiler knows.
+        if is_v4 {
+            Self::of_plain_ip(bytes, ipv4(bytes, ETH_HLEN)?, IPV4_HLEN)
+        } else {
+            Self::of_plain_ip(bytes, ipv6(bytes, ETH_HLEN)?, IPV6_HLEN)
+        }
+    }
+
+    #[inline(always)]
+    fn of_plain_ip(bytes: &impl Bytes, ip: Ip, header_len: u32) -> Option<Self> {
+        if !ip.is_plain
+            || ip.fragment.is_part
+            || ETH_HLEN + header_len + ip.len > bytes.length()
+            || !matches!(ip.proto, proto::TCP | proto::UDP)
         {
             return None;
         }
+        let mut packet = Self::behind(Ip { header_len, ..ip }, ETH_HLEN);
         packet.read_transport(bytes).ok()?;
         // What the header does not say is no length to go by.
         (packet.transport.header_len <= packet.transport.len).then_some(packet)
@@ -202,7 +211,13 @@ impl Packet {
     fn read_ip(&mut self, bytes: &impl Bytes, is_v4: bool, l3_off: u32) -> bool {
         let read = if is_v4 { ipv4(bytes, l3_off) } else { ipv6(bytes, l3_off) };
         let Some(ip) = read else { return false };
-        *self = Self {
+        *self = Self::behind(ip, l3_off);
+        true
+    }
+
+    #[inline(always)]
+    fn behind(ip: Ip, l3_off: u32) -> Self {
+        Self {
             key: FlowKey::between(ip.src, ip.dst, ip.proto),
             l3_off,
             l3_len: ip.header_len + ip.len,
@@ -211,8 +226,7 @@ impl Packet {
             is_plain: ip.is_plain,
             fragment: ip.fragment,
             transport: Transport::at(l3_off + ip.header_len, ip.len),
-        };
-        true
+        }
     }
 
     #[inline(always)]
