@@ -326,6 +326,7 @@ impl Packet {
 }
 
 /// What an IP header says.
+#[derive(Clone, Copy)]
 struct Ip {
     src: [u64; 2],
     dst: [u64; 2],

@@ -34,3 +34,20 @@ const REMEDIES: [(&str, &str); 4] = [
 pub(crate) fn of_drop(reason: &str) -> Option<&'static str> {
     REMEDIES.iter().find(|(its, _)| *its == reason).map(|(_, remedy)| *remedy)
 }
+
+/// Who keeps packets from going straight, and how they would.
+const WATCHERS: [(&str, &str); 8] = [
+    ("unknown", "`shortcut = \"leased\"` goes by no such knowledge"),
+    ("netfilter", "if no rule is needed: `nft list ruleset`, and delete the tables; empty ones count, too"),
+    ("netfilter-bridge", "if no rule is needed: `nft list tables bridge`, and delete them"),
+    ("netfilter-netdev", "if no rule is needed: `nft list tables netdev`, and delete them"),
+    ("qdisc", "if nothing is to be shaped: `tc qdisc show`, and `tc qdisc del dev IF root`"),
+    ("program", "if it is not needed: `bpftool net` and `tc filter show dev IF ingress` tell which"),
+    ("xfrm", "if nothing is to be encrypted: `ip xfrm policy`"),
+    ("capture", "they go straight again when it ends"),
+];
+
+/// What to do about a watcher of this name.
+pub(crate) fn of_watcher(by: &str) -> &'static str {
+    WATCHERS.iter().find(|(its, _)| *its == by).map_or("", |(_, remedy)| *remedy)
+}

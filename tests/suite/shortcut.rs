@@ -4,6 +4,7 @@ mod talk;
 
 use std::time::{Duration, Instant};
 
+use netctl_ebpf::watch::Watcher as Watch;
 use netctl_tests::lab::{Lab, eventually};
 
 use self::talk::Talk;
@@ -358,6 +359,12 @@ fn whoever_looks_at_packets_on_the_kernels_way_sees_them_all() {
         let share = short * 100 / (short + kernel);
         assert!(straight.contains(&share), "{begin}: {short} of {} by shortcut", short + kernel);
         assert!(watched(&lab, by) > before, "{begin}: no packet is told to be watched by `{by}`");
+        let told = Watch::ALL.iter().find(|its| its.id() == by).unwrap().text();
+        let doctor = lab.netctl(["doctor", "office"]);
+        assert!(
+            doctor.stdout().contains(&format!("no packet of `router` goes straight: {told}")),
+            "{begin}: {doctor}"
+        );
         router.run("sh", ["-c", end]).success();
         // A lease is given by a packet on the kernel's way.
         eventually("it goes straight again", || {

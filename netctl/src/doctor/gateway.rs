@@ -2,12 +2,19 @@
 
 use std::net::IpAddr;
 
+use netctl_ebpf::watch::Watcher;
+use nix::net::if_::if_nametoindex;
+
 use super::Finding;
 use crate::{
     firewall::{self, Chain},
     hint, holder,
-    model::{Backend, Gateway, IfName, Place, TopologyName},
-    nat::ebpf::{self, attach},
+    model::{Backend, Gateway, IfName, Place, Shortcut, TopologyName},
+    nat::ebpf::{
+        self, Pins, attach,
+        maps::Tables,
+        watch::{self, Way},
+    },
     netns::{Netns, NetnsError},
     shell, single,
     state::Directories,
@@ -31,6 +38,7 @@ pub(super) fn examine(
     findings.extend(gateway_ports(gateway, &netns));
     if gateway.backend == Backend::Ebpf {
         findings.extend(others(gateway, &netns));
+        findings.extend(watched(gateway, owner, &netns, directories));
         findings.extend(drops(gateway, owner, directories));
     }
     if findings.is_empty() {
@@ -159,6 +167,65 @@ fn others(gateway: &Gateway, netns: &Netns) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// Who keeps packets from going straight, each once. With leases nobody does.
+fn watched(
+    gateway: &Gateway,
+    owner: Option<&TopologyName>,
+    netns: &Netns,
+    directories: &Directories,
+) -> Vec<Finding> {
+    let place = &gateway.place;
+    let by_hand = TopologyName::by_hand();
+    let pins = Pins::new(&directories.bpffs, owner.unwrap_or(&by_hand), place);
+    if Tables::open(&pins).and_then(|tables| tables.shortcut()).is_ok_and(|its| its != Shortcut::Auto) {
+        return Vec::new();
+    }
+    let families = |is_v4: bool| {
+        let mut sources = gateway.masquerades.iter().map(|rule| rule.source.addr());
+        sources.any(|its| its.is_ipv4() == is_v4)
+            || gateway.forwards.iter().any(|rule| rule.to.is_ipv4() == is_v4)
+    };
+    let mut seen: Vec<(Watcher, String)> = Vec::new();
+    let asked = netns.run(|| {
+        let index = |name: &IfName| if_nametoindex(name.as_str()).ok();
+        for port in gateway.ports.iter().filter_map(index) {
+            let uplinks = gateway.uplinks.iter().filter_map(index);
+            let ways = uplinks.map(|uplink| Way::In { uplink, port }).chain([Way::Out { port }]);
+            for (way, is_v4) in ways.flat_map(|way| [(way, true), (way, false)]) {
+                if !families(is_v4) {
+                    continue;
+                }
+                let family = if is_v4 { "IPv4" } else { "IPv6" };
+                let direction = if matches!(way, Way::Out { .. }) { "outwards" } else { "inwards" };
+                if let Some(watcher) = watch::ask(&pins, way, is_v4)? {
+                    let what = (watcher, format!("{family} {direction}"));
+                    if !seen.contains(&what) {
+                        seen.push(what);
+                    }
+                }
+            }
+        }
+        Ok::<_, Asking>(())
+    });
+    if let Err(error) = asked {
+        return vec![Finding::unknown(&format!("who watches the packets of `{place}`"), &error)];
+    }
+    let finding = |(watcher, what): (Watcher, String)| {
+        let text = format!("{what} no packet of `{place}` goes straight: {}", watcher.text());
+        Finding::warning(text, hint::of_watcher(watcher.id()))
+    };
+    seen.into_iter().map(finding).collect()
+}
+
+/// Why it is not known who watches.
+#[derive(Debug, thiserror::Error)]
+enum Asking {
+    #[error("{0}")]
+    Netns(#[from] NetnsError),
+    #[error("{0}")]
+    Program(#[from] ebpf::Error),
 }
 
 /// A table that is nearly full, and drops that somebody can do something about.

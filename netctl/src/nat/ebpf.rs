@@ -20,6 +20,7 @@ pub mod load;
 pub mod log;
 pub mod maps;
 pub mod rehearsal;
+pub mod watch;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

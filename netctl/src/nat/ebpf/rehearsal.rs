@@ -18,9 +18,9 @@ const SHOT: u32 = 2;
 
 /// Words of `struct __sk_buff` (include/uapi/linux/bpf.h): how many, and where it says by which interface a packet came
 /// in and at which it is.
-const CONTEXT: usize = 48;
+pub(super) const CONTEXT: usize = 48;
 const INGRESS_IFINDEX: usize = 9;
-const IFINDEX: usize = 10;
+pub(super) const IFINDEX: usize = 10;
 
 /// Room that a program may add to a packet.
 const MORE: usize = 256;

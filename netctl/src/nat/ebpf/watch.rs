@@ -1,0 +1,56 @@
+//! Who watches the way that a gateway's shortcuts would skip: the programs' own answer, asked for without a packet.
+
+use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions};
+use netctl_ebpf::watch::Watcher;
+
+use super::{
+    Build, Error, Pins,
+    load::Constants,
+    rehearsal::{CONTEXT, IFINDEX},
+};
+
+/// Where `struct __sk_buff` has its control block.
+const CONTROL_BLOCK: usize = 12;
+
+/// Which way of packets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// In by this port, outwards.
+    Out {
+        /// Its index.
+        port: u32,
+    },
+    /// In by this uplink, inwards to that port.
+    In {
+        /// The uplink's index.
+        uplink: u32,
+        /// The port's index.
+        port: u32,
+    },
+}
+
+/// Who may look at packets of one family that go this way; `None` if they go straight. The calling thread is in the gateway's
+/// network namespace.
+///
+/// # Errors
+/// If the gateway's programs are not pinned, or the kernel refuses to run one.
+pub fn ask(pins: &Pins, way: Way, is_v4: bool) -> Result<Option<Watcher>, Error> {
+    const NAME: &str = "watched";
+    let build = pins.build_to_attach(Build::of(&Constants::of_this_namespace()?))?;
+    let path = pins.programs(build).join(NAME);
+    let program = SchedClassifier::from_pin(&path).map_err(Error::program(NAME))?;
+    let mut context = [0_u32; CONTEXT];
+    let (interface, port) = match way {
+        Way::Out { port } => (port, 0),
+        Way::In { uplink, port } => (uplink, port),
+    };
+    context[IFINDEX] = interface;
+    context[CONTROL_BLOCK] = port;
+    context[CONTROL_BLOCK + 1] = (!is_v4).into();
+    let context: Vec<u8> = context.iter().flat_map(|word| word.to_ne_bytes()).collect();
+    // The kernel runs nothing on less than an Ethernet header.
+    let frame = [0; 64];
+    let options = TestRunOptions { data_in: Some(&frame), ctx_in: Some(&context), ..TestRunOptions::new() };
+    let result = program.test_run(options).map_err(Error::program(NAME))?;
+    Ok(Watcher::of(result.return_value))
+}
