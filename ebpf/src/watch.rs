@@ -145,10 +145,11 @@ pub struct Glance {
     pub watcher: u64,
 }
 
-/// How many a CPU remembers, a power of two.
-pub const GLANCES: u32 = 64;
+/// How many a CPU remembers, a power of two: some for each of a hundred ports.
+pub const GLANCES: u32 = 1 << GLANCES_BITS;
+const GLANCES_BITS: u32 = 10;
 
-const _: () = assert!(size_of::<Glance>() == 24 && GLANCES.is_power_of_two());
+const _: () = assert!(size_of::<Glance>() == 24);
 
 pod!(Glance);
 
@@ -164,7 +165,8 @@ impl Glance {
     #[inline(always)]
     #[must_use]
     pub const fn place(way: u64) -> u32 {
-        ((way >> 33) ^ way) as u32 % GLANCES
+        const ODD: u64 = 0x9e37_79b9_7f4a_7c15; // 2^64 by the golden ratio
+        (way.wrapping_mul(ODD) >> (u64::BITS - GLANCES_BITS)) as u32
     }
 }
 
@@ -201,6 +203,15 @@ mod tests {
         let numbers: std::collections::BTreeSet<u64> =
             ways.iter().map(|&(from, to, is_v4)| Glance::way(from, to, is_v4)).collect();
         assert_eq!(numbers.len(), ways.len());
+    }
+
+    #[test]
+    fn a_hundred_ports_have_places_of_their_own() {
+        let ways = (10..110).flat_map(|port| [(port, 0), (3, port)]);
+        let places: std::collections::BTreeSet<u32> =
+            ways.map(|(from, to)| Glance::place(Glance::way(from, to, true))).collect();
+        assert!(places.len() > 160, "{} of 200", places.len());
+        assert!(places.iter().all(|&place| place < GLANCES));
     }
 
     #[test]

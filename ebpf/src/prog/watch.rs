@@ -13,6 +13,7 @@ use super::maps;
 
 /// The layout of the running kernel's structures, set when the object is loaded.
 #[unsafe(no_mangle)]
+// SAFETY: integers alone, of which zero is one.
 static LAYOUT: Layout = unsafe { core::mem::zeroed() };
 
 macro_rules! layout {
