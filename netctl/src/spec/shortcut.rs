@@ -52,6 +52,6 @@ impl JsonSchema for Shortcut {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "enum": ["auto", "leased", false, true] })
+        json_schema!({ "type": ["string", "boolean"] })
     }
 }

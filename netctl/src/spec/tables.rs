@@ -238,6 +238,7 @@ pub struct Nat {
     /// Where packets of answered connections go straight between the uplink and the veths of the inside, past bridge, routing
     /// and firewall: `"auto"`, where nobody there looks at packets; `"leased"`, also where somebody does, a second at a
     /// time; `false`, nowhere. The first when left out, and of `true`.
+    #[schemars(extend("enum" = ["auto", "leased", false, true]))]
     pub shortcut: Option<Shortcut>,
     /// How long flows live after their last packet.
     #[serde(default, skip_serializing_if = "is_default")]
