@@ -106,22 +106,6 @@ impl Transport {
 }
 
 impl Packet {
-    /// Of which nothing is known.
-    #[inline(always)]
-    #[must_use]
-    pub const fn unread() -> Self {
-        Self {
-            key: FlowKey::between([0; 2], [0; 2], 0),
-            l3_off: 0,
-            l3_len: 0,
-            class: 0,
-            ttl: 0,
-            is_plain: false,
-            fragment: Fragment { id: 0, offset: 0, is_part: false },
-            transport: Transport::at(0, 0),
-        }
-    }
-
     /// Reads all headers; false if it is no packet that the IP layer would take.
     #[inline(always)]
     pub fn read(&mut self, bytes: &impl Bytes, is_v4: bool) -> bool {

@@ -18,8 +18,22 @@ impl Bytes for Slice<'_> {
     }
 }
 
+/// Of which nothing is known.
+fn unread() -> Packet {
+    Packet {
+        key: FlowKey::default(),
+        l3_off: 0,
+        l3_len: 0,
+        class: 0,
+        ttl: 0,
+        is_plain: false,
+        fragment: Fragment::default(),
+        transport: Transport::at(0, 0),
+    }
+}
+
 fn read(frame: &[u8]) -> Option<Packet> {
-    let mut packet = Packet::unread();
+    let mut packet = unread();
     let is_v4 = frame.get(14).is_some_and(|first| first >> 4 == 4);
     packet.read(&Slice(frame, usize::MAX), is_v4).then_some(packet)
 }
@@ -154,7 +168,7 @@ proptest! {
         frame.truncate(frame.len() - cut.min(frame.len() - 15));
         frame.extend(vec![0; padding]);
         let is_v4 = frame[14] >> 4 == 4;
-        let mut copied = Packet::unread();
+        let mut copied = unread();
         let there = copied.read(&Slice(&frame, usize::MAX), is_v4);
         if let Some(found) = Packet::of_plain(&Slice(&frame, linear), is_v4) {
             prop_assert!(there);
