@@ -100,6 +100,7 @@ fn script(shared: &Shared, filters: &[OsString]) -> String {
     }
     format!(
         "cd {shared} || exit 1\n\
+         ulimit -n 4096 # of the machine's own 1024, a dump of all its namespaces wants more\n\
          export NETCTL_BIN=\"$PWD/netctl\" NETCTL_SKIPS=\"$PWD/skips\" NETCTL_PATIENCE={PATIENCE}\n\
          uname -r\n\
          {{ ./suite --test-threads=1{arguments} 2>&1; echo $? > status; }} | tee output\n\
