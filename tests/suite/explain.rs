@@ -169,3 +169,20 @@ fn the_web_server_answers_through_the_iptables_of_explain_too() {
         lab.ns("red").run("ping", ["-c", "1", "-W", "5", target]).success();
     }
 }
+
+/// A here-document is several lines.
+#[test]
+fn what_the_tools_are_told_can_be_pasted() {
+    let lab = Lab::new();
+    lab.file(
+        "netctl.toml",
+        "name = 'lab'\n[namespaces.red]\n[namespaces.gw]\n[[cables]]\na = { namespace = 'gw', interface = 'in0', \
+         addresses = ['10.1.0.1/24'] }\nb = { namespace = 'red', interface = 'eth0', addresses = ['10.1.0.2/24'] }\n\
+         [[cables]]\na = { namespace = 'gw', interface = 'wan0', addresses = ['198.51.100.1/24'] }\n\
+         b = { namespace = 'host', interface = 'up0', addresses = ['198.51.100.2/24'] }\n\
+         [nat]\nbackend = 'nftables'\n[[nat.masquerade]]\nnamespace = 'gw'\nout = 'wan0'\n",
+    );
+    let told = lab.netctl(["plan", "--explain"]).fails(3);
+    assert!(told.stdout().lines().any(|line| line.starts_with("add table inet ")), "{told}");
+    assert!(!told.stdout().contains("x0a"), "{told}");
+}

@@ -47,7 +47,7 @@ pub(super) fn run(args: &Args, directories: &Directories, printer: &mut Printer)
 /// The commands that operations equal.
 pub(super) fn explain(ops: &[Op], printer: &mut Printer) -> Result<(), Failure> {
     let commands: Vec<String> = ops.iter().flat_map(Op::commands).collect();
-    printer.show(&commands, |printer| commands.iter().try_for_each(|command| printer.line(command)))
+    printer.show(&commands, |printer| commands.iter().try_for_each(|command| printer.lines(command)))
 }
 
 /// A line an operation, with its sign.

@@ -212,7 +212,11 @@ impl Way<'_> {
         let covers = |rule: &&Masquerade| rule.source.contains(&packet.dst);
         let covering = gateway.masquerades.iter().filter(covers);
         let is_kept = match gateway.backend {
-            Backend::Ebpf => is_outside && covering.clone().any(|rule| !rule.routed),
+            // A rule for all addresses has the gateway's own among them, which are its business.
+            Backend::Ebpf => {
+                let is_own = |rule: &Masquerade| rule.source.prefix_len() == 0 && seat.owns(packet.dst);
+                is_outside && covering.clone().any(|rule| !rule.routed && !is_own(rule))
+            }
             // Netfilter's rules are about what is forwarded, and about the rule's own uplinks.
             Backend::Iptables | Backend::Nftables => {
                 let by_its_uplink = |rule: &&Masquerade| arrived.is_some_and(|by| rule.out.contains(by));
