@@ -77,3 +77,46 @@ macro_rules! pod {
     };
 }
 pub(crate) use pod;
+
+/// Makes an enum whose variants have a number, a word for machines and a phrase for people. Append-only: the numbers are
+/// indices into the counters of a pinned map.
+macro_rules! numbered {
+    (
+        $(#[$about:meta])* $all:ident;
+        $($(#[$doc:meta])* $name:ident = $number:literal: $id:literal, $text:literal;)+
+    ) => {
+        $(#[$about])*
+        #[repr(u32)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $all {
+            $($(#[$doc])* $name = $number,)+
+        }
+
+        impl $all {
+            /// All of them, in the order of their numbers.
+            pub const ALL: &[Self] = &[$(Self::$name),+];
+
+            /// The one with this number.
+            #[must_use]
+            pub const fn of(number: u32) -> Option<Self> {
+                match number {
+                    $($number => Some(Self::$name),)+
+                    _ => None,
+                }
+            }
+
+            /// A word for machines.
+            #[must_use]
+            pub const fn id(self) -> &'static str {
+                match self { $(Self::$name => $id),+ }
+            }
+
+            /// A phrase for people.
+            #[must_use]
+            pub const fn text(self) -> &'static str {
+                match self { $(Self::$name => $text),+ }
+            }
+        }
+    };
+}
+pub(crate) use numbered;

@@ -1,44 +1,12 @@
 //! Why a packet was dropped: numbers and words in one place.
 
-macro_rules! reasons {
-    ($($(#[$doc:meta])* $name:ident = $number:literal: $id:literal, $text:literal;)+) => {
-        /// Why a packet that netctl had to translate was dropped. Append-only: the number is an index into the
-        /// counters of a pinned map.
-        #[repr(u32)]
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum DropReason {
-            $($(#[$doc])* $name = $number,)+
-        }
+use crate::numbered;
 
-        impl DropReason {
-            /// All of them, in the order of their numbers.
-            pub const ALL: &[Self] = &[$(Self::$name),+];
+numbered! {
+    /// Why a packet that netctl had to translate was dropped. Append-only: the number is an index into the counters of a
+    /// pinned map.
+    DropReason;
 
-            /// The one with this number.
-            #[must_use]
-            pub const fn of(number: u32) -> Option<Self> {
-                match number {
-                    $($number => Some(Self::$name),)+
-                    _ => None,
-                }
-            }
-
-            /// A word for machines.
-            #[must_use]
-            pub const fn id(self) -> &'static str {
-                match self { $(Self::$name => $id),+ }
-            }
-
-            /// A phrase for people.
-            #[must_use]
-            pub const fn text(self) -> &'static str {
-                match self { $(Self::$name => $text),+ }
-            }
-        }
-    };
-}
-
-reasons! {
     /// A header is cut short or contradicts itself.
     Malformed = 0: "malformed", "header cut short or contradicting itself";
     /// A fragment that cannot be followed: its datagram's first one did not come, or too many did.

@@ -4,7 +4,7 @@
 //! helper of the kernel's tells it, so they read its structures, whose layout user space has from the kernel's own types
 //! (BTF). Of what cannot be read, somebody may be watching.
 
-use crate::pod;
+use crate::{numbered, pod};
 
 /// In place of an offset: the kernel was built without that field, and so nobody is there.
 pub const ABSENT: u32 = u32::MAX;
@@ -73,45 +73,11 @@ const _: () = assert!(size_of::<Layout>() == 31 * 4);
 
 pod!(Layout);
 
-macro_rules! watchers {
-    ($($(#[$doc:meta])* $name:ident = $number:literal: $id:literal, $text:literal;)+) => {
-        /// Who may look at single packets on the way that a shortcut skips. Append-only: the number is an index into
-        /// the counters of a pinned map.
-        #[repr(u32)]
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Watcher {
-            $($(#[$doc])* $name = $number,)+
-        }
+numbered! {
+    /// Who may look at single packets on the way that a shortcut skips. Append-only: the number is an index into the
+    /// counters of a pinned map.
+    Watcher;
 
-        impl Watcher {
-            /// All of them, in the order of their numbers.
-            pub const ALL: &[Self] = &[$(Self::$name),+];
-
-            /// The one with this number.
-            #[must_use]
-            pub const fn of(number: u32) -> Option<Self> {
-                match number {
-                    $($number => Some(Self::$name),)+
-                    _ => None,
-                }
-            }
-
-            /// A word for machines.
-            #[must_use]
-            pub const fn id(self) -> &'static str {
-                match self { $(Self::$name => $id),+ }
-            }
-
-            /// A phrase for people.
-            #[must_use]
-            pub const fn text(self) -> &'static str {
-                match self { $(Self::$name => $text),+ }
-            }
-        }
-    };
-}
-
-watchers! {
     /// The kernel's memory cannot be read, or what is there is not understood.
     Unknown = 1: "unknown", "the kernel does not tell who watches";
     /// Hooks of netfilter's in the `ip`, `ip6` or `inet` families.

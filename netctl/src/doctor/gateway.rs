@@ -13,7 +13,7 @@ use crate::{
     nat::ebpf::{
         self, Pins, attach,
         maps::Tables,
-        watch::{self, Way},
+        watch::{Watch, Way},
     },
     netns::{Netns, NetnsError},
     shell, single,
@@ -189,6 +189,7 @@ fn watched(
     };
     let mut seen: Vec<(Watcher, String)> = Vec::new();
     let asked = netns.run(|| {
+        let watch = Watch::open(&pins)?;
         let index = |name: &IfName| if_nametoindex(name.as_str()).ok();
         for port in gateway.ports.iter().filter_map(index) {
             let uplinks = gateway.uplinks.iter().filter_map(index);
@@ -199,7 +200,7 @@ fn watched(
                 }
                 let family = if is_v4 { "IPv4" } else { "IPv6" };
                 let direction = if matches!(way, Way::Out { .. }) { "outwards" } else { "inwards" };
-                if let Some(watcher) = watch::ask(&pins, way, is_v4)? {
+                if let Some(watcher) = watch.ask(way, is_v4)? {
                     let what = (watcher, format!("{family} {direction}"));
                     if !seen.contains(&what) {
                         seen.push(what);
